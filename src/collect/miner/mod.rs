@@ -1,0 +1,1 @@
+//! Mining hardware: one file per firmware family, all of them filling the same families.

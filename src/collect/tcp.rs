@@ -1,0 +1,73 @@
+//! TCP: one request over one connection, for the line protocols of miners. Same limits as HTTP.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::http::{Network, address_allowed};
+use crate::model::{FailureReason, PollFailure};
+
+/// Connects to `host:port`, sends `request` in one segment, and reads until the other side closes or a NUL arrives.
+/// The connection is never held open: an idle one blocks the whole API of a cgminer.
+///
+/// # Errors
+/// A [`PollFailure`]: `Unreachable`, `Timeout`, `TooLarge`, or `Denied` for an address that may not be talked to.
+pub async fn exchange(
+    address: &str,
+    request: &[u8],
+    max_reply: usize,
+    timeout: Duration,
+) -> Result<Bytes, PollFailure> {
+    let work = async {
+        let mut stream = connect(address).await?;
+        stream.write_all(request).await.map_err(|error| unreachable(&error))?;
+        read_reply(&mut stream, max_reply).await
+    };
+    tokio::time::timeout(timeout, work)
+        .await
+        .unwrap_or_else(|_| Err(PollFailure::new(FailureReason::Timeout, "no complete answer in time")))
+}
+
+async fn connect(address: &str) -> Result<TcpStream, PollFailure> {
+    let addresses = tokio::net::lookup_host(address).await.map_err(|error| unreachable(&error))?;
+    let mut last = PollFailure::new(FailureReason::Unreachable, format!("{address} resolves to no address"));
+    for candidate in addresses {
+        if !address_allowed(candidate.ip(), Network::Lan) {
+            let text = format!("{} is a link-local, metadata or multicast address", candidate.ip());
+            last = PollFailure::new(FailureReason::Denied, text);
+            continue;
+        }
+        match TcpStream::connect(candidate).await {
+            Ok(stream) => {
+                // The request must leave in one segment; a split one is answered with "Invalid JSON".
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last = unreachable(&error),
+        }
+    }
+    Err(last)
+}
+
+async fn read_reply(stream: &mut TcpStream, max_reply: usize) -> Result<Bytes, PollFailure> {
+    let mut reply = BytesMut::with_capacity(4096);
+    loop {
+        let count = stream.read_buf(&mut reply).await.map_err(|error| unreachable(&error))?;
+        if reply.len() > max_reply {
+            return Err(PollFailure::new(
+                FailureReason::TooLarge,
+                format!("the answer is larger than {max_reply} bytes"),
+            ));
+        }
+        let fresh = reply.len() - count;
+        if count == 0 || reply[fresh..].contains(&0) {
+            return Ok(reply.freeze());
+        }
+    }
+}
+
+fn unreachable(error: &std::io::Error) -> PollFailure {
+    PollFailure::new(FailureReason::Unreachable, error.to_string())
+}

@@ -1,0 +1,3 @@
+//! The davylamp binary: the command line, nothing else.
+
+fn main() {}

@@ -1,0 +1,66 @@
+//! Alerts and their changes of state.
+
+use std::sync::Arc;
+
+use super::labels::Labels;
+
+/// Where an alert stands. Inactive alerts do not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// The expression holds, but not yet for as long as `for` says.
+    Pending,
+    /// The expression holds long enough, or `keep_firing_for` keeps it so.
+    Firing,
+    /// It held, and no longer does.
+    Resolved,
+}
+
+impl AlertState {
+    /// The label value in `ALERTS`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AlertState::Pending => "pending",
+            AlertState::Firing => "firing",
+            AlertState::Resolved => "resolved",
+        }
+    }
+}
+
+/// One alert of one rule: one label set. Times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Alert {
+    /// `file;group;name`-like key of the rule it comes from, unique and stable across restarts.
+    pub rule: Arc<str>,
+    /// Labels with `alertname`, templates expanded.
+    pub labels: Labels,
+    /// Annotations, templates expanded.
+    pub annotations: Labels,
+    /// Current state.
+    pub state: AlertState,
+    /// The expression's last value.
+    pub value: f64,
+    /// When the expression began to hold.
+    pub active_at: i64,
+    /// When it began to fire.
+    pub fired_at: Option<i64>,
+    /// When it resolved.
+    pub resolved_at: Option<i64>,
+    /// Since when the expression no longer holds while `keep_firing_for` keeps the alert firing.
+    pub keep_firing_since: Option<i64>,
+    /// When the expression was last seen to hold.
+    pub last_seen_at: i64,
+}
+
+/// An alert changed state: the only message between rules and action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// The state before; `None` for a new alert.
+    pub from: Option<AlertState>,
+    /// The alert as it is now; `alert.state` is the new state.
+    pub alert: Alert,
+    /// When the rule was evaluated, milliseconds since the epoch.
+    pub at: i64,
+    /// True when the expression is false *with data*: for a resolve that automation may believe.
+    pub positive: bool,
+}

@@ -1,0 +1,20 @@
+//! The words everything else is said in: targets, families, samples, labels, observations, alerts.
+//!
+//! Invariant: no I/O, no clock, no tokio. A value of this room can be built in any test.
+
+pub mod alert;
+pub mod duration;
+pub mod family;
+pub mod labels;
+pub mod matcher;
+pub mod observation;
+pub mod series;
+pub mod target;
+
+pub use alert::{Alert, AlertState, Transition};
+pub use family::{Family, FamilyRef, MetricType};
+pub use labels::{Labels, LabelsBuilder};
+pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use observation::{FailureReason, Identity, Observation, PollFailure, Reading, Sample, Suffix};
+pub use series::{Point, Series, Source, SourceError};
+pub use target::{Target, TargetId};
