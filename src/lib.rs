@@ -4,5 +4,8 @@
 
 pub mod model; // the words: targets, samples, labels, observations, alerts
 pub mod secret; // secrets by reference, and never shown
+pub mod telemetry; // logs, and every self-metric in one list
+
+pub mod store; // recent samples in memory, state in sled
 
 pub mod collect; // what a kind of target answers → samples

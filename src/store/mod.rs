@@ -1,0 +1,8 @@
+//! What is known: recent samples in memory, and state on disk behind a door that a cluster fits through.
+
+pub mod column;
+pub mod page;
+pub mod recent;
+
+pub use page::Format;
+pub use recent::{Limits, Recent};

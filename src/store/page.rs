@@ -1,0 +1,297 @@
+//! The page of current values: laid out once per change of shape, its values rendered at each request.
+//!
+//! A layout holds, sorted, the ready bytes of every line up to its value, and where the value stands. Rendering copies
+//! those bytes and writes numbers; it never sorts, escapes or formats a label.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::recent::{Block, Inner};
+use crate::model::labels::METRIC_NAME;
+use crate::model::{FamilyRef, Labels, MetricType, Suffix, TargetId};
+
+/// The two formats of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+/// The layout, kept until the shape changes.
+#[derive(Default)]
+pub(super) struct Page {
+    layout: Mutex<Option<Arc<Layout>>>,
+}
+
+impl Page {
+    pub(super) fn render(&self, inner: &Inner, format: Format) -> Vec<u8> {
+        let layout = {
+            let mut kept = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*kept {
+                Some(layout) if layout.shape == inner.shape => layout.clone(),
+                _ => kept.insert(Arc::new(Layout::prepare(inner.blocks(), inner.shape))).clone(),
+            }
+        };
+        layout.render(inner, format)
+    }
+}
+
+/// A prepared page.
+pub(super) struct Layout {
+    shape: u64,
+    targets: Vec<TargetId>,
+    families: Vec<Section>,
+}
+
+struct Section {
+    text_header: Vec<u8>,
+    open_metrics_header: Vec<u8>,
+    /// All line starts of this family, one after the other.
+    starts: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    /// End of this line's start in `starts`; it begins where the one before ends.
+    end: usize,
+    target: u32,
+    row: u32,
+}
+
+impl Layout {
+    pub(super) fn prepare<'a>(blocks: impl Iterator<Item = (&'a TargetId, &'a Block)>, shape: u64) -> Self {
+        let mut targets = Vec::new();
+        let mut by_family: HashMap<&str, (&FamilyRef, Vec<(Suffix, &Labels, u32, u32)>)> = HashMap::new();
+        for (id, block) in blocks {
+            let target = targets.len() as u32;
+            targets.push(id.clone());
+            for (index, row) in block.rows().iter().enumerate() {
+                let entry = by_family.entry(&row.family.name).or_insert_with(|| (&row.family, Vec::new()));
+                entry.1.push((row.suffix, &row.labels, target, index as u32));
+            }
+        }
+        let mut families: Vec<_> = by_family.into_iter().collect();
+        families.sort_by_key(|(name, _)| *name);
+        let families = families.into_iter().map(|(_, (family, lines))| Section::prepare(family, lines)).collect();
+        Layout { shape, targets, families }
+    }
+
+    pub(super) fn render(&self, inner: &Inner, format: Format) -> Vec<u8> {
+        let rows: Vec<_> = self.targets.iter().map(|id| inner.rows(id)).collect();
+        let size = self.families.iter().map(|family| family.starts.len() + family.lines.len() * 12 + 160).sum();
+        let mut out = Vec::with_capacity(size);
+        for family in &self.families {
+            let header = match format {
+                Format::Text => &family.text_header,
+                Format::OpenMetrics => &family.open_metrics_header,
+            };
+            let (mut begun, mut start, mut shown) = (false, 0, None);
+            for line in &family.lines {
+                let bytes = &family.starts[start..line.end];
+                start = line.end;
+                let row = rows.get(line.target as usize).and_then(|rows| rows.get(line.row as usize));
+                let Some(value) = row.and_then(|row| row.column.last()) else { continue };
+                // Two groups may record the same series; a page may not say it twice.
+                if shown == Some(bytes) {
+                    continue;
+                }
+                shown = Some(bytes);
+                if !std::mem::replace(&mut begun, true) {
+                    out.extend_from_slice(header);
+                }
+                out.extend_from_slice(bytes);
+                write_value(&mut out, value);
+                out.push(b'\n');
+            }
+        }
+        if format == Format::OpenMetrics {
+            out.extend_from_slice(b"# EOF\n");
+        }
+        out
+    }
+}
+
+impl Section {
+    fn prepare(family: &FamilyRef, mut lines: Vec<(Suffix, &Labels, u32, u32)>) -> Self {
+        lines.sort_by_cached_key(|(suffix, labels, ..)| sort_key(*suffix, labels));
+        let mut section = Section {
+            text_header: text_header(family),
+            open_metrics_header: open_metrics_header(family),
+            starts: Vec::new(),
+            lines: Vec::with_capacity(lines.len()),
+        };
+        for (_, labels, target, row) in lines {
+            write_start(&mut section.starts, labels);
+            section.lines.push(Line { end: section.starts.len(), target, row });
+        }
+        section
+    }
+}
+
+/// Series of one histogram stay together, its buckets in rising order of `le`, as both formats demand.
+fn sort_key(suffix: Suffix, labels: &Labels) -> (Labels, Suffix, u64) {
+    let bound: f64 = labels.get("le").and_then(|le| le.parse().ok()).unwrap_or(0.0);
+    // Maps the order of floats to the order of integers.
+    let bits = bound.to_bits();
+    let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    match suffix {
+        Suffix::None => (labels.clone(), suffix, 0),
+        _ => (labels.filter(|name| name != "le" && name != METRIC_NAME), suffix, ordered),
+    }
+}
+
+fn write_start(out: &mut Vec<u8>, labels: &Labels) {
+    out.extend_from_slice(labels.name().unwrap_or_default().as_bytes());
+    let mut separator = b'{';
+    for (name, value) in labels.iter().filter(|(name, _)| *name != METRIC_NAME) {
+        out.push(separator);
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"=\"");
+        escape(out, value, true);
+        out.push(b'"');
+        separator = b',';
+    }
+    if separator == b',' {
+        out.push(b'}');
+    }
+    out.push(b' ');
+}
+
+fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
+    for byte in text.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'"' if quotes => out.extend_from_slice(b"\\\""),
+            other => out.push(other),
+        }
+    }
+}
+
+fn text_header(family: &FamilyRef) -> Vec<u8> {
+    let kind = match family.kind {
+        MetricType::Counter => "counter",
+        MetricType::Gauge | MetricType::Info => "gauge",
+        MetricType::Histogram => "histogram",
+        MetricType::Summary => "summary",
+        MetricType::Unknown => "untyped",
+    };
+    header(&family.name, kind, &family.help, false)
+}
+
+fn open_metrics_header(family: &FamilyRef) -> Vec<u8> {
+    let (name, kind) = match family.kind {
+        MetricType::Counter => (family.name.strip_suffix("_total"), "counter"),
+        MetricType::Info => (family.name.strip_suffix("_info"), "info"),
+        MetricType::Gauge => (Some(&*family.name), "gauge"),
+        MetricType::Histogram => (Some(&*family.name), "histogram"),
+        MetricType::Summary => (Some(&*family.name), "summary"),
+        MetricType::Unknown => (None, ""),
+    };
+    // OpenMetrics demands the suffix of counters and infos; what was carried on without it has no type there.
+    header(name.unwrap_or(&family.name), if name.is_some() { kind } else { "unknown" }, &family.help, true)
+}
+
+fn header(name: &str, kind: &str, help: &str, quotes: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    if !help.is_empty() {
+        out.extend_from_slice(format!("# HELP {name} ").as_bytes());
+        escape(&mut out, help, quotes);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(format!("# TYPE {name} {kind}\n").as_bytes());
+    out
+}
+
+/// Integers without a point, all else in the shortest form that reads back the same.
+pub(super) fn write_value(out: &mut Vec<u8>, value: f64) {
+    /// Above this an f64 no longer holds every integer.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else if value.is_infinite() {
+        out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+    } else if value.fract() == 0.0 && value.abs() < EXACT {
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(value as i64).as_bytes());
+    } else {
+        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Family, Observation, Reading, Sample};
+    use crate::store::recent::{Limits, Recent};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn value(value: f64) -> String {
+        let mut out = Vec::new();
+        write_value(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_read_back_the_same() {
+        let cases =
+            [(0.0, "0"), (-0.0, "0"), (1.0, "1"), (-3.0, "-3"), (0.1, "0.1"), (1e21, "1e21"), (1.5e300, "1.5e300")];
+        for (number, text) in cases {
+            assert_eq!(value(number), text);
+        }
+        assert_eq!(value(f64::NAN), "NaN");
+        assert_eq!(value(f64::NEG_INFINITY), "-Inf");
+    }
+
+    fn page(format: Format) -> String {
+        let family = |name: &'static str, kind, help: &'static str| {
+            Arc::new(Family {
+                name: name.into(),
+                kind,
+                help: help.into(),
+                labels: &[],
+                bounds: (f64::MIN, f64::INFINITY),
+            })
+        };
+        let mut reading = Reading::default();
+        let hist = family("h_seconds", MetricType::Histogram, "A \"quoted\" back\\slash\nline");
+        for (suffix, le, value) in [
+            (Suffix::Bucket, "+Inf", 3.0),
+            (Suffix::Bucket, "10.0", 2.0),
+            (Suffix::Bucket, "2.0", 1.0),
+            (Suffix::Sum, "", 4.5),
+            (Suffix::Count, "", 3.0),
+        ] {
+            let labels = Labels::new([("le", le)]);
+            reading.samples.push(Sample { family: hist.clone().into(), suffix, labels, value });
+        }
+        reading.put(family("c_total", MetricType::Counter, ""), &[("a", "x\"y\\z\nw")], 7.0);
+        reading.put(family("b_info", MetricType::Info, "B"), &[], 1.0);
+        reading.put(family("odd", MetricType::Counter, "O"), &[], 1.0);
+        let recent = Recent::new(Duration::from_secs(60), Limits::default());
+        let id: TargetId = "self".into();
+        recent.declare_plain(&id, "self");
+        recent.observe(&Observation { target: id, at: 1, took: Duration::ZERO, outcome: Ok(reading) }, &[]);
+        String::from_utf8(recent.page(format, None)).unwrap()
+    }
+
+    #[test]
+    fn text_format() {
+        let want = "# HELP b_info B\n# TYPE b_info gauge\nb_info 1\n# TYPE c_total counter\nc_total{a=\"x\\\"y\\\\z\\nw\"} 7\n\
+             # HELP h_seconds A \"quoted\" back\\\\slash\\nline\n# TYPE h_seconds histogram\n\
+             h_seconds_bucket{le=\"2.0\"} 1\nh_seconds_bucket{le=\"10.0\"} 2\nh_seconds_bucket{le=\"+Inf\"} 3\n\
+             h_seconds_sum 4.5\nh_seconds_count 3\n# HELP odd O\n# TYPE odd counter\nodd 1\n";
+        assert_eq!(page(Format::Text), want);
+    }
+
+    #[test]
+    fn open_metrics_format() {
+        let page = page(Format::OpenMetrics);
+        assert!(page.contains("# HELP b B\n# TYPE b info\nb_info 1\n# TYPE c counter\nc_total{"), "{page}");
+        assert!(page.contains("# HELP h_seconds A \\\"quoted\\\" back\\\\slash\\nline\n"), "{page}");
+        assert!(page.contains("# TYPE odd unknown\nodd 1\n# EOF\n"), "{page}");
+    }
+}

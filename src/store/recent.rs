@@ -1,0 +1,443 @@
+//! The recent window: the last samples of every target, in memory, bounded. What `/metrics` shows and rules read.
+//!
+//! One timestamp per target and poll. A series missing from a poll gets the stale marker; a failed poll marks all of
+//! the target's series stale. A series of which the window holds nothing any more is forgotten.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use super::column::Column;
+use super::page::{Format, Layout, Page};
+use crate::model::labels::METRIC_NAME;
+use crate::model::{
+    FamilyRef, Labels, Matcher, Observation, Point, Reading, Sample, Series, Source, SourceError, Suffix, Target,
+    TargetId,
+};
+
+/// How much may be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Series of one target; a poll that brings more loses the surplus.
+    pub series_per_target: usize,
+    /// Series in all.
+    pub series: usize,
+    /// Points that one query may load.
+    pub points_per_query: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { series_per_target: 50_000, series: 2_000_000, points_per_query: 50_000_000 }
+    }
+}
+
+/// What happened to an observation that was taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Samples that were kept.
+    pub kept: usize,
+    /// Samples dropped because the target has too many series.
+    pub over_target_limit: usize,
+    /// Samples dropped because there are too many series in all.
+    pub over_total_limit: usize,
+}
+
+/// The recent window of all targets.
+pub struct Recent {
+    inner: RwLock<Inner>,
+    page: Page,
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    limits: Limits,
+    window: Duration,
+    /// Sorted, so that of two families with one name always the same gives the page its help text.
+    blocks: BTreeMap<TargetId, Block>,
+    series: usize,
+    /// Rises whenever a series appears or goes: the page's layout is then prepared anew.
+    pub(super) shape: u64,
+}
+
+/// All series of one target (or of one group of rules), with the timestamps that they share.
+#[derive(Default)]
+pub(super) struct Block {
+    kind: String,
+    /// The subject's label and the static ones, added to every sample.
+    stamp: Labels,
+    subject: &'static str,
+    times: VecDeque<i64>,
+    rows: Vec<Row>,
+    by_key: HashMap<(String, Labels), usize>,
+    /// Row of each sample of the last poll, in its order: a device answers in the same order each time.
+    order: Vec<usize>,
+}
+
+pub(super) struct Row {
+    pub(super) family: FamilyRef,
+    pub(super) suffix: Suffix,
+    /// As the parser said them.
+    key: Labels,
+    /// Complete, with the metric name.
+    pub(super) labels: Labels,
+    pub(super) column: Column,
+}
+
+impl Recent {
+    /// An empty window that keeps points for `window`.
+    pub fn new(window: Duration, limits: Limits) -> Self {
+        let inner = Inner { limits, window, ..Inner::default() };
+        Recent { inner: RwLock::new(inner), page: Page::default() }
+    }
+
+    /// How long points are kept from now on; derived from what the rules read.
+    pub fn set_window(&self, window: Duration) {
+        self.write().window = window;
+    }
+
+    /// Makes a target known, or takes over its changed labels. Its series begin anew when the labels differ.
+    pub fn declare(&self, target: &Target, subject: &'static str) {
+        let mut inner = self.write();
+        let stamp = target.labels.with(subject, target.id.as_ref());
+        if inner.blocks.get(&target.id).is_some_and(|block| block.stamp == stamp && *block.kind == *target.kind) {
+            return;
+        }
+        inner.remove(&target.id);
+        let block = Block { kind: target.kind.to_string(), stamp, subject, ..Block::default() };
+        inner.blocks.insert(target.id.clone(), block);
+    }
+
+    /// Makes a block known whose samples are complete as they are: rule groups, self-metrics.
+    pub fn declare_plain(&self, id: &TargetId, kind: &str) {
+        let mut inner = self.write();
+        let fresh = || Block { kind: kind.to_string(), ..Block::default() };
+        inner.blocks.entry(id.clone()).or_insert_with(fresh);
+    }
+
+    /// Forgets a target and all of its series.
+    pub fn forget(&self, id: &TargetId) {
+        self.write().remove(id);
+    }
+
+    /// Takes in what one poll brought. An observation of a target that is not known (any more) is dropped.
+    ///
+    /// `about` is what the scheduler says of the poll itself; unlike the target's own samples these are complete
+    /// and survive a failure.
+    pub fn observe(&self, observation: &Observation, about: &[Sample]) -> Taken {
+        let empty = Reading::default();
+        let reading = observation.outcome.as_ref().unwrap_or(&empty);
+        self.write().append(&observation.target, observation.at, &reading.samples, about)
+    }
+
+    /// Series that are held, by kind of target.
+    pub fn series_by_kind(&self) -> Vec<(String, usize)> {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for block in self.read().blocks.values() {
+            *counts.entry(block.kind.clone()).or_default() += block.rows.len();
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort();
+        counts
+    }
+
+    /// The page of current values, as `/metrics` shows it. `kind` narrows it to targets of one kind.
+    pub fn page(&self, format: Format, kind: Option<&str>) -> Vec<u8> {
+        let inner = self.read();
+        match kind {
+            None => self.page.render(&inner, format),
+            Some(kind) => Layout::prepare(inner.blocks_of_kind(kind), inner.shape).render(&inner, format),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        // A writer that panicked leaves at worst one target's last poll half taken in; that is no reason to stop.
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, id: &TargetId) {
+        if let Some(block) = self.blocks.remove(id) {
+            self.series -= block.rows.len();
+            self.shape += 1;
+        }
+    }
+
+    fn append(&mut self, id: &TargetId, at: i64, samples: &[Sample], about: &[Sample]) -> Taken {
+        let mut taken = Taken::default();
+        let limits = self.limits;
+        let (others, window) = (self.series, self.window);
+        let Some(block) = self.blocks.get_mut(id) else { return taken };
+        let at = block.next_time(at, window);
+        let rows_before = block.rows.len();
+        let mut seen = vec![false; rows_before];
+        let mut order = Vec::with_capacity(samples.len() + about.len());
+        let stamped = samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
+        for (position, (sample, stamp)) in stamped.enumerate() {
+            let row = match block.find(position, sample) {
+                Some(row) => row,
+                None if block.rows.len() >= limits.series_per_target => {
+                    taken.over_target_limit += 1;
+                    continue;
+                }
+                None if others - rows_before + block.rows.len() >= limits.series => {
+                    taken.over_total_limit += 1;
+                    continue;
+                }
+                None => block.add(sample, stamp),
+            };
+            seen.resize(block.rows.len(), false);
+            // Of two samples for one series in one poll the first counts.
+            if !std::mem::replace(&mut seen[row], true) {
+                block.rows[row].column.push(sample.value);
+                taken.kept += 1;
+            }
+            order.push(row);
+        }
+        for (row, _) in block.rows.iter_mut().zip(&seen).filter(|(_, seen)| !**seen) {
+            row.column.push_missing();
+        }
+        block.order = order;
+        block.times.push_back(at);
+        let died = block.prune(at, window);
+        let rows_after = block.rows.len();
+        if died || rows_after != rows_before {
+            self.shape += 1;
+        }
+        self.series = others - rows_before + rows_after;
+        taken
+    }
+
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (&TargetId, &Block)> {
+        self.blocks.iter()
+    }
+
+    fn blocks_of_kind(&self, kind: &str) -> impl Iterator<Item = (&TargetId, &Block)> {
+        self.blocks.iter().filter(move |(_, block)| block.kind == kind)
+    }
+
+    pub(super) fn rows(&self, id: &TargetId) -> &[Row] {
+        self.blocks.get(id).map_or(&[], |block| &block.rows)
+    }
+}
+
+impl Block {
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The timestamp for a poll at `at`. A clock that was set back a little must not break the order of time: the poll
+    /// then counts as just after the last. One that was set back by more than the window makes the block begin anew,
+    /// or rules would read nothing until the clock has caught up.
+    fn next_time(&mut self, at: i64, window: Duration) -> i64 {
+        let Some(last) = self.times.back().copied() else { return at };
+        if last - at > i64::try_from(window.as_millis()).unwrap_or(i64::MAX) {
+            self.times.clear();
+            self.rows.iter_mut().for_each(|row| row.column = Column::default());
+            return at;
+        }
+        at.max(last + 1)
+    }
+
+    fn find(&self, position: usize, sample: &Sample) -> Option<usize> {
+        let same = |row: &Row| {
+            row.family.name == sample.family.name && row.suffix == sample.suffix && row.key == sample.labels
+        };
+        let expected = self.order.get(position).copied();
+        if let Some(index) = expected
+            && self.rows.get(index).is_some_and(same)
+        {
+            return Some(index);
+        }
+        self.by_key.get(&(series_name(sample), sample.labels.clone())).copied()
+    }
+
+    fn add(&mut self, sample: &Sample, stamp: bool) -> usize {
+        let mut labels = if stamp { self.stamp.edit() } else { Labels::empty().edit() };
+        for (name, value) in sample.labels.iter() {
+            // What the target says must not pass for what the owner configured.
+            let taken = stamp && (self.stamp.get(name).is_some() || name == self.subject);
+            let name = if taken { format!("exported_{name}") } else { name.to_string() };
+            labels.set(name, value);
+        }
+        labels.set(METRIC_NAME, series_name(sample));
+        let column = Column::starting_after(self.times.len());
+        let (family, suffix, key) = (sample.family.clone(), sample.suffix, sample.labels.clone());
+        self.by_key.insert((series_name(sample), key.clone()), self.rows.len());
+        self.rows.push(Row { family, suffix, key, labels: labels.build(), column });
+        self.rows.len() - 1
+    }
+
+    /// Drops what is older than the window, and rows that hold nothing any more. Says whether rows went.
+    fn prune(&mut self, now: i64, window: Duration) -> bool {
+        let oldest = now - i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        let old = self.times.partition_point(|t| *t < oldest);
+        if old == 0 {
+            return false;
+        }
+        self.times.drain(..old);
+        let mut died = false;
+        for row in &mut self.rows {
+            row.column.drop_front(old);
+            died |= row.column.is_dead();
+        }
+        if died {
+            self.rows.retain(|row| !row.column.is_dead());
+            self.order.clear();
+            let key = |row: &Row| (format!("{}{}", row.family.name, row.suffix.as_str()), row.key.clone());
+            self.by_key = self.rows.iter().enumerate().map(|(index, row)| (key(row), index)).collect();
+        }
+        died
+    }
+
+    fn points(&self, row: &Row, start: i64, end: i64) -> Vec<Point> {
+        let point = |(index, v)| self.times.get(index).map(|t| Point { t: *t, v });
+        row.column.values().filter_map(point).filter(|point| (start..=end).contains(&point.t)).collect()
+    }
+}
+
+fn series_name(sample: &Sample) -> String {
+    format!("{}{}", sample.family.name, sample.suffix.as_str())
+}
+
+impl Source for Recent {
+    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
+        let inner = self.read();
+        let limit = inner.limits.points_per_query;
+        let (mut found, mut loaded) = (Vec::new(), 0);
+        for block in inner.blocks.values() {
+            for row in block.rows.iter().filter(|row| matchers.iter().all(|matcher| matcher.matches(&row.labels))) {
+                let points = block.points(row, start, end);
+                loaded += points.len();
+                if loaded > limit {
+                    return Err(SourceError::TooManySamples { limit });
+                }
+                if !points.is_empty() {
+                    found.push(Series { labels: row.labels.clone(), points });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::series::is_stale;
+    use crate::model::{FailureReason, Family, PollFailure};
+
+    static HEAT: Family = Family::gauge("miner_temperature_celsius", "Heat", &["sensor"]);
+    static UP: Family = Family::gauge("davylamp_target_up", "Up", &["target"]);
+
+    fn target(id: &str) -> Target {
+        Target {
+            id: id.into(),
+            kind: "axeos".into(),
+            address: String::new(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
+            cron: None,
+            labels: Labels::new([("site", "home")]),
+            options: serde_json::Value::Null,
+        }
+    }
+
+    fn observation(at: i64, outcome: Result<&[(&str, f64)], FailureReason>) -> Observation {
+        let outcome = match outcome {
+            Ok(values) => {
+                let mut reading = Reading::default();
+                for (sensor, value) in values {
+                    reading.put(&HEAT, &[("sensor", sensor), ("site", "lies")], *value);
+                }
+                Ok(reading)
+            }
+            Err(reason) => Err(PollFailure::new(reason, "")),
+        };
+        Observation { target: "m1".into(), at, took: Duration::ZERO, outcome }
+    }
+
+    fn up(value: f64) -> Vec<Sample> {
+        let labels = Labels::new([("target", "m1")]);
+        vec![Sample { family: (&UP).into(), suffix: Suffix::None, labels, value }]
+    }
+
+    fn recent() -> Recent {
+        let recent = Recent::new(Duration::from_secs(60), Limits { series_per_target: 3, ..Limits::default() });
+        recent.declare(&target("m1"), "miner");
+        recent
+    }
+
+    fn select(recent: &Recent, name: &str) -> Vec<Series> {
+        recent.select(&[Matcher::equal("__name__", name)], 0, i64::MAX).unwrap()
+    }
+
+    #[test]
+    fn a_failed_poll_ends_the_targets_series_but_not_the_schedulers() {
+        let recent = recent();
+        recent.observe(&observation(1000, Ok(&[("chip", 50.0)])), &up(1.0));
+        recent.observe(&observation(6000, Err(FailureReason::Timeout)), &up(0.0));
+        recent.observe(&observation(11000, Err(FailureReason::Timeout)), &up(0.0));
+        let heat = select(&recent, "miner_temperature_celsius");
+        assert_eq!(heat[0].points.len(), 2, "one value, one stale marker");
+        assert!(is_stale(heat[0].points[1].v) && heat[0].points[1].t == 6000);
+        assert_eq!(select(&recent, "davylamp_target_up")[0].points.len(), 3);
+        let page = String::from_utf8(recent.page(Format::Text, None)).unwrap();
+        assert!(page.contains("davylamp_target_up{target=\"m1\"} 0\n"), "{page}");
+        assert!(!page.contains("celsius"), "neither sample nor header of a family without samples: {page}");
+    }
+
+    #[test]
+    fn what_the_device_says_does_not_pass_for_what_the_owner_said() {
+        let recent = recent();
+        recent.observe(&observation(1000, Ok(&[("chip", 50.0)])), &[]);
+        let labels = &select(&recent, "miner_temperature_celsius")[0].labels;
+        let want = "miner_temperature_celsius{exported_site=\"lies\", miner=\"m1\", sensor=\"chip\", site=\"home\"}";
+        assert_eq!(labels.to_string(), want);
+    }
+
+    #[test]
+    fn limits_drop_the_surplus_and_say_so() {
+        let recent = recent();
+        let values = [("a", 1.0), ("b", 2.0), ("c", 3.0), ("d", 4.0), ("a", 9.0)];
+        let taken = recent.observe(&observation(1000, Ok(&values)), &[]);
+        assert_eq!(taken, Taken { kept: 3, over_target_limit: 1, over_total_limit: 0 });
+        let first = &select(&recent, "miner_temperature_celsius")[0];
+        assert_eq!(first.points, [Point { t: 1000, v: 1.0 }], "of two samples for one series the first counts");
+    }
+
+    #[test]
+    fn old_points_and_then_old_series_go() {
+        let recent = recent();
+        recent.observe(&observation(1000, Ok(&[("a", 1.0), ("b", 1.0)])), &[]);
+        recent.observe(&observation(30_000, Ok(&[("b", 2.0)])), &[]);
+        recent.observe(&observation(95_000, Ok(&[("b", 3.0)])), &[]);
+        let left = select(&recent, "miner_temperature_celsius");
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].points, [Point { t: 95_000, v: 3.0 }]);
+        assert_eq!(recent.series_by_kind(), [("axeos".to_string(), 1)]);
+        recent.observe(&observation(100_000, Ok(&[("a", 4.0), ("b", 3.0)])), &[]);
+        assert_eq!(select(&recent, "miner_temperature_celsius").len(), 2);
+        recent.forget(&"m1".into());
+        assert!(recent.page(Format::Text, None).is_empty());
+    }
+
+    #[test]
+    fn a_clock_set_back_keeps_time_in_order() {
+        let recent = recent();
+        recent.observe(&observation(10_000, Ok(&[("a", 1.0)])), &[]);
+        recent.observe(&observation(5_000, Ok(&[("a", 2.0)])), &[]);
+        let points = &select(&recent, "miner_temperature_celsius")[0].points;
+        assert_eq!(points.iter().map(|p| p.t).collect::<Vec<_>>(), [10_000, 10_001]);
+        recent.observe(&observation(100_000, Ok(&[("a", 3.0)])), &[]);
+        recent.observe(&observation(20_000, Ok(&[("a", 4.0)])), &[]);
+        let points = &select(&recent, "miner_temperature_celsius")[0].points;
+        assert_eq!(points, &[Point { t: 20_000, v: 4.0 }], "set back by more than the window: begun anew");
+    }
+}

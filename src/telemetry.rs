@@ -1,0 +1,277 @@
+//! What davylamp says of itself: logs, and every self-metric, declared in one list.
+//!
+//! Rooms are handed an `Arc<Telemetry>` and count into its fields; there is no global registry. `prometheus-client`
+//! writes OpenMetrics; the exposition reads that text back with the reader of the `prometheus` kind, so that
+//! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of a self-metric: names are ours, values are short words of ours or ids of the configuration.
+pub type SelfLabels = Vec<(&'static str, String)>;
+/// A counter by labels.
+pub type Counters = Family<SelfLabels, Counter>;
+/// A gauge by labels.
+pub type Gauges = Family<SelfLabels, Gauge<f64, AtomicU64>>;
+/// A histogram by labels.
+pub type Histograms = Family<SelfLabels, Histogram, fn() -> Histogram>;
+
+/// Every self-metric. Cloning a field is cheap and counts into the same place.
+pub struct Telemetry {
+    registry: Registry,
+    process: Process,
+    /// How long polls take, by kind; never by target.
+    pub poll_duration: Histograms,
+    /// Impossible values that were not exported, by kind and family.
+    pub values_rejected: Counters,
+    /// Limits that were hit, by limit.
+    pub limit_hits: Counters,
+    /// Series that are held, by kind.
+    pub series: Gauges,
+    /// Entries waiting in an internal queue.
+    pub queue_depth: Gauges,
+    /// Entries that an internal queue had to drop.
+    pub queue_dropped: Counters,
+    /// Panics that were caught, by task.
+    pub panics: Counters,
+    /// Bytes of the state database on disk.
+    pub store_bytes: Gauges,
+    /// How long a durable commit takes.
+    pub store_commit_duration: Histograms,
+    /// Failed operations of the state database.
+    pub store_errors: Counters,
+    /// 1 when the state database works.
+    pub store_healthy: Gauges,
+    /// Rule evaluations, by group.
+    pub rule_evaluations: Counters,
+    /// Rule evaluations that failed, by group.
+    pub rule_failures: Counters,
+    /// Group evaluations that came too late and were left out, by group.
+    pub rule_missed: Counters,
+    /// How long the last evaluation of a group took.
+    pub rule_group_duration: Gauges,
+    /// Alerts by state.
+    pub alerts: Gauges,
+    /// Playbook runs by result.
+    pub runs: Counters,
+    /// Playbook runs under way.
+    pub runs_running: Gauges,
+    /// Runs that were asked for and not made, by reason.
+    pub run_suppressions: Counters,
+    /// Dashboard files written.
+    pub dashboards_written: Counters,
+    /// 1 when the last reload succeeded.
+    pub reload_successful: Gauges,
+    /// When the last successful reload was.
+    pub reload_timestamp: Gauges,
+    /// Requests served, by route and status.
+    pub http_requests: Counters,
+    /// Calendar jobs that have not run when they should have, by job.
+    pub job_overdue: Gauges,
+}
+
+impl Telemetry {
+    /// Declares every self-metric.
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::default();
+        let process = Process::register(&mut registry);
+        let build: Gauges = Family::default();
+        registry.register("davylamp_build_info", "1, with the version in its label", build.clone());
+        build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_string())]).set(1.0);
+        let mut list = List(registry);
+        Arc::new(Telemetry {
+            process,
+            poll_duration: list.histogram("davylamp_poll_duration", "How long polls take, by kind"),
+            values_rejected: list.counter("davylamp_values_rejected", "Impossible values that were not exported"),
+            limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
+            series: list.gauge("davylamp_series", "Series that are held, by kind"),
+            queue_depth: list.gauge("davylamp_queue_depth", "Entries waiting in an internal queue"),
+            queue_dropped: list.counter("davylamp_queue_dropped", "Entries that an internal queue had to drop"),
+            panics: list.counter("davylamp_panics", "Panics that were caught, by task"),
+            store_bytes: list.gauge("davylamp_store_bytes", "Bytes of the state database on disk"),
+            store_commit_duration: list.histogram("davylamp_store_commit_duration", "How long a durable commit takes"),
+            store_errors: list.counter("davylamp_store_errors", "Failed operations of the state database"),
+            store_healthy: list.gauge("davylamp_store_healthy", "1 when the state database works"),
+            rule_evaluations: list.counter("davylamp_rule_evaluations", "Rule evaluations, by group"),
+            rule_failures: list.counter("davylamp_rule_evaluation_failures", "Rule evaluations that failed, by group"),
+            rule_missed: list.counter("davylamp_rule_evaluations_missed", "Group evaluations left out for being late"),
+            rule_group_duration: list
+                .gauge("davylamp_rule_group_last_duration_seconds", "How long the last evaluation of a group took"),
+            alerts: list.gauge("davylamp_alerts", "Alerts by state"),
+            runs: list.counter("davylamp_runs", "Playbook runs by result"),
+            runs_running: list.gauge("davylamp_runs_running", "Playbook runs under way"),
+            run_suppressions: list.counter("davylamp_run_suppressions", "Runs asked for and not made, by reason"),
+            dashboards_written: list.counter("davylamp_dashboards_written", "Dashboard files written"),
+            reload_successful: list.gauge("davylamp_config_last_reload_successful", "1 when the last reload succeeded"),
+            reload_timestamp: list.gauge(
+                "davylamp_config_last_reload_success_timestamp_seconds",
+                "When the configuration was last loaded, seconds since the epoch",
+            ),
+            http_requests: list.counter("davylamp_http_requests", "Requests served, by route and status"),
+            job_overdue: list.gauge("davylamp_job_overdue", "1 when a calendar job has not run when it should have"),
+            registry: list.0,
+        })
+    }
+
+    /// All self-metrics as OpenMetrics text, with the process's own figures read now.
+    pub fn encode(&self) -> String {
+        self.process.refresh();
+        let mut text = String::new();
+        // Writing to a String cannot fail; an empty page would show up as a missing davylamp_build_info.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// Counts a caught panic.
+    pub fn count_panic(&self, task: &str) {
+        self.panics.get_or_create(&vec![("task", task.to_string())]).inc();
+    }
+
+    /// Counts a limit that was hit.
+    pub fn count_limit(&self, limit: &str) {
+        self.limit_hits.get_or_create(&vec![("limit", limit.to_string())]).inc();
+    }
+}
+
+/// Registers a row of the list and hands back its handle.
+struct List(Registry);
+
+impl List {
+    fn counter(&mut self, name: &str, help: &str) -> Counters {
+        let family = Counters::default();
+        self.0.register(name, help, family.clone());
+        family
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> Gauges {
+        let family = Gauges::default();
+        self.0.register(name, help, family.clone());
+        family
+    }
+
+    fn histogram(&mut self, name: &str, help: &str) -> Histograms {
+        // 1 ms to 16 s in powers of two: a poll's timeout is seldom longer.
+        let family = Histograms::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 15)));
+        self.0.register_with_unit(name, help, Unit::Seconds, family.clone());
+        family
+    }
+}
+
+/// The `process_*` metrics that every Prometheus client exports, from `/proc/self`.
+struct Process {
+    cpu: Counter<f64, AtomicU64>,
+    resident: Gauge<i64, AtomicI64>,
+    open_fds: Gauge<i64, AtomicI64>,
+    threads: Gauge<i64, AtomicI64>,
+}
+
+impl Process {
+    fn register(registry: &mut Registry) -> Self {
+        let process = Process {
+            cpu: Counter::default(),
+            resident: Gauge::default(),
+            open_fds: Gauge::default(),
+            threads: Gauge::default(),
+        };
+        let start: Gauge<f64, AtomicU64> = Gauge::default();
+        start.set(start_time_seconds().unwrap_or_default());
+        registry.register("process_cpu_seconds", "User and system CPU time spent, in seconds", process.cpu.clone());
+        registry.register("process_resident_memory_bytes", "Resident memory, in bytes", process.resident.clone());
+        registry.register("process_open_fds", "Open file descriptors", process.open_fds.clone());
+        registry.register("process_threads", "Threads of the process", process.threads.clone());
+        registry.register("process_start_time_seconds", "Start of the process, seconds since the epoch", start);
+        process
+    }
+
+    fn refresh(&self) {
+        if let Some(stat) = self_stat() {
+            let seconds = stat.cpu_ticks as f64 / TICKS_PER_SECOND;
+            self.cpu.inner().store(seconds.to_bits(), Ordering::Relaxed);
+            self.threads.set(stat.threads);
+        }
+        if let Some(pages) = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| nth(&text, 1)) {
+            self.resident.set(pages * rustix::param::page_size() as i64);
+        }
+        if let Ok(folder) = std::fs::read_dir("/proc/self/fd") {
+            // The folder's own descriptor is not one of ours.
+            self.open_fds.set(folder.count() as i64 - 1);
+        }
+    }
+}
+
+/// `USER_HZ`: fixed at 100 in the kernel's ABI towards user space.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+struct Stat {
+    cpu_ticks: i64,
+    threads: i64,
+    start_ticks: i64,
+}
+
+fn self_stat() -> Option<Stat> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in brackets may hold blanks: count from behind it. Field 3 is then number 0.
+    let (_, fields) = text.rsplit_once(") ")?;
+    let cpu_ticks = nth(fields, 11)? + nth(fields, 12)?;
+    Some(Stat { cpu_ticks, threads: nth(fields, 17)?, start_ticks: nth(fields, 19)? })
+}
+
+fn start_time_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot: f64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(boot + self_stat()?.start_ticks as f64 / TICKS_PER_SECOND)
+}
+
+fn nth(fields: &str, index: usize) -> Option<i64> {
+    fields.split_ascii_whitespace().nth(index)?.parse().ok()
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people: `key=value`, one line an event.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error. `level` is a word (`info`) or a filter as `RUST_LOG` takes it; what cannot be
+/// read falls back to `info`. A second call in the same process changes nothing.
+pub fn start_logging(level: &str, format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false);
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_who_it_is_and_what_it_costs() {
+        let telemetry = Telemetry::new();
+        telemetry.count_panic("poll");
+        let text = telemetry.encode();
+        assert!(text.contains("davylamp_build_info{version="), "{text}");
+        assert!(text.contains("davylamp_panics_total{task=\"poll\"} 1"), "{text}");
+        let resident = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
+        assert!(resident.parse::<i64>().unwrap() > 1_000_000);
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
