@@ -9,3 +9,4 @@ pub mod telemetry; // logs, and every self-metric in one list
 pub mod store; // recent samples in memory, state in sled
 
 pub mod collect; // what a kind of target answers → samples
+pub mod schedule; // when to poll
