@@ -10,3 +10,5 @@ pub mod store; // recent samples in memory, state in sled
 
 pub mod collect; // what a kind of target answers → samples
 pub mod schedule; // when to poll
+
+pub mod api; // the HTTP surface: /metrics, health, reload, the status page

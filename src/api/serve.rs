@@ -1,0 +1,79 @@
+//! The listening side: connections are capped in number, headers in size and time, and all end at shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Api;
+
+/// Connections at once. Prometheus needs one; the rest is people and probes.
+const CONNECTIONS: usize = 256;
+/// A client must send its headers within this time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection lives at most this long, whatever the client does (an answer read a byte a second included).
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+/// Largest request head, in bytes.
+const HEADER_BYTES: usize = 16 * 1024;
+/// How long answers under way may take at shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves until `stop`, then lets answers under way finish.
+pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
+    let router = api.router();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        // Waiting for a slot before accepting leaves surplus clients in the kernel's queue.
+        let slot = tokio::select! {
+            () = stop.cancelled() => break,
+            slot = slots.clone().acquire_owned() => slot,
+        };
+        let Ok(slot) = slot else { break };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(async move {
+                    connection(stream, router, stop).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, mostly: accepting again at once would spin.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+async fn connection(stream: TcpStream, router: axum::Router, stop: CancellationToken) {
+    let _ = stream.set_nodelay(true);
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES);
+    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let deadline = tokio::time::sleep(CONNECTION_TIMEOUT);
+    tokio::pin!(deadline);
+    // A client that goes away or breaks the protocol is its own business.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = deadline => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(DRAIN, connection).await;
+        }
+    }
+}
