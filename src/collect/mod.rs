@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::model::{Family, PollFailure, Reading, Target};
+use crate::model::{FailureReason, Family, PollFailure, Reading, Target};
 
 pub mod http;
 pub mod miner;
+pub mod prometheus;
 pub mod tcp;
 
 /// One raw answer, as it came from the wire (decompressed, capped).
@@ -43,6 +44,14 @@ pub enum ParseError {
         /// What is wrong with it, and where.
         reason: String,
     },
+    /// The reply holds more than may be kept: samples, labels, or their lengths.
+    #[error("{request}: {reason}")]
+    TooLarge {
+        /// Which reply.
+        request: String,
+        /// The limit that was hit, and where.
+        reason: String,
+    },
     /// The target answered, and the answer is a refusal.
     #[error("{request}: access denied: {reason}")]
     Denied {
@@ -51,6 +60,17 @@ pub enum ParseError {
         /// In the target's words.
         reason: String,
     },
+}
+
+impl From<ParseError> for PollFailure {
+    fn from(error: ParseError) -> Self {
+        let reason = match error {
+            ParseError::Malformed { .. } => FailureReason::Malformed,
+            ParseError::TooLarge { .. } => FailureReason::TooLarge,
+            ParseError::Denied { .. } => FailureReason::Denied,
+        };
+        PollFailure::new(reason, error.to_string())
+    }
 }
 
 /// A mistake in the options of a target.

@@ -1,0 +1,4 @@
+//! Kind `prometheus`: polls a metrics page and carries its families on.
+
+mod line;
+pub mod text;
