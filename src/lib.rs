@@ -4,7 +4,8 @@
 
 pub mod model; // the words: targets, samples, labels, observations, alerts
 pub mod secret; // secrets by reference, and never shown
-pub mod telemetry; // logs, and every self-metric in one list
+pub mod telemetry;
+pub mod yaml; // YAML files, read strictly, with the line of every key // logs, and every self-metric in one list
 
 pub mod store; // recent samples in memory, state in sled
 

@@ -46,6 +46,7 @@ fn failure(error: ParseError) -> PollFailure {
     let reason = match error {
         ParseError::Malformed { .. } => FailureReason::Malformed,
         ParseError::Denied { .. } => FailureReason::Denied,
+        ParseError::TooLarge { .. } => FailureReason::TooLarge,
     };
     PollFailure::new(reason, error.to_string())
 }
