@@ -13,3 +13,4 @@ pub mod collect; // what a kind of target answers → samples
 pub mod schedule; // when to poll
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page
+pub mod config; // YAML → checked configuration, every mistake at once

@@ -1,0 +1,166 @@
+//! What may stand in `davylamp.yml`, word for word. No field is checked here beyond its type.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::api;
+use crate::model::duration::serde_text;
+use crate::store::Limits;
+use crate::telemetry::LogFormat;
+
+/// The configuration file of davylamp.
+#[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Where to listen and who may ask.
+    pub server: api::Settings,
+    /// What is written to the log.
+    pub log: Log,
+    /// Where state is kept.
+    pub storage: Storage,
+    /// What targets have in common.
+    pub defaults: Defaults,
+    /// What is polled.
+    pub targets: Vec<TargetEntry>,
+    /// Prometheus rule files, and how they are evaluated.
+    pub rules: Rules,
+    /// How much may be held in memory.
+    pub limits: LimitsEntry,
+}
+
+/// What is written to the log.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as `RUST_LOG` takes it.
+    pub level: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: "info".to_string(), format: LogFormat::Text }
+    }
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Folder of the state database, exports and runs. systemd's `StateDirectory` wins over it.
+    pub path: PathBuf,
+    /// Memory for sled's cache, in bytes. sled takes 2 to 4.6 times as much.
+    pub cache_bytes: u64,
+    /// A file of this size is given up when the disk is full, so that the database can be opened again. 0 for none.
+    pub ballast_bytes: u64,
+    /// When the state is exported as JSON lines: a cron expression with seconds, in UTC.
+    pub export: String,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage {
+            path: PathBuf::from("/var/lib/davylamp"),
+            cache_bytes: 32 << 20,
+            ballast_bytes: 32 << 20,
+            export: "0 17 * * * *".to_string(),
+        }
+    }
+}
+
+/// What targets have in common.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// Time between two polls.
+    #[serde(with = "serde_text")]
+    #[schemars(with = "String")]
+    pub interval: Duration,
+    /// Longest time for one poll; where a target's interval is shorter, that.
+    #[serde(with = "serde_text")]
+    #[schemars(with = "String")]
+    pub timeout: Duration,
+    /// Labels of every target; a target's own win.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Defaults { interval: Duration::from_secs(15), timeout: Duration::from_secs(10), labels: BTreeMap::new() }
+    }
+}
+
+/// One thing that is polled.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetEntry {
+    /// Unique; becomes a label value. Renaming it begins new series.
+    pub id: String,
+    /// What it is: see `davylamp kinds`.
+    pub kind: String,
+    /// Host, `host:port`, URL or socket path, as the kind understands it.
+    pub address: String,
+    /// Time between two polls (`15s`); else `defaults.interval`.
+    #[serde(default)]
+    pub interval: Option<String>,
+    /// Longest time for one poll; else `defaults.timeout`, or the interval where that is shorter.
+    #[serde(default)]
+    pub timeout: Option<String>,
+    /// Poll by the calendar instead: second minute hour day-of-month month day-of-week.
+    #[serde(default)]
+    pub cron: Option<String>,
+    /// Time zone of `cron`, for example `Europe/Berlin`; else UTC.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Labels of every sample of this target.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What the kind wants to know: see `davylamp kinds NAME`.
+    #[serde(default)]
+    pub options: serde_json::Value,
+}
+
+/// Prometheus rule files, and how they are evaluated.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// Paths, relative to this file; the last part may hold `*`.
+    pub files: Vec<String>,
+    /// Time between two evaluations of a group that does not say its own.
+    #[serde(with = "serde_text")]
+    #[schemars(with = "String")]
+    pub evaluation_interval: Duration,
+    /// Labels that every alert gets.
+    pub external_labels: BTreeMap<String, String>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules { files: Vec::new(), evaluation_interval: Duration::from_secs(15), external_labels: BTreeMap::new() }
+    }
+}
+
+/// How much may be held in memory.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsEntry {
+    /// Series of one target; a poll that brings more loses the surplus, and it is counted.
+    pub series_per_target: usize,
+    /// Series in all.
+    pub series: usize,
+    /// Samples that one query may load.
+    pub samples_per_query: usize,
+}
+
+impl Default for LimitsEntry {
+    fn default() -> Self {
+        let limits = Limits::default();
+        LimitsEntry {
+            series_per_target: limits.series_per_target,
+            series: limits.series,
+            samples_per_query: limits.points_per_query,
+        }
+    }
+}

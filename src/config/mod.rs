@@ -1,0 +1,62 @@
+//! The configuration: [`file`] mirrors the YAML, [`check`] turns it into a [`Config`], reporting every mistake at once.
+
+mod check;
+pub mod file;
+mod schema;
+mod targets;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use file::File;
+pub use schema::json_schema;
+
+use crate::model::Labels;
+use crate::schedule::Job;
+use crate::yaml::Problem;
+
+/// Everything checked, every target's collector open: what the daemon runs on.
+pub struct Config {
+    /// Folder of the configuration file; relative paths start here.
+    pub folder: PathBuf,
+    /// Sections that their rooms read themselves.
+    pub file: File,
+    /// Labels that every alert gets.
+    pub external_labels: Labels,
+    /// All targets.
+    pub jobs: Vec<Job>,
+    /// Rule files, patterns resolved, sorted.
+    pub rule_files: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("folder", &self.folder)
+            .field("targets", &self.jobs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every mistake of a configuration, sorted by place.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
+        check::load(path)
+    }
+
+    /// A path of the configuration, relative to the folder of its file.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+}
