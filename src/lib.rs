@@ -14,3 +14,4 @@ pub mod schedule; // when to poll
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page
 pub mod config; // YAML → checked configuration, every mistake at once
+mod daemon; // wiring, supervision, reload, shutdown

@@ -1,3 +1,12 @@
 //! The davylamp binary: the command line, nothing else.
 
-fn main() {}
+mod args;
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    commands::dispatch(args::Cli::parse())
+}

@@ -13,6 +13,7 @@ use crate::model::{FailureReason, Family, PollFailure, Reading, Target};
 pub mod http;
 pub mod miner;
 pub mod prometheus;
+pub mod redact;
 pub mod tcp;
 
 /// One raw answer, as it came from the wire (decompressed, capped).

@@ -1,0 +1,205 @@
+//! What can be typed. Help, completions and the man page all come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The safety lamp for mining hardware, containers and cloud services.
+///
+/// davylamp polls targets on schedules, exposes what they say to Prometheus on /metrics, writes Grafana dashboards,
+/// evaluates Prometheus rule files on its own samples, and lets firing alerts run Ansible playbooks: never twice,
+/// never blind, never on the whole fleet at once.
+#[derive(Debug, Parser)]
+#[command(name = "davylamp", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon.
+    ///
+    /// Exit status: 0 after SIGTERM or SIGINT, 78 when the configuration has mistakes (all of them are printed),
+    /// 1 when something else kept it from running. SIGHUP loads the configuration anew, all or nothing.
+    Run(ConfigArg),
+    /// Check configuration, rules, playbooks and dashboards; print every mistake at once.
+    Check(CheckArgs),
+    /// Poll one configured target once and print its samples as /metrics would.
+    Poll(PollArgs),
+    /// Print the samples of saved replies, with no network: what a bug report needs.
+    Parse(ParseArgs),
+    /// What can be polled, with options.
+    Kinds {
+        /// Show one kind with all of its options and metric families.
+        name: Option<String>,
+    },
+    /// Watch a simulated fleet being polled, drawn, alerted on and repaired. Needs nothing, changes nothing.
+    Demo(DemoArgs),
+    /// Prometheus rule files.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Grafana dashboards.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
+    /// Playbook runs of a running or stopped daemon, as its state holds them.
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// The state database. The daemon must not be running, except for `export --from-copy`.
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Execute playbooks for a daemon that runs in a closed sandbox (see davylamp-runner.service).
+    Runner(ConfigArg),
+    /// Print the version.
+    Version,
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder.
+    Man {
+        /// The folder; it must exist.
+        folder: PathBuf,
+    },
+    /// Own one run of a playbook: started by the daemon or the runner, never by hand.
+    #[command(hide = true)]
+    Supervise {
+        /// The run's folder.
+        run: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArg {
+    /// Configuration file.
+    #[arg(long, short, default_value = DEFAULT_CONFIG, env = "DAVYLAMP_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// Where a packaged davylamp has its configuration.
+pub const DEFAULT_CONFIG: &str = "/etc/davylamp/davylamp.yml";
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Print the JSON Schema of the configuration instead, so that editors complete it.
+    #[arg(long)]
+    pub schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PollArgs {
+    /// Id of a target in the configuration; or, with --kind, an address.
+    pub target: String,
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Poll an address that stands in no configuration, as this kind.
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Keep the raw replies in this folder, secrets masked, one file per request.
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ParseArgs {
+    /// The kind that answered.
+    pub kind: String,
+    /// Saved replies of one poll, as `davylamp poll --save` names them.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The target's options as a YAML file, for kinds whose samples depend on them.
+    #[arg(long, value_name = "FILE")]
+    pub options: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Address to serve /metrics and the status page on.
+    #[arg(long, default_value = "127.0.0.1:9940")]
+    pub listen: std::net::SocketAddr,
+    /// End after this many seconds; else at Ctrl-C.
+    #[arg(long)]
+    pub seconds: Option<u64>,
+    /// Keep everything (state, configuration, dashboards, runs) in this folder instead of a temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Do not look for a local Docker engine.
+    #[arg(long)]
+    pub no_docker: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Check rule files as Prometheus would read them.
+    Check {
+        /// Rule files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DashboardsCommand {
+    /// Write dashboards and provisioning files.
+    Write(DashboardArgs),
+    /// Check a folder: stale or edited files, duplicate uids and titles, unknown units, queries that do not parse.
+    Check(DashboardArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DashboardArgs {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// The folder; else dashboards.path of the configuration.
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List runs, newest first.
+    List(ConfigArg),
+    /// Say why a run was made, or why not, and what came of it.
+    Explain {
+        /// Run id.
+        run: String,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Read everything and report what is damaged.
+    Verify(StatePath),
+    /// Write all records as JSON lines, zstd-compressed.
+    Export {
+        #[command(flatten)]
+        path: StatePath,
+        /// File to write.
+        #[arg(long, short)]
+        output: PathBuf,
+    },
+    /// Build the database anew from an export; the old one is kept aside.
+    Import {
+        #[command(flatten)]
+        path: StatePath,
+        /// File to read.
+        #[arg(long, short)]
+        input: PathBuf,
+    },
+    /// Copy live records into a new database, which gives disk space back.
+    Compact(StatePath),
+}
+
+#[derive(Debug, Args)]
+pub struct StatePath {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Folder of the state database; else storage.path of the configuration.
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+}

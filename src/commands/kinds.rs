@@ -1,0 +1,55 @@
+//! `davylamp kinds`: what can be polled.
+
+use std::process::ExitCode;
+
+use super::poll::find_kind;
+use super::say;
+use davylamp::collect::{KINDS, Support};
+use davylamp::model::duration::format_duration;
+
+/// Shows the table, or one kind with everything.
+pub fn show(name: Option<&str>) -> anyhow::Result<ExitCode> {
+    let Some(name) = name else {
+        let width = KINDS.iter().map(|kind| kind.name.len()).max().unwrap_or(0);
+        let rows = KINDS.iter().map(|kind| {
+            let support = support(kind.support);
+            format!("{:width$}  {support:10}  {}  (default {})", kind.name, kind.summary, kind.default_address)
+        });
+        return say(&format!(
+            "{}\n\ndavylamp kinds NAME shows options and metric families.",
+            rows.collect::<Vec<_>>().join("\n")
+        ));
+    };
+    let kind = find_kind(name)?;
+    let mut text = format!(
+        "{}: {}\n\nsupport           {}\ndefault address   {}\nshortest interval {}\nid label          {}\n",
+        kind.name,
+        kind.summary,
+        support(kind.support),
+        kind.default_address,
+        format_duration(kind.min_interval),
+        kind.subject
+    );
+    text.push_str("\nOptions:\n");
+    for option in kind.options {
+        text.push_str(&format!("  {}: {}\n", option.name, option.help));
+    }
+    if kind.options.is_empty() {
+        text.push_str("  none\n");
+    }
+    text.push_str("\nMetric families:\n");
+    for family in kind.families {
+        text.push_str(&format!("  {}{{{}}}\n      {}\n", family.name, family.labels.join(","), family.help));
+    }
+    if kind.families.is_empty() {
+        text.push_str("  as declared in the options, or as the target names them\n");
+    }
+    say(text.trim_end())
+}
+
+fn support(support: Support) -> &'static str {
+    match support {
+        Support::Recorded => "recorded",
+        Support::Documented => "documented",
+    }
+}

@@ -1,0 +1,3 @@
+//! Wiring: which part talks to which, supervision, reload, shutdown.
+
+mod notify;
