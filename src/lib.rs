@@ -4,14 +4,15 @@
 
 pub mod model; // the words: targets, samples, labels, observations, alerts
 pub mod secret; // secrets by reference, and never shown
-pub mod telemetry;
-pub mod yaml; // YAML files, read strictly, with the line of every key // logs, and every self-metric in one list
-
-pub mod store; // recent samples in memory, state in sled
+pub mod telemetry; // logs, and every self-metric in one list
+pub mod yaml; // YAML files, read strictly, with the line of every key
 
 pub mod collect; // what a kind of target answers → samples
 pub mod schedule; // when to poll
+pub mod store; // recent samples in memory, state in sled
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page
 pub mod config; // YAML → checked configuration, every mistake at once
-mod daemon; // wiring, supervision, reload, shutdown
+pub mod daemon; // wiring, supervision, reload, shutdown
+
+pub mod demo; // a simulated fleet on loopback sockets, for the demo, tests and benches

@@ -144,7 +144,7 @@ pub trait Collector: Send + Sync {
 }
 
 /// All kinds, in the order of `davylamp kinds`.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[miner::axeos::KIND, miner::cgminer::KIND];
 
 /// The row of `name`.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -1,0 +1,187 @@
+//! What the replies of an AxeOS device mean, from firmware 2.4 to 2.15 and in the NerdQAxe dialect.
+
+use serde_json::Value;
+
+use super::super::families;
+use super::super::values::Fields;
+use super::{Options, hardware, hashing, stratum};
+use crate::collect::{ParseError, Reply};
+use crate::model::{Identity, Reading};
+
+/// A device that has been up for less, in seconds, and shows no work, is still starting.
+const STARTING_SECONDS: f64 = 60.0;
+/// A device that does not hash at all is still starting until then.
+const SLOW_START_SECONDS: f64 = 180.0;
+
+/// The little that `fetch` has to know of a reply.
+#[derive(Debug, Default, PartialEq)]
+pub struct Peek {
+    /// The uptime in seconds of a device whose reply does not say what it is; `None` where nothing has to be asked.
+    pub lacks_model_at: Option<f64>,
+}
+
+/// Looks whether `/asic` has to be asked.
+pub fn peek(info: &[u8]) -> Peek {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Known {
+        asic_count: Option<serde::de::IgnoredAny>,
+        device_model: Option<serde::de::IgnoredAny>,
+        uptime_seconds: Option<f64>,
+    }
+    let known: Option<Known> = serde_json::from_slice(info).ok();
+    let lacking = known.filter(|known| known.asic_count.is_none() || known.device_model.is_none());
+    Peek { lacks_model_at: lacking.map(|known| known.uptime_seconds.unwrap_or(0.0)) }
+}
+
+/// Turns the replies of one poll into samples.
+pub fn parse(replies: &[Reply], address: &str, options: Options) -> Result<Reading, ParseError> {
+    let mut reading = Reading::default();
+    let (mut info, mut asic) = (None, None);
+    for reply in replies {
+        match document(reply) {
+            Ok(value) if is_info(&value) => info = Some(value),
+            Ok(value) if is_asic(&value) => asic = Some(value),
+            Ok(_) if reply.status == Some(404) => {}
+            Ok(value) => return Err(not_ours(reply, &value)),
+            // A device without /asic answers with 404 and a page of HTML.
+            Err(_) if reply.status.is_some_and(|status| status >= 400) && info.is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (info, asic) = (info.unwrap_or_default(), asic.unwrap_or_default());
+    let none = serde_json::Map::new();
+    let fields = |value| Fields::of(value).unwrap_or(Fields(&none));
+    let device = Device { info: fields(&info), asic: fields(&asic), address };
+    device.put_info(&mut reading);
+    if info.is_object() {
+        let state = device.state();
+        reading.put_state(&families::STATE, "state", &families::STATES, state);
+        hashing::put(&mut reading, device, state, options.chips);
+        hardware::put(&mut reading, device);
+        stratum::put(&mut reading, device, options.show_pool_user);
+    }
+    hardware::put_chips_expected(&mut reading, device);
+    Ok(reading)
+}
+
+fn document(reply: &Reply) -> Result<Value, ParseError> {
+    let malformed = |reason: String| ParseError::Malformed { request: reply.request.clone(), reason };
+    if reply.body.is_empty() {
+        return Err(malformed("the reply is empty".to_string()));
+    }
+    // serde_json refuses more than 128 levels, so that a bomb of brackets cannot overflow the stack.
+    serde_json::from_slice(&reply.body).map_err(|error| malformed(format!("not JSON: {error}")))
+}
+
+fn is_info(value: &Value) -> bool {
+    ["hashRate", "ASICModel"].iter().any(|key| value.get(key).is_some()) && value.get("uptimeSeconds").is_some()
+}
+
+fn is_asic(value: &Value) -> bool {
+    value.get("ASICModel").is_some() && value.get("asicCount").is_some()
+}
+
+fn not_ours(reply: &Reply, value: &Value) -> ParseError {
+    let reason = match value {
+        Value::Object(map) if map.contains_key("statistics") => {
+            "this is the device's own history (/api/system/statistics), which is not read".to_string()
+        }
+        Value::Object(_) => "neither hashRate nor ASICModel with uptimeSeconds is in it".to_string(),
+        _ => "not a JSON object".to_string(),
+    };
+    ParseError::Malformed { request: reply.request.clone(), reason }
+}
+
+/// Both documents of a device; the one that was not sent is empty.
+#[derive(Clone, Copy)]
+pub struct Device<'a> {
+    /// `/api/system/info`
+    pub info: Fields<'a>,
+    /// `/api/system/asic`
+    pub asic: Fields<'a>,
+    address: &'a str,
+}
+
+impl Device<'_> {
+    /// How many chips it is made with.
+    pub fn chips(self) -> Option<f64> {
+        self.info.nonzero("asicCount").or_else(|| self.asic.nonzero("asicCount"))
+    }
+
+    /// Whether the reply is of the NerdQAxe family, which shares the path and not all of the names.
+    fn is_nerd(self) -> bool {
+        self.info.text("deviceModel").is_some_and(|model| model.starts_with("Nerd"))
+    }
+
+    /// `Gamma 601`, `NerdQAxe++`: the model by name where the device says it, else by the number of its board.
+    fn model(self) -> String {
+        let board = self.info.text("boardVersion").unwrap_or_default();
+        let named = self.info.text("deviceModel").or_else(|| self.asic.text("deviceModel"));
+        let name = named.unwrap_or_else(|| bitaxe_by_board(&board).to_string());
+        format!("{name} {board}").trim().to_string()
+    }
+
+    fn put_info(self, reading: &mut Reading) {
+        let text = |key: &str| self.info.text(key).unwrap_or_default();
+        let (make, firmware) = if self.is_nerd() { ("NerdAxe", "NerdQAxe") } else { ("Bitaxe", "AxeOS") };
+        let (model, version, mac, hostname) = (self.model(), text("version"), text("macAddr"), text("hostname"));
+        let chip = self.info.text("ASICModel").or_else(|| self.asic.text("ASICModel")).unwrap_or_default();
+        // Every BM13xx is a Bitcoin chip; of another one nothing is claimed.
+        let algorithm = if chip.starts_with("BM13") { "sha256d" } else { "" };
+        let labels = [
+            ("make", make),
+            ("model", &model),
+            ("firmware", firmware),
+            ("firmware_version", &version),
+            ("chip", &chip),
+            ("algorithm", algorithm),
+            ("mac", &mac),
+            ("hostname", &hostname),
+            ("address", self.address),
+            ("protocol", "axeos"),
+        ];
+        reading.put(&families::INFO, &labels, 1.0);
+        if !mac.is_empty() {
+            let firmware = format!("{firmware} {version}").trim().to_string();
+            reading.identity = Some(Identity { id: mac, make: make.to_string(), model, firmware });
+        }
+    }
+
+    /// The state, the most alarming first.
+    fn state(self) -> &'static str {
+        let set = |key: &str| self.info.flag(key).unwrap_or(false);
+        let number = |key: &str| self.info.number(key).unwrap_or(0.0);
+        let (uptime, hashing) = (number("uptimeSeconds"), number("hashRate") > 0.0);
+        match () {
+            () if self.info.text_of(&["power_fault", "hardware_fault"]).is_some() => "fault",
+            () if set("overheat_mode") => "overheated",
+            () if set("miningPaused") => "paused",
+            () if set("shutdown") => "sleeping",
+            () if uptime < STARTING_SECONDS && number("sharesAccepted") == 0.0 => "starting",
+            () if hashing => "hashing",
+            () if uptime < SLOW_START_SECONDS => "starting",
+            () => "unknown",
+        }
+    }
+}
+
+/// The names of Bitaxe boards by their number, as the firmware's own table has them.
+fn bitaxe_by_board(board: &str) -> &'static str {
+    match board {
+        "2.2" => "Max",
+        "0.11" => "Ultra",
+        "302" | "303" => "Hex",
+        "650" => "Gamma Duo",
+        _ if board.len() != 3 => "",
+        _ => match board.as_bytes().first() {
+            Some(b'1') => "Max",
+            Some(b'2') => "Ultra",
+            Some(b'4') => "Supra",
+            Some(b'6') => "Gamma",
+            Some(b'7') => "Supra Hex",
+            Some(b'8') => "Gamma Turbo",
+            _ => "",
+        },
+    }
+}

@@ -1,0 +1,171 @@
+//! The envelope of the API: status, code and sections; one document per reply, or several in the combined form.
+
+use serde_json::Value;
+
+use super::super::repair;
+use super::super::values::Fields;
+use super::text;
+use crate::collect::{ParseError, Reply};
+
+/// "Invalid command".
+const UNKNOWN_COMMAND: f64 = 14.0;
+/// "No devices": the answer of a miner whose boards are all gone, and no failure of the poll.
+const NO_DEVICES: f64 = 10.0;
+/// "Access denied".
+const DENIED: f64 = 45.0;
+
+/// Everything one poll brought, sorted by section.
+#[derive(Debug, Default)]
+pub struct Sections {
+    /// `SUMMARY`
+    pub summary: Option<Value>,
+    /// `POOLS`
+    pub pools: Vec<Value>,
+    /// `DEVS`
+    pub devs: Vec<Value>,
+    /// `VERSION`
+    pub version: Option<Value>,
+    /// `COIN`
+    pub coin: Option<Value>,
+    /// The device's clock when it answered, in seconds since the epoch.
+    pub when: Option<f64>,
+    /// Program and version, as the envelope says them.
+    pub description: String,
+    /// What a person should know: repairs, refusals.
+    pub notes: Vec<String>,
+    refusal: Option<ParseError>,
+    unread: Vec<String>,
+}
+
+impl Sections {
+    /// Reads all replies of a poll.
+    ///
+    /// # Errors
+    /// When nothing in them can be read, the best reason for it.
+    pub fn read(replies: &[Reply]) -> Result<Self, ParseError> {
+        let mut sections = Sections::default();
+        for reply in replies {
+            if let Err(error) = sections.add_reply(reply) {
+                sections.refuse(error);
+            }
+        }
+        let parts = [&sections.summary, &sections.version, &sections.coin];
+        if parts.iter().any(|part| part.is_some()) || !sections.pools.is_empty() || !sections.devs.is_empty() {
+            return Ok(sections);
+        }
+        let request = replies.first().map(|reply| reply.request.clone()).unwrap_or_default();
+        let reason = format!("no SUMMARY, POOLS, DEVS, VERSION or COIN in it ({})", sections.unread.join(", "));
+        Err(sections.refusal.unwrap_or(ParseError::Malformed { request, reason }))
+    }
+
+    /// Keeps the first refusal in case nothing else can be read; a denial says more than any other.
+    fn refuse(&mut self, error: ParseError) {
+        self.notes.push(error.to_string());
+        if self.refusal.is_none() || matches!(error, ParseError::Denied { .. }) {
+            self.refusal = Some(error);
+        }
+    }
+
+    fn add_reply(&mut self, reply: &Reply) -> Result<(), ParseError> {
+        let malformed = |reason: String| ParseError::Malformed { request: reply.request.clone(), reason };
+        let root = match text::read(&reply.body) {
+            Some(root) => root,
+            None => {
+                let repaired = repair::read(&reply.body).map_err(|error| malformed(error.to_string()))?;
+                self.notes.extend(repaired.notes.iter().map(|note| format!("{}: {note}", reply.request)));
+                repaired.value
+            }
+        };
+        let Value::Object(map) = root else { return Err(malformed("not a JSON object".to_string())) };
+        // The combined form: each command's name over a list with that command's whole document.
+        let is_document = |value: &Value| value.get(0).is_some_and(|inner| inner.get("STATUS").is_some());
+        if map.contains_key("STATUS") || !map.values().any(is_document) {
+            return self.add_document(reply, Value::Object(map));
+        }
+        for (command, inner) in map {
+            let Value::Array(inner) = inner else { continue };
+            let of_command = Reply::new(format!("{} ({command})", reply.request), reply.body.clone());
+            for document in inner {
+                if let Err(error) = self.add_document(&of_command, document) {
+                    self.refuse(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_document(&mut self, reply: &Reply, mut document: Value) -> Result<(), ParseError> {
+        let status = Status::of(&document);
+        self.when = self.when.or(status.when);
+        if self.description.is_empty() {
+            self.description = status.description;
+        }
+        let Value::Object(map) = &mut document else { return Ok(()) };
+        for (name, value) in std::mem::take(map) {
+            let items = match value {
+                Value::Array(items) => items,
+                _ => continue,
+            };
+            // bfgminer lists the details of devices under the same name as their state.
+            let details = items.iter().any(|item| item.get("DEVDETAILS").is_some());
+            match name.as_str() {
+                "SUMMARY" => self.summary = items.into_iter().next(),
+                "VERSION" => self.version = items.into_iter().next(),
+                "COIN" => self.coin = items.into_iter().next(),
+                "POOLS" => self.pools = items,
+                "DEVS" if !details => self.devs = items,
+                "STATUS" => {}
+                _ => self.unread.push(name),
+            }
+        }
+        match (status.refused, status.code) {
+            (true, Some(NO_DEVICES)) => self.notes.push(format!("{}: {}", reply.request, status.message)),
+            (true, Some(DENIED)) => {
+                return Err(ParseError::Denied { request: reply.request.clone(), reason: status.message });
+            }
+            (true, code) => {
+                let reason = format!("refused with code {}: {}", code.unwrap_or_default(), status.message);
+                return Err(ParseError::Malformed { request: reply.request.clone(), reason });
+            }
+            (false, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The head of a document.
+#[derive(Default)]
+struct Status {
+    refused: bool,
+    code: Option<f64>,
+    when: Option<f64>,
+    message: String,
+    description: String,
+}
+
+impl Status {
+    /// A list with one object in cgminer, an object in some relatives, the document itself in others.
+    fn of(document: &Value) -> Self {
+        let head = match document.get("STATUS") {
+            Some(Value::Array(list)) => list.first(),
+            Some(Value::Object(_)) => document.get("STATUS"),
+            _ => Some(document),
+        };
+        let Some(head) = head.and_then(Fields::of) else { return Status::default() };
+        let text = |key: &str| head.text(key).unwrap_or_default();
+        Status {
+            refused: matches!(text("STATUS").as_str(), "E" | "F"),
+            code: head.number("Code"),
+            when: head.number("When").filter(|when| *when > 1.2e9),
+            message: text("Msg"),
+            description: text("Description"),
+        }
+    }
+}
+
+/// Whether a reply to the combined request says that the program does not know it.
+pub fn is_unknown_command(body: &[u8]) -> bool {
+    let Ok(repaired) = repair::read(body) else { return false };
+    let status = Status::of(&repaired.value);
+    status.refused && status.code == Some(UNKNOWN_COMMAND)
+}

@@ -1,0 +1,157 @@
+//! The HTTP side of the simulated AxeOS devices: a web server as small as theirs.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Model;
+use super::device::{Device, mix};
+
+/// Longest request that is read.
+const MAX_REQUEST: usize = 8 * 1024;
+
+/// Answers one request and closes.
+pub async fn answer(device: &Device, mut stream: TcpStream) -> std::io::Result<()> {
+    let head = read_head(&mut stream).await?;
+    let mut words = head.split_whitespace();
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (status, body) = match (method, path) {
+        ("GET", "/api/system/info") => ("200 OK", info(device).to_string()),
+        ("GET", "/api/system/asic") if device.model() == Model::Bitaxe => ("200 OK", asic().to_string()),
+        ("POST", "/api/system/restart") => {
+            device.restart();
+            ("200 OK", "System will restart shortly.".to_string())
+        }
+        ("POST", "/api/system/pause" | "/api/system/resume") if device.model() == Model::Bitaxe => {
+            device.set_paused(path.ends_with("pause"));
+            ("200 OK", String::new())
+        }
+        _ => ("404 Not Found", "<h1>404 Not Found</h1>".to_string()),
+    };
+    let sort = if body.starts_with('{') { "application/json" } else { "text/html" };
+    let length = body.len();
+    let reply = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(reply.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// Reads up to the end of the headers. Bodies are not needed: no request here says anything in its body.
+pub async fn read_head(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut head = Vec::with_capacity(512);
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < MAX_REQUEST {
+        if stream.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn mac(device: &Device) -> String {
+    let bytes = mix(device.seed(), 99).to_be_bytes();
+    // The second bit of the first byte: locally administered, so no maker's.
+    format!("02:{:02X}:{:02X}:{:02X}:{:02X}:{:02X}", bytes[1], bytes[2], bytes[3], bytes[4], bytes[5])
+}
+
+fn round(value: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+/// What all three have in common.
+fn common(device: &Device) -> Value {
+    let v = device.vitals();
+    let volts = if device.model() == Model::NerdQaxe { 12.05 } else { 5.14 };
+    json!({
+        "power": round(v.power, 3),
+        "voltage": volts * 1e3,
+        "current": round(v.power / volts * 1e3, 1),
+        "temp": round(v.temperature, 3),
+        "vrTemp": round(v.temperature - 4.0, 1),
+        "hashRate": round(v.hashrate, 3),
+        "coreVoltage": 1150,
+        "coreVoltageActual": 1140 + (v.temperature as u64) % 7,
+        "ssid": "demo",
+        "macAddr": mac(device),
+        "hostname": device.id(),
+        "wifiStatus": "Connected!",
+        "sharesAccepted": v.accepted,
+        "sharesRejected": v.rejected,
+        "uptimeSeconds": v.uptime as u64,
+        "smallCoreCount": 2040,
+        "ASICModel": "BM1370",
+        "stratumURL": "pool.example.com",
+        "stratumPort": 3333,
+        "stratumUser": "bc1qdemodemodemodemodemodemodemodemode.rig",
+        "fallbackStratumURL": "fallback.example.com",
+        "fallbackStratumPort": 3333,
+        "fallbackStratumUser": "bc1qdemodemodemodemodemodemodemodemode.rig",
+        "fanrpm": v.fan_rpm.round(),
+        "fanspeed": v.fan_percent.round(),
+        "freeHeap": 8_000_000 + mix(device.seed(), v.uptime as u64) % 90_000,
+    })
+}
+
+fn info(device: &Device) -> Value {
+    let v = device.vitals();
+    let domains = [0.251, 0.249, 0.252, 0.248].map(|part| round(v.hashrate * part, 3));
+    let mut info = common(device);
+    let more = match device.model() {
+        Model::BitaxeOld => json!({
+            "version": "v2.4.0", "boardVersion": "601", "asicCount": 1, "frequency": 525,
+            "bestDiff": "115M", "bestSessionDiff": "4.29M",
+            "isUsingFallbackStratum": 0, "overheat_mode": u8::from(v.overheated), "temptarget": 60,
+        }),
+        Model::NerdQaxe => nerd(device),
+        _ => json!({
+            "version": "v2.12.0", "axeOSVersion": "v2.12.0", "boardVersion": "601", "frequency": 525,
+            "actualFrequency": 525, "expectedHashrate": v.expected, "temp2": -1, "fan2rpm": 0,
+            "hashRate_1m": round(v.hashrate * 0.998, 3), "hashRate_10m": round(v.hashrate * 1.001, 3),
+            "hashRate_1h": round(v.expected * 0.99, 3), "errorPercentage": 0.31,
+            "bestDiff": 115_377_214, "bestSessionDiff": 4_290_133, "poolDifficulty": 1000, "responseTime": 31.4,
+            "isUsingFallbackStratum": 0, "overheat_mode": u8::from(v.overheated), "miningPaused": v.paused,
+            "blockFound": 0, "blockHeight": 900_000, "networkDifficulty": 1.27e14, "maxPower": 40,
+            "wifiRSSI": -52, "freeHeapInternal": 151_000, "freeHeapSpiram": 7_900_000,
+            "sharesRejectedReasons": [{"message": "Job not found", "count": v.rejected}],
+            "hashrateMonitor": {"asics": [{"total": round(v.hashrate, 3), "errorCount": v.errors,
+                "domains": domains}]},
+        }),
+    };
+    if let (Value::Object(info), Value::Object(more)) = (&mut info, more) {
+        info.extend(more);
+    }
+    info
+}
+
+fn nerd(device: &Device) -> Value {
+    let v = device.vitals();
+    let fans = json!([
+        {"label": "M2", "rpm": v.fan_rpm.round(), "speedPerc": v.fan_percent.round(), "overheatTemp": 90},
+        {"label": "M1", "rpm": (v.fan_rpm / 3.2).round(), "speedPerc": v.fan_percent.round(), "overheatTemp": 70},
+    ]);
+    let stratum = json!({"poolMode": 0, "activePoolMode": 0, "usingFallback": false, "pools": [{
+        "connected": true, "poolDifficulty": 4687, "accepted": v.accepted, "rejected": v.rejected,
+        "pingRtt": 16, "pingLoss": 0, "poolDiffErr": false, "bestDiff": 2_833_151_285_u64,
+    }]});
+    json!({
+        "version": "V1.0.37.2-LTS", "deviceModel": "NerdQAxe++", "asicCount": 4, "frequency": 600,
+        "currentA": round(v.power / 12.05, 4), "maxPower": 100, "vrTempInt": round(v.temperature + 3.0, 1),
+        "hashRate_1m": round(v.hashrate, 3), "hashRate_10m": round(v.hashrate, 3),
+        "hashRate_1h": round(v.expected * 0.99, 3), "hashRate_1d": round(v.expected * 0.99, 3),
+        "bestDiff": 36_603_151_167_u64, "bestSessionDiff": 2_833_151_285_u64, "foundBlocks": 0, "totalFoundBlocks": 0,
+        "networkDifficulty": 1.27e14, "poolDifficulty": 4687, "lastpingrtt": 16, "duplicateHWNonces": 0,
+        "asicTemps": [0, 0, 0, 0], "fanCount": 2, "shutdown": v.paused, "overheat_temp": 90, "wifiRSSI": -44,
+        "freeHeapInt": 95_068, "lastResetReason": "SYSTEM.RESET_SOFTWARE", "stratumTLS": true,
+        "fans": fans,
+        "stratum": stratum,
+    })
+}
+
+fn asic() -> Value {
+    json!({
+        "ASICModel": "BM1370", "deviceModel": "Gamma", "asicCount": 1, "swarmColor": "green",
+        "defaultFrequency": 525, "frequencyOptions": [400, 490, 525, 550], "defaultVoltage": 1150,
+        "voltageOptions": [1000, 1060, 1100, 1150, 1200],
+    })
+}

@@ -1,0 +1,365 @@
+//! One simulated device: its script of faults, and what it would measure at a given moment.
+
+use std::f64::consts::TAU;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{DeviceSpec, Model};
+
+/// What can be wrong with a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It heats up until its firmware stops hashing.
+    Overheat,
+    /// Its hash rate drops to a third, until it is restarted.
+    LowHashrate,
+    /// Its socket is closed.
+    Dead,
+    /// It does harm to whoever asks it.
+    Hostile(Hostile),
+}
+
+/// How a device does harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hostile {
+    /// Random bytes.
+    Garbage,
+    /// JSON that ends in the middle.
+    TruncatedJson,
+    /// 200,000 nested brackets.
+    DeepNesting,
+    /// A body without end.
+    EndlessBody,
+    /// 64 MiB of zeros in a small gzip body.
+    GzipBomb,
+    /// A redirect to the cloud's metadata address.
+    Redirect,
+    /// One byte of the body per second.
+    BytePerSecond,
+    /// Takes the request and resets the connection.
+    Reset,
+    /// HTTP status 500.
+    WrongStatus,
+    /// Takes the request and never answers.
+    Silent,
+    /// Takes the request and closes without an answer.
+    Empty,
+}
+
+impl Hostile {
+    /// All of them.
+    pub const ALL: [Hostile; 11] = [
+        Hostile::Garbage,
+        Hostile::TruncatedJson,
+        Hostile::DeepNesting,
+        Hostile::EndlessBody,
+        Hostile::GzipBomb,
+        Hostile::Redirect,
+        Hostile::BytePerSecond,
+        Hostile::Reset,
+        Hostile::WrongStatus,
+        Hostile::Silent,
+        Hostile::Empty,
+    ];
+}
+
+/// One fault of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// When it comes, after the start of the fleet.
+    pub after: Duration,
+    /// How long it stays; `None`: until something cures it.
+    pub lasts: Option<Duration>,
+    /// What it is.
+    pub fault: Fault,
+}
+
+impl Step {
+    /// A fault that stays.
+    pub const fn from(after: Duration, fault: Fault) -> Self {
+        Step { after, lasts: None, fault }
+    }
+
+    /// A fault that goes by itself.
+    pub const fn during(after: Duration, lasts: Duration, fault: Fault) -> Self {
+        Step { after, lasts: Some(lasts), fault }
+    }
+}
+
+/// What a device measures at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Vitals {
+    /// GH/s.
+    pub hashrate: f64,
+    /// GH/s.
+    pub expected: f64,
+    /// W.
+    pub power: f64,
+    /// °C.
+    pub temperature: f64,
+    /// Revolutions per minute.
+    pub fan_rpm: f64,
+    /// Percent.
+    pub fan_percent: f64,
+    /// Since the last start, seconds.
+    pub uptime: f64,
+    /// Since the last start.
+    pub accepted: u64,
+    /// Since the last start.
+    pub rejected: u64,
+    /// Since the last start.
+    pub errors: u64,
+    /// The firmware has stopped hashing because of heat.
+    pub overheated: bool,
+    /// Somebody has paused it.
+    pub paused: bool,
+}
+
+struct Control {
+    /// Set by hand; the script no longer counts.
+    forced: Option<(Option<Fault>, Instant)>,
+    booted: Instant,
+    /// Uptime at `booted`: a fleet does not begin with devices that all have just started.
+    head_start: f64,
+    restarts: u64,
+    requests: u64,
+    paused: bool,
+}
+
+/// One simulated device.
+pub struct Device {
+    spec: DeviceSpec,
+    seed: u64,
+    started: Instant,
+    control: Mutex<Control>,
+    changed: Notify,
+}
+
+/// Above this temperature the firmware stops hashing, as AxeOS does.
+const OVERHEAT_CELSIUS: f64 = 80.0;
+
+impl Device {
+    /// A device that has been up for some hours.
+    pub fn new(spec: DeviceSpec, seed: u64) -> Self {
+        let now = Instant::now();
+        let head_start = 3_600.0 + (seed % 1_000_000) as f64;
+        let control = Control { forced: None, booted: now, head_start, restarts: 0, requests: 0, paused: false };
+        Device { spec, seed, started: now, control: Mutex::new(control), changed: Notify::new() }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.spec.id
+    }
+
+    pub fn model(&self) -> Model {
+        self.spec.model
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub fn restarts(&self) -> u64 {
+        self.control().restarts
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.control().requests
+    }
+
+    /// Counts a request.
+    pub fn asked(&self) {
+        self.control().requests += 1;
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.control().forced = Some((fault, Instant::now()));
+        self.changed.notify_one();
+    }
+
+    pub fn set_paused(&self, paused: bool) {
+        self.control().paused = paused;
+    }
+
+    /// What the buttons "restart" do: counters begin anew, and a lost hash rate comes back.
+    pub fn restart(&self) {
+        let mut control = self.control();
+        control.booted = Instant::now();
+        control.head_start = 0.0;
+        control.restarts += 1;
+        if matches!(control.forced, Some((Some(Fault::LowHashrate), _))) {
+            control.forced = Some((None, control.booted));
+        }
+    }
+
+    /// The fault in force, and since when.
+    pub fn fault(&self) -> Option<(Fault, Instant)> {
+        let control = self.control();
+        if let Some((fault, since)) = control.forced {
+            return fault.map(|fault| (fault, since));
+        }
+        let now = Instant::now();
+        let in_force = self.spec.script.iter().rev().find(|step| {
+            let (start, age) = (self.started + step.after, now.saturating_duration_since(self.started + step.after));
+            let cured = step.fault == Fault::LowHashrate && control.booted > start;
+            now >= start && !cured && step.lasts.is_none_or(|lasts| age < lasts)
+        });
+        in_force.map(|step| (step.fault, self.started + step.after))
+    }
+
+    /// Returns when the fault may have changed: by hand, or because a step of the script begins or ends.
+    pub async fn change(&self) {
+        let now = Instant::now();
+        let edges = self.spec.script.iter().flat_map(|step| [Some(step.after), step.lasts.map(|l| step.after + l)]);
+        let next = edges.flatten().map(|edge| self.started + edge).filter(|edge| *edge > now).min();
+        let edge = async {
+            match next {
+                Some(edge) => tokio::time::sleep_until(edge).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = edge => {}
+            () = self.changed.notified() => {}
+        }
+    }
+
+    /// What it measures now.
+    pub fn vitals(&self) -> Vitals {
+        let now = Instant::now();
+        let fault = self.fault();
+        let (booted, head_start, paused) = {
+            let control = self.control();
+            (control.booted, control.head_start, control.paused)
+        };
+        let running = now.saturating_duration_since(booted).as_secs_f64();
+        let uptime = running + head_start;
+        let ill =
+            |which| fault.filter(|(f, _)| *f == which).map(|(_, at)| now.saturating_duration_since(at).as_secs_f64());
+        let (hot, low) = (ill(Fault::Overheat), ill(Fault::LowHashrate));
+        let profile = Profile::of(self.spec.model);
+        let t = now.saturating_duration_since(self.started).as_secs_f64();
+        let temperature = profile.temperature
+            + 1.5 * self.wave(1, t, 240.0)
+            + 0.4 * self.noise(2, t)
+            + hot.map_or(0.0, |seconds| (2.0 * seconds).min(34.0));
+        let overheated = hot.is_some() && temperature >= OVERHEAT_CELSIUS;
+        let load = match (paused || overheated, low) {
+            (true, _) => 0.0,
+            (false, Some(_)) => 0.35,
+            (false, None) => ((uptime + 1.0) / 6.0).min(1.0),
+        };
+        let wobble = 0.99 + 0.012 * self.wave(3, t, 97.0) + 0.012 * self.noise(4, t);
+        // Time that was worked, for counters that must never fall.
+        let worked = uptime - low.map_or(0.0, |seconds| 0.65 * seconds).min(running) - hot.unwrap_or(0.0).min(running);
+        let accepted = (worked.max(0.0) * profile.shares_per_second) as u64;
+        Vitals {
+            hashrate: profile.expected * load * wobble,
+            expected: profile.expected,
+            power: profile.power * (0.12 + 0.88 * load) * (1.0 + 0.01 * self.noise(5, t)),
+            temperature,
+            fan_rpm: profile.fan_rpm * (1.0 + 0.03 * self.wave(6, t, 180.0)) + hot.map_or(0.0, |_| 900.0),
+            fan_percent: if hot.is_some() { 100.0 } else { 52.0 + 6.0 * self.wave(6, t, 180.0) },
+            uptime,
+            accepted,
+            rejected: accepted / 140,
+            errors: (worked.max(0.0) * 0.05) as u64,
+            overheated,
+            paused,
+        }
+    }
+
+    /// A slow wave between −1 and 1 with a phase of its own.
+    fn wave(&self, salt: u64, t: f64, period: f64) -> f64 {
+        let phase = (mix(self.seed, salt) % 1_000) as f64 / 1_000.0;
+        (TAU * (t / period + phase)).sin()
+    }
+
+    /// Noise between −1 and 1 that changes each second.
+    pub fn noise(&self, salt: u64, t: f64) -> f64 {
+        (mix(mix(self.seed, salt), t as u64) % 2_001) as f64 / 1_000.0 - 1.0
+    }
+}
+
+/// What a model does when all is well.
+struct Profile {
+    expected: f64,
+    power: f64,
+    temperature: f64,
+    fan_rpm: f64,
+    shares_per_second: f64,
+}
+
+impl Profile {
+    fn of(model: Model) -> Self {
+        let (expected, power, temperature, fan_rpm, shares_per_second) = match model {
+            Model::BitaxeOld | Model::Bitaxe => (1_071.0, 17.2, 54.0, 5_200.0, 0.21),
+            Model::NerdQaxe => (4_896.0, 74.0, 55.0, 2_350.0, 0.9),
+            Model::Cgminer | Model::CgminerSloppy => (13_500.0, 1_320.0, 62.0, 4_700.0, 0.4),
+            Model::CgminerOld => (0.001_43, 35.0, 50.0, 1_200.0, 0.05),
+            Model::Bfgminer => (0.35, 9.0, 48.0, 1_500.0, 0.06),
+        };
+        Profile { expected, power, temperature, fan_rpm, shares_per_second }
+    }
+}
+
+/// splitmix64 over two words: every seed and salt give unrelated numbers.
+pub fn mix(a: u64, b: u64) -> u64 {
+    let mut z = a ^ b.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(script: Vec<Step>) -> Device {
+        Device::new(DeviceSpec { id: "d".into(), model: Model::Bitaxe, script }, 7)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_hash_rate_stays_lost_until_a_restart() {
+        let device = device(vec![Step::from(Duration::from_secs(10), Fault::LowHashrate)]);
+        assert!(device.vitals().hashrate > 1_000.0);
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        let low = device.vitals();
+        assert!(low.hashrate < 450.0, "{low:?}");
+        device.restart();
+        tokio::time::advance(Duration::from_secs(20)).await;
+        let cured = device.vitals();
+        assert!(cured.hashrate > 1_000.0 && cured.uptime < 30.0 && cured.accepted < low.accepted, "{cured:?}");
+        assert_eq!(device.restarts(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counters_never_fall_and_heat_stops_the_hashing() {
+        let heat = Step::during(Duration::from_secs(60), Duration::from_secs(120), Fault::Overheat);
+        let device = device(vec![heat, Step::from(Duration::from_secs(400), Fault::LowHashrate)]);
+        let (mut last, mut stopped) = (device.vitals(), 0);
+        for _ in 0..600 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let now = device.vitals();
+            assert!(now.accepted >= last.accepted && now.errors >= last.errors && now.uptime > last.uptime);
+            assert_eq!(now.overheated, now.hashrate == 0.0);
+            stopped += u32::from(now.overheated);
+            last = now;
+        }
+        assert!((80..120).contains(&stopped), "{stopped}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_seed_tells_the_same_story() {
+        let (a, b) = (device(Vec::new()), device(Vec::new()));
+        tokio::time::advance(Duration::from_secs(77)).await;
+        assert_eq!(a.vitals(), b.vitals());
+    }
+}
