@@ -11,6 +11,8 @@ pub mod collect; // what a kind of target answers → samples
 pub mod schedule; // when to poll
 pub mod store; // recent samples in memory, state in sled
 
+pub mod query; // PromQL over a Source; pure
+
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page
 pub mod config; // YAML → checked configuration, every mistake at once
 pub mod daemon; // wiring, supervision, reload, shutdown
