@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{FailureReason, Family, PollFailure, Reading, Target};
 
+pub mod cloud;
 pub mod http;
 pub mod miner;
 pub mod prometheus;
@@ -143,7 +144,7 @@ pub trait Collector: Send + Sync {
 }
 
 /// All kinds, in the order of `davylamp kinds`.
-pub const KINDS: &[Kind] = &[prometheus::KIND];
+pub const KINDS: &[Kind] = &[prometheus::KIND, cloud::http_json::KIND];
 
 /// The row of `name`.
 pub fn kind(name: &str) -> Option<&'static Kind> {
