@@ -2,12 +2,10 @@
 //! address rules against request forgery, no redirects, credentials by reference.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
 };
@@ -16,17 +14,21 @@ use url::Url;
 use crate::model::{FailureReason, PollFailure};
 use crate::secret::SecretRef;
 
+mod endpoint;
+mod guard;
+mod tls;
+
+pub use endpoint::{Endpoint, Settings, checked_url};
+pub use guard::{Network, address_allowed};
+pub use tls::TlsOptions;
+
+use guard::{Forbidden, GuardedResolver, check_literal_address};
+
 /// Body cap where a kind names none: forty times the largest reply of a miner that was recorded.
 pub const DEFAULT_MAX_BODY: usize = 2 * 1024 * 1024;
 
-/// Which addresses may be talked to. Link-local (cloud metadata), multicast and unspecified ones never may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Network {
-    /// The target's configuration names a machine of its owner's network: private and loopback addresses are right.
-    Lan,
-    /// A public service: a name that resolves to a private or loopback address is a forgery.
-    Public,
-}
+/// Longest `Retry-After` that is believed: a hostile or broken answer must not silence a target for ever.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
 /// Whether the connection is kept for the next poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,10 +140,16 @@ impl Answer {
         }
     }
 
-    /// `Retry-After` in seconds, where it was sent so; its date form is read by nobody we poll and is ignored.
+    /// `Retry-After`, in seconds or as a date; a date is measured from the answer's own `Date`, so that no clock is
+    /// needed and a wrong one on either side does no harm.
     fn retry_after(&self) -> Option<Duration> {
-        let text = self.headers.get("retry-after")?.to_str().ok()?;
-        text.trim().parse().ok().map(Duration::from_secs)
+        let text = |name: &str| self.headers.get(name)?.to_str().ok().map(str::trim);
+        let date = |name: &str| chrono::DateTime::parse_from_rfc2822(text(name)?).ok();
+        let wait = match text("retry-after")?.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => (date("retry-after")? - date("date")?).to_std().ok()?,
+        };
+        Some(wait.min(MAX_RETRY_AFTER))
     }
 }
 
@@ -150,7 +158,6 @@ impl Answer {
 /// # Errors
 /// A [`PollFailure`] for everything that kept an answer from arriving whole; a status of failure is an answer.
 pub async fn send(request: Request<'_>) -> Result<Answer, PollFailure> {
-    check_literal_address(request.url, request.network)?;
     let client = client(request.network, request.keep)?;
     send_with(client, request).await
 }
@@ -160,7 +167,7 @@ pub async fn send(request: Request<'_>) -> Result<Answer, PollFailure> {
 /// # Errors
 /// As [`send`].
 pub async fn send_with(client: &reqwest::Client, request: Request<'_>) -> Result<Answer, PollFailure> {
-    check_literal_address(request.url, request.network)?;
+    check_literal_address(request.url)?;
     let deadline = tokio::time::Instant::now() + request.timeout;
     let max_body = request.max_body;
     let exchange = async {
@@ -251,64 +258,6 @@ fn gunzip(body: &[u8], max_body: usize) -> Result<Bytes, PollFailure> {
     Ok(plain.into())
 }
 
-/// Whether `address` may be talked to.
-pub fn address_allowed(address: IpAddr, network: Network) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let never = v4.is_link_local() || v4.is_multicast() || v4.is_unspecified() || v4.is_broadcast();
-            let shared = v4.octets()[0] == 100 && (64..128).contains(&v4.octets()[1]);
-            !never && (network == Network::Lan || !(v4.is_private() || v4.is_loopback() || shared))
-        }
-        IpAddr::V6(v6) => {
-            let metadata = v6.segments() == [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254];
-            let never = v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified() || metadata;
-            !never && (network == Network::Lan || !(v6.is_unique_local() || v6.is_loopback()))
-        }
-    }
-}
-
-/// A literal address never passes the resolver, so it is checked here. One that the configuration spells out may be
-/// private or loopback even for a public kind: its owner wrote it.
-fn check_literal_address(url: &Url, _network: Network) -> Result<(), PollFailure> {
-    let literal = match url.host() {
-        Some(url::Host::Ipv4(v4)) => IpAddr::V4(v4),
-        Some(url::Host::Ipv6(v6)) => IpAddr::V6(v6),
-        _ => return Ok(()),
-    };
-    if address_allowed(literal, Network::Lan) {
-        return Ok(());
-    }
-    Err(PollFailure::new(FailureReason::Denied, format!("{literal} is a link-local, metadata or multicast address")))
-}
-
-/// Resolves names and drops the addresses that may not be talked to, so that the connection goes to a checked address.
-struct GuardedResolver(Network);
-
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let network = self.0;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<SocketAddr> = found.iter().copied().filter(|a| address_allowed(a.ip(), network)).collect();
-            if allowed.is_empty() && !found.is_empty() {
-                return Err(
-                    Box::new(Forbidden { name: name.as_str().to_string() }) as Box<dyn std::error::Error + Send + Sync>
-                );
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Every address of a name was refused.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{name} resolves only to addresses that may not be talked to (link-local, metadata, multicast, or private for a public service)"
-)]
-struct Forbidden {
-    name: String,
-}
-
 /// A client with house rules; TLS settings can be added by `adjust`.
 ///
 /// # Errors
@@ -353,9 +302,7 @@ fn failure(error: &reqwest::Error) -> PollFailure {
         if cause.is::<Forbidden>() {
             reason = FailureReason::Denied;
         }
-        if let Some(hyper) = cause.downcast_ref::<hyper::Error>()
-            && (hyper.is_parse() || hyper.is_incomplete_message())
-        {
+        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
             reason = FailureReason::Malformed;
         }
         causes.push(cause.to_string());
@@ -374,15 +321,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_and_multicast_are_never_talked_to() {
-        for text in ["169.254.169.254", "fd00:ec2::254", "fe80::1", "224.0.0.1", "0.0.0.0", "::ffff:169.254.169.254"] {
-            assert!(!address_allowed(text.parse().unwrap(), Network::Lan), "{text}");
+    fn retry_after_is_read_in_both_forms_and_bounded() {
+        let wait = |pairs: &[(&'static str, &'static str)]| {
+            let headers =
+                pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
+            Answer { status: 429, headers, body: Bytes::new() }.success().unwrap_err().retry_after
+        };
+        let (date, later) = (("date", "Wed, 21 Oct 2015 07:28:00 GMT"), "Wed, 21 Oct 2015 07:29:30 GMT");
+        assert_eq!(wait(&[("retry-after", "120")]), Some(Duration::from_secs(120)));
+        assert_eq!(wait(&[("retry-after", later), date]), Some(Duration::from_secs(90)));
+        assert_eq!(wait(&[("retry-after", "99999999999")]), Some(MAX_RETRY_AFTER));
+        for useless in ["soon", "-1", later] {
+            assert_eq!(wait(&[("retry-after", useless)]), None, "{useless}");
         }
-        for text in ["127.0.0.1", "10.1.2.3", "192.168.1.5", "::1", "fd12::1", "100.64.0.1"] {
-            assert!(address_allowed(text.parse().unwrap(), Network::Lan), "{text}");
-            assert!(!address_allowed(text.parse().unwrap(), Network::Public), "{text}");
-        }
-        assert!(address_allowed("1.1.1.1".parse().unwrap(), Network::Public));
     }
 
     #[test]

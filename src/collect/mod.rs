@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{FailureReason, Family, PollFailure, Reading, Target};
 
+pub mod cloud;
 pub mod http;
 pub mod miner;
 pub mod prometheus;
@@ -144,7 +145,7 @@ pub trait Collector: Send + Sync {
 }
 
 /// All kinds, in the order of `davylamp kinds`.
-pub const KINDS: &[Kind] = &[miner::axeos::KIND, miner::cgminer::KIND];
+pub const KINDS: &[Kind] = &[miner::axeos::KIND, miner::cgminer::KIND, cloud::http_json::KIND, prometheus::KIND];
 
 /// The row of `name`.
 pub fn kind(name: &str) -> Option<&'static Kind> {
@@ -163,6 +164,34 @@ pub fn read_options<T: serde::de::DeserializeOwned>(target: &Target) -> Result<T
     serde_path_to_error::deserialize(options).map_err(|error| {
         let inner = error.path().to_string();
         let path = if inner == "." { "options".to_string() } else { format!("options.{inner}") };
-        OptionError::new(path, error.inner().to_string())
+        OptionError::new(path, with_nearest_word(error.inner().to_string()))
     })
+}
+
+/// Adds the nearest right word to serde's "unknown field `pth`, expected one of `path`, `name`".
+fn with_nearest_word(message: String) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let wrong = quoted.next().filter(|_| message.starts_with("unknown ")).unwrap_or_default();
+    let nearest = quoted.map(|word| (strsim::jaro_winkler(wrong, word), word)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((likeness, word)) if likeness > 0.75 => format!("{message}; did you mean `{word}`?"),
+        _ => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_word_is_answered_with_the_nearest() {
+        for (message, expected) in [
+            ("unknown field `pth`, expected `path` or `name`", "; did you mean `path`?"),
+            ("unknown variant `gaug`, expected one of `counter`, `gauge`", "; did you mean `gauge`?"),
+            ("unknown field `zzz`, expected `path` or `name`", ""),
+            ("missing field `path`", ""),
+        ] {
+            assert_eq!(with_nearest_word(message.to_string()), format!("{message}{expected}"));
+        }
+    }
 }

@@ -250,7 +250,9 @@ pub(super) fn unescape(raw: &str, quotes: bool) -> String {
 mod tests {
     use super::*;
 
-    fn parts(text: &str) -> Result<(Option<String>, Vec<(String, String)>, f64, bool, bool), LineError> {
+    type Parts = (Option<String>, Vec<(String, String)>, f64, bool, bool);
+
+    fn parts(text: &str) -> Result<Parts, LineError> {
         let mut labels = Vec::new();
         let line = read(text, &TextLimits::default(), &mut labels)?;
         let labels = labels.into_iter().map(|(n, v)| (n.to_string(), v.into_owned())).collect();

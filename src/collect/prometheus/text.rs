@@ -502,8 +502,10 @@ mod tests {
         assert_eq!(shown(&few), ["unknown a{} 1", "unknown b{} 1"]);
     }
 
+    type Written = (String, Vec<(String, String)>, f64);
+
     /// Writes as our own page does: escapes, one line a sample.
-    fn write(samples: &[(String, Vec<(String, String)>, f64)]) -> String {
+    fn write(samples: &[Written]) -> String {
         let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let mut page = String::new();
         for (name, labels, value) in samples {
