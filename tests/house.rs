@@ -73,7 +73,8 @@ fn sources() -> Vec<Source> {
                 open.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).map(String::from).collect();
+                let lines =
+                    text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).map(String::from).collect();
                 found.push(Source { path: path.strip_prefix(SOURCE).unwrap().display().to_string(), lines });
             }
         }
@@ -116,7 +117,10 @@ fn rooms_name_only_the_rooms_they_may() {
         };
         for (number, line) in source.code() {
             if line.contains("use crate::{") {
-                findings.push(format!("{}:{number}: one `use crate::room::…` per line, so that this scan sees it", source.path));
+                findings.push(format!(
+                    "{}:{number}: one `use crate::room::…` per line, so that this scan sees it",
+                    source.path
+                ));
             }
             for rest in line.split("crate::").skip(1) {
                 let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
@@ -163,9 +167,27 @@ fn nothing_is_left_for_later_in_the_code() {
 #[test]
 fn the_top_level_is_the_users() {
     let expected = [
-        ".ci", ".git", ".gitignore", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml",
-        "LICENSE", "README.md", "benches", "clippy.toml", "config", "deny.toml", "docs", "grafana-dashboards", "rustfmt.toml",
-        "src", "systemd", "target", "tests",
+        ".ci",
+        ".git",
+        ".gitignore",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "benches",
+        "clippy.toml",
+        "config",
+        "deny.toml",
+        "docs",
+        "grafana-dashboards",
+        "rustfmt.toml",
+        "src",
+        "systemd",
+        "target",
+        "tests",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let strangers: Vec<String> = std::fs::read_dir(root)

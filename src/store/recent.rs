@@ -82,6 +82,23 @@ pub(super) struct Row {
     /// Complete, with the metric name.
     pub(super) labels: Labels,
     pub(super) column: Column,
+    /// The row's own timestamps, where it does not share those of its block.
+    times: Option<VecDeque<i64>>,
+}
+
+impl Row {
+    /// Drops what is older than `oldest`, of `old` shared times or of its own.
+    fn prune(&mut self, oldest: i64, old: usize) {
+        let old = match &mut self.times {
+            None => old,
+            Some(times) => {
+                let old = times.partition_point(|t| *t < oldest);
+                times.drain(..old);
+                old
+            }
+        };
+        self.column.drop_front(old);
+    }
 }
 
 impl Recent {
@@ -128,6 +145,12 @@ impl Recent {
         let empty = Reading::default();
         let reading = observation.outcome.as_ref().unwrap_or(&empty);
         self.write().append(&observation.target, observation.at, &reading.samples, about)
+    }
+
+    /// Appends points that come one by one, each series with times of its own: what rules record. A stale marker ends
+    /// a series. Points that are not newer than the last of their series are left out.
+    pub fn append_points(&self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) {
+        self.write().append_points(id, points, now);
     }
 
     /// Series that are held, by kind of target.
@@ -213,6 +236,43 @@ impl Inner {
         taken
     }
 
+    fn append_points(&mut self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) {
+        let (others, window, limits) = (self.series, self.window, self.limits);
+        let Some(block) = self.blocks.get_mut(id) else { return };
+        let rows_before = block.rows.len();
+        for (family, labels, point) in points {
+            let key = (String::new(), labels.clone());
+            let index = match block.by_key.get(&key) {
+                Some(index) => *index,
+                None if others - rows_before + block.rows.len() >= limits.series => continue,
+                None => {
+                    block.by_key.insert(key, block.rows.len());
+                    block.rows.push(Row {
+                        family: family.clone(),
+                        suffix: Suffix::None,
+                        key: labels.clone(),
+                        labels: labels.clone(),
+                        column: Column::default(),
+                        times: Some(VecDeque::new()),
+                    });
+                    block.rows.len() - 1
+                }
+            };
+            let row = &mut block.rows[index];
+            let Some(times) = &mut row.times else { continue };
+            if times.back().is_none_or(|last| *last < point.t) {
+                times.push_back(point.t);
+                row.column.push(point.v);
+            }
+        }
+        let died = block.prune(now, window);
+        let rows_after = block.rows.len();
+        if died || rows_after != rows_before {
+            self.shape += 1;
+        }
+        self.series = others - rows_before + rows_after;
+    }
+
     pub(super) fn blocks(&self) -> impl Iterator<Item = (&TargetId, &Block)> {
         self.blocks.iter()
     }
@@ -269,7 +329,7 @@ impl Block {
         let column = Column::starting_after(self.times.len());
         let (family, suffix, key) = (sample.family.clone(), sample.suffix, sample.labels.clone());
         self.by_key.insert((series_name(sample), key.clone()), self.rows.len());
-        self.rows.push(Row { family, suffix, key, labels: labels.build(), column });
+        self.rows.push(Row { family, suffix, key, labels: labels.build(), column, times: None });
         self.rows.len() - 1
     }
 
@@ -277,26 +337,27 @@ impl Block {
     fn prune(&mut self, now: i64, window: Duration) -> bool {
         let oldest = now - i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
         let old = self.times.partition_point(|t| *t < oldest);
-        if old == 0 {
-            return false;
-        }
         self.times.drain(..old);
         let mut died = false;
         for row in &mut self.rows {
-            row.column.drop_front(old);
+            row.prune(oldest, old);
             died |= row.column.is_dead();
         }
         if died {
             self.rows.retain(|row| !row.column.is_dead());
             self.order.clear();
-            let key = |row: &Row| (format!("{}{}", row.family.name, row.suffix.as_str()), row.key.clone());
+            let key = |row: &Row| match row.times {
+                Some(_) => (String::new(), row.key.clone()),
+                None => (format!("{}{}", row.family.name, row.suffix.as_str()), row.key.clone()),
+            };
             self.by_key = self.rows.iter().enumerate().map(|(index, row)| (key(row), index)).collect();
         }
         died
     }
 
     fn points(&self, row: &Row, start: i64, end: i64) -> Vec<Point> {
-        let point = |(index, v)| self.times.get(index).map(|t| Point { t: *t, v });
+        let times = row.times.as_ref().unwrap_or(&self.times);
+        let point = |(index, v)| times.get(index).map(|t| Point { t: *t, v });
         row.column.values().filter_map(point).filter(|point| (start..=end).contains(&point.t)).collect()
     }
 }
@@ -426,6 +487,29 @@ mod tests {
         assert_eq!(select(&recent, "miner_temperature_celsius").len(), 2);
         recent.forget(&"m1".into());
         assert!(recent.page(Format::Text, None).is_empty());
+    }
+
+    #[test]
+    fn recorded_points_have_times_of_their_own() {
+        let recent = recent();
+        let id: TargetId = "rules".into();
+        recent.declare_plain(&id, "rules");
+        let labels = |alert: &'static str| Labels::new([("__name__", "ALERTS"), ("alertname", alert)]);
+        let point = |alert, t, v| (FamilyRef::from(&HEAT), labels(alert), Point { t, v });
+        recent.append_points(&id, &[point("a", 1000, 1.0), point("b", 1500, 1.0)], 1500);
+        recent.append_points(
+            &id,
+            &[point("a", 1000, 2.0), point("a", 2000, f64::from_bits(0x7ff0_0000_0000_0002))],
+            2000,
+        );
+        let alerts = select(&recent, "ALERTS");
+        assert_eq!(alerts[0].points.len(), 2, "the same time twice counts once");
+        assert!(is_stale(alerts[0].points[1].v));
+        assert_eq!(alerts[1].points, [Point { t: 1500, v: 1.0 }]);
+        let page = String::from_utf8(recent.page(Format::Text, None)).unwrap();
+        assert!(page.contains("ALERTS{alertname=\"b\"} 1") && !page.contains("alertname=\"a\""), "{page}");
+        recent.append_points(&id, &[], 100_000);
+        assert_eq!(select(&recent, "ALERTS").len(), 0);
     }
 
     #[test]
