@@ -1,0 +1,132 @@
+//! What the running parts share: snapshots that one part writes and the others read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::config::Config;
+use crate::model::{Alert, Identity, Observation, TargetId};
+use crate::store::Recent;
+use crate::telemetry::Telemetry;
+
+/// Shared by all parts of one daemon. Each field has one writer, named beside it.
+pub(super) struct Shared {
+    pub(super) telemetry: Arc<Telemetry>,
+    /// Written by intake and the rules.
+    pub(super) recent: Arc<Recent>,
+    /// Seconds since the epoch.
+    pub(super) started: i64,
+    /// Written by the control task.
+    pub(super) config: Snapshot<Config>,
+    /// Written by intake.
+    pub(super) targets: Mutex<BTreeMap<TargetId, TargetState>>,
+    /// All alerts, those that resolved lately included. Written by the rules.
+    pub(super) alerts: Snapshot<Vec<Alert>>,
+    /// What is known about each rule. Written by the rules.
+    pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
+    /// What a person must know, by subject. Written by whoever sees it.
+    pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
+}
+
+/// A value that is replaced as a whole.
+pub(super) struct Snapshot<T>(RwLock<Arc<T>>);
+
+impl<T> Snapshot<T> {
+    pub(super) fn new(value: Arc<T>) -> Self {
+        Snapshot(RwLock::new(value))
+    }
+
+    pub(super) fn get(&self) -> Arc<T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, value: Arc<T>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
+/// What the last polls of a target said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct TargetState {
+    pub(super) up: Option<bool>,
+    /// Since when it is so, milliseconds since the epoch.
+    pub(super) since: i64,
+    pub(super) identity: Identity,
+    /// Milliseconds since the epoch.
+    pub(super) polled: Option<i64>,
+    pub(super) took_ms: f64,
+    pub(super) samples: usize,
+    pub(super) detail: String,
+}
+
+impl TargetState {
+    /// Enters an observation; says whether something changed that is worth keeping across restarts.
+    pub(super) fn enter(&mut self, observation: &Observation) -> bool {
+        let up = observation.outcome.is_ok();
+        self.polled = Some(observation.at);
+        self.took_ms = observation.took.as_secs_f64() * 1000.0;
+        let mut changed = self.up != Some(up);
+        if changed {
+            self.since = observation.at;
+        }
+        self.up = Some(up);
+        match &observation.outcome {
+            Ok(reading) => {
+                self.samples = reading.samples.len();
+                self.detail = reading.notes.join("; ");
+                if let Some(identity) = reading.identity.as_ref().filter(|identity| **identity != self.identity) {
+                    self.identity = identity.clone();
+                    changed = true;
+                }
+            }
+            Err(failure) => {
+                self.samples = 0;
+                self.detail = failure.to_string();
+            }
+        }
+        changed
+    }
+}
+
+/// What the rules task says of a rule to the rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct RuleNote {
+    pub(super) name: String,
+    pub(super) warming_up: bool,
+    /// Whether it reads what targets measure, not only whether they answer.
+    pub(super) needs_values: bool,
+    /// For the status page; empty when there is nothing to say.
+    pub(super) remark: String,
+}
+
+impl Shared {
+    pub(super) fn new(config: Arc<Config>, recent: Arc<Recent>, telemetry: Arc<Telemetry>, started: i64) -> Self {
+        Shared {
+            telemetry,
+            recent,
+            started,
+            config: Snapshot::new(config),
+            targets: Mutex::default(),
+            alerts: Snapshot::new(Arc::default()),
+            rules: Snapshot::new(Arc::default()),
+            notices: Mutex::default(),
+        }
+    }
+
+    /// Reads or changes the target states; nothing is awaited within.
+    pub(super) fn targets<T>(&self, work: impl FnOnce(&mut BTreeMap<TargetId, TargetState>) -> T) -> T {
+        work(&mut self.targets.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets or clears what a person must know about a subject.
+    pub(super) fn notice(&self, subject: &'static str, text: Option<String>) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        match text {
+            Some(text) => notices.insert(subject, text),
+            None => notices.remove(subject),
+        };
+    }
+
+    pub(super) fn notices(&self) -> Vec<String> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
