@@ -12,7 +12,7 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::series::is_stale;
 
 use super::annotation::Notes;
-use super::ast::{Edge, Expr, Node, Subquery};
+use super::ast::{Edge, Expr, MAX_MILLIS, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
 use super::load::{Clock, Loader, Track, key};
 use super::{Limits, aggregate, binary, functions, window};
@@ -51,6 +51,9 @@ struct Steps {
     known: Option<(i64, i64)>,
 }
 
+/// A subquery evaluates its inner expression at most so often per window: empty steps cost time, but no samples.
+const MAX_SUBQUERY_STEPS: usize = 1_000_000;
+
 /// One evaluation.
 pub(super) struct Evaluator<'a> {
     pub clock: Clock,
@@ -69,12 +72,17 @@ impl<'a> Evaluator<'a> {
         (start, end, step): (i64, i64, i64),
         limits: &'a Limits,
     ) -> Result<Self, QueryError> {
-        let lookback = i64::try_from(limits.lookback.as_millis()).unwrap_or(i64::MAX / 4);
-        let clock = Clock { start, end, step, lookback };
-        let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new() };
+        if [start, end].iter().any(|time| !(-MAX_MILLIS..=MAX_MILLIS).contains(time)) {
+            return Err(QueryError::new(QueryErrorKind::Evaluation(
+                "the time of the query is out of bounds".to_string(),
+            )));
+        }
         if step > 0 && (end - start) / step >= i64::try_from(limits.max_steps).unwrap_or(i64::MAX) {
             return Err(QueryError::new(QueryErrorKind::TooManySteps { limit: limits.max_steps }));
         }
+        let lookback = i64::try_from(limits.lookback.as_millis()).unwrap_or(MAX_MILLIS).min(MAX_MILLIS);
+        let clock = Clock { start, end, step, lookback };
+        let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new() };
         loader.load(expr, start, end)?;
         let (samples, tracks) = (loader.samples, loader.tracks);
         Ok(Evaluator { clock, notes: Notes::default(), limits, samples, tracks, subqueries: HashMap::new() })
@@ -167,9 +175,9 @@ impl<'a> Evaluator<'a> {
         let start = end.saturating_sub(self.clock.range(&subquery.range, expr)?);
         let step = self.clock.subquery_step(subquery.step.as_ref(), expr)?;
         // Steps stand on multiples of the step, whatever the query's own time is.
-        let first = (start.div_euclid(step) + 1).saturating_mul(step);
-        if end.saturating_sub(first) / step >= i64::try_from(self.limits.max_steps).unwrap_or(i64::MAX) {
-            return Err(QueryError::new(QueryErrorKind::TooManySteps { limit: self.limits.max_steps }).at(expr.span));
+        let first = start.div_euclid(step).saturating_add(1).saturating_mul(step);
+        if end.saturating_sub(first) / step >= MAX_SUBQUERY_STEPS as i64 {
+            return Err(QueryError::new(QueryErrorKind::TooManySteps { limit: MAX_SUBQUERY_STEPS }).at(expr.span));
         }
         let mut steps = self.subqueries.remove(&key(expr)).unwrap_or_default();
         let mut next = match steps.known {
@@ -181,7 +189,7 @@ impl<'a> Evaluator<'a> {
         };
         while next <= end {
             let samples = self.vector(&subquery.expr, next)?;
-            self.count(samples.len()).map_err(|error| error.at(expr.span))?;
+            self.count(samples.len().max(1)).map_err(|error| error.at(expr.span))?;
             record(Rc::make_mut(&mut steps.tracks), &mut steps.index, samples, next).map_err(|e| e.at(expr.span))?;
             steps.known = Some((steps.known.map_or(next, |(low, _)| low), next));
             next = next.saturating_add(step);
