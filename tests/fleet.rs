@@ -1,4 +1,5 @@
 //! The simulated fleet polled by the real collectors over real sockets: both sides of every protocol agree.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 

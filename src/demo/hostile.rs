@@ -42,7 +42,8 @@ pub async fn answer(mode: Hostile, kind: &str, seed: u64, mut stream: TcpStream)
             return Ok(());
         }
         Hostile::WrongStatus => body(&mut stream, true, "500 Internal Server Error", b"Internal error").await?,
-        Hostile::Silent => std::future::pending::<()>().await,
+        // Until the caller gives up.
+        Hostile::Silent => while stream.read(&mut [0; 64]).await? > 0 {},
         Hostile::Empty => {}
     }
     stream.shutdown().await

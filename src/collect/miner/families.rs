@@ -130,6 +130,11 @@ pub static BOARD_UP: Family =
     Family::gauge("miner_board_up", "1 while the device calls a hash board alive and enabled.", &["board"])
         .within(0.0, 1.0);
 
+/// How many boards there should be.
+pub static BOARDS_EXPECTED: Family =
+    Family::gauge("miner_boards_expected", "Number of hash boards that the device should have.", &[])
+        .within(0.0, 256.0);
+
 /// Hash rate of a board.
 pub static BOARD_HASHRATE: Family = Family::gauge(
     "miner_board_hashrate_hashes_per_second",

@@ -1,6 +1,8 @@
 //! Pools, said alike by every firmware: the shape between a parser and the `miner_pool_*` families, and the masking of
 //! pool users, which are wallet addresses more often than not.
 
+use std::collections::BTreeSet;
+
 use super::families;
 use crate::model::Reading;
 
@@ -35,9 +37,11 @@ pub struct Pool {
 /// The values of the label `result` of shares, in the order of [`Pool::shares`].
 pub const RESULTS: [&str; 3] = ["accepted", "rejected", "stale"];
 
-/// Adds the samples of all pools. Pools without an address are empty slots and are left out.
+/// Adds the samples of all pools. Pools without an address are empty slots and are left out, and so is the second of two
+/// that claim one slot.
 pub fn put(reading: &mut Reading, pools: &[Pool], show_user: bool) {
-    for pool in pools.iter().filter(|pool| !pool.url.is_empty()).take(MAX_POOLS) {
+    let mut seen = BTreeSet::new();
+    for pool in pools.iter().filter(|pool| !pool.url.is_empty() && seen.insert(pool.slot)).take(MAX_POOLS) {
         let slot = pool.slot.to_string();
         let user = if show_user { pool.user.clone() } else { mask_user(&pool.user) };
         let labels = [("pool", &*slot), ("url", &*pool.url), ("user", &*user), ("protocol", &*pool.protocol)];

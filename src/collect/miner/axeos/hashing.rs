@@ -10,8 +10,6 @@ use crate::model::Reading;
 const MAX_REASONS: usize = 10;
 /// Most series of chips.
 const MAX_CHIP_SERIES: usize = 512;
-/// All hash rates are sent in GH/s.
-const GIGA: f64 = 1e9;
 /// The only board of the device.
 pub const BOARD: &str = "0";
 
@@ -32,13 +30,18 @@ pub fn put(reading: &mut Reading, device: Device<'_>, state: &str, chips: bool) 
     put_chips(reading, info, state, chips);
 }
 
+/// GH/s, in which all hash rates are sent, as hashes per second; rounded, because 1037.1 would become …999.9999.
+fn hashes(giga: f64) -> f64 {
+    (giga * 1e9).round()
+}
+
 fn put_rates(reading: &mut Reading, device: Device<'_>, state: &str) {
     let info = device.info;
     let rate = info.number("hashRate");
-    reading.put_opt(&families::HASHRATE, &[], rate.map(|rate| rate * GIGA));
+    reading.put_opt(&families::HASHRATE, &[], rate.map(hashes));
     for window in ["1m", "10m", "1h", "1d"] {
         let rate = info.number(&format!("hashRate_{window}"));
-        reading.put_opt(&families::HASHRATE_AVERAGE, &[("window", window)], rate.map(|rate| rate * GIGA));
+        reading.put_opt(&families::HASHRATE_AVERAGE, &[("window", window)], rate.map(hashes));
     }
     // The firmware's own formula, for versions that do not yet send its result: one hash per small core and clock.
     let computed = || {
@@ -46,7 +49,7 @@ fn put_rates(reading: &mut Reading, device: Device<'_>, state: &str) {
         Some(megahertz * info.nonzero("smallCoreCount")? * device.chips()? / 1e3)
     };
     let expected = info.nonzero("expectedHashrate").or_else(computed);
-    reading.put_opt(&families::HASHRATE_EXPECTED, &[], expected.map(|rate| rate * GIGA));
+    reading.put_opt(&families::HASHRATE_EXPECTED, &[], expected.map(hashes));
     reading.put_opt(&families::HASHES, &[], info.number("totalHashes"));
     if let (Some(rate), Some(power)) = (rate, info.number("power"))
         && state == "hashing"
@@ -59,18 +62,17 @@ fn put_rates(reading: &mut Reading, device: Device<'_>, state: &str) {
 
 /// The device lists reasons in the order of their first appearance, so the first ten stay the same ten.
 fn put_rejections(reading: &mut Reading, info: Fields<'_>) {
-    let mut other = 0.0;
-    for (index, reason) in info.objects("sharesRejectedReasons").enumerate() {
-        let Some(count) = reason.number("count") else { continue };
-        match reason.text("message") {
-            Some(message) if index < MAX_REASONS && message != "other" => {
-                reading.put(&families::SHARE_REJECTIONS, &[("reason", &message)], count);
-            }
-            _ => other += count,
+    let mut reasons: Vec<(String, f64)> = Vec::new();
+    for reason in info.objects("sharesRejectedReasons") {
+        let (Some(message), Some(count)) = (reason.text("message"), reason.number("count")) else { continue };
+        let message = if reasons.len() < MAX_REASONS { message } else { "other".to_string() };
+        match reasons.iter_mut().find(|(known, _)| *known == message) {
+            Some((_, sum)) => *sum += count,
+            None => reasons.push((message, count)),
         }
     }
-    if other > 0.0 {
-        reading.put(&families::SHARE_REJECTIONS, &[("reason", "other")], other);
+    for (message, count) in reasons {
+        reading.put(&families::SHARE_REJECTIONS, &[("reason", &message)], count);
     }
 }
 
@@ -98,12 +100,12 @@ fn put_each_chip(reading: &mut Reading, info: Fields<'_>, asics: &[Fields<'_>]) 
     for (index, asic) in asics.iter().enumerate().take(MAX_CHIP_SERIES) {
         let chip = index.to_string();
         let labels = [("board", BOARD), ("chip", &*chip)];
-        each.put_opt(&families::CHIP_HASHRATE, &labels, asic.number("total").map(|rate| rate * GIGA));
+        each.put_opt(&families::CHIP_HASHRATE, &labels, asic.number("total").map(hashes));
         each.put_opt(&families::CHIP_HARDWARE_ERRORS, &labels, asic.number("errorCount"));
         let domains = asic.get(&["domains"]).and_then(serde_json::Value::as_array);
         for (domain, rate) in domains.into_iter().flatten().enumerate().take(MAX_CHIP_SERIES) {
             let labels = [("board", BOARD), ("chip", &*chip), ("domain", &*domain.to_string())];
-            each.put_opt(&families::CHIP_DOMAIN_HASHRATE, &labels, number(rate).map(|rate| rate * GIGA));
+            each.put_opt(&families::CHIP_DOMAIN_HASHRATE, &labels, number(rate).map(hashes));
         }
     }
     let temperatures = info.get(&["asicTemps"]).and_then(serde_json::Value::as_array);

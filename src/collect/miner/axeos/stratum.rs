@@ -14,6 +14,7 @@ pub fn put(reading: &mut Reading, device: Device<'_>, show_user: bool) {
     let nerd_fallback = nerd.and_then(|stratum| stratum.flag("usingFallback"));
     let fallback = info.flag("isUsingFallbackStratum").or(nerd_fallback);
     let mut all: Vec<Pool> = info.objects("pools").enumerate().map(|(slot, pool)| listed(slot, pool)).collect();
+    let by_list = all.iter().any(|pool| pool.active.is_some());
     if all.is_empty() {
         all = vec![fixed(info, 0, ""), fixed(info, 1, "fallback")];
         if let Some(stratum) = nerd {
@@ -29,7 +30,7 @@ pub fn put(reading: &mut Reading, device: Device<'_>, show_user: bool) {
         pool.rtt = pool.rtt.or(rtt.map(|milliseconds| milliseconds / 1e3));
     }
     pools::put(reading, &all, show_user);
-    let fallback = fallback.or(used.map(|slot| slot > 0));
+    let fallback = if by_list { used.map(|slot| slot > 0) } else { fallback };
     reading.put_opt(&families::POOL_FALLBACK_ACTIVE, &[], fallback.map(|on| f64::from(u8::from(on))));
 }
 

@@ -49,12 +49,15 @@ impl Sections {
                 sections.refuse(error);
             }
         }
-        let parts = [&sections.summary, &sections.version, &sections.coin];
-        if parts.iter().any(|part| part.is_some()) || !sections.pools.is_empty() || !sections.devs.is_empty() {
+        let measured = sections.summary.is_some() || sections.coin.is_some();
+        let listed = !sections.pools.is_empty() || !sections.devs.is_empty();
+        // The version is kept from an earlier poll: beside other replies it does not prove that the device answers.
+        if measured || listed || (sections.version.is_some() && replies.len() == 1) {
             return Ok(sections);
         }
         let request = replies.first().map(|reply| reply.request.clone()).unwrap_or_default();
-        let reason = format!("no SUMMARY, POOLS, DEVS, VERSION or COIN in it ({})", sections.unread.join(", "));
+        let only = if sections.unread.is_empty() { "" } else { ", only " };
+        let reason = format!("no SUMMARY, POOLS, DEVS, VERSION or COIN in it{only}{}", sections.unread.join(", "));
         Err(sections.refusal.unwrap_or(ParseError::Malformed { request, reason }))
     }
 
@@ -115,11 +118,15 @@ impl Sections {
                 "POOLS" => self.pools = items,
                 "DEVS" if !details => self.devs = items,
                 "STATUS" => {}
+                "DEVS" => self.unread.push("DEVDETAILS".to_string()),
                 _ => self.unread.push(name),
             }
         }
         match (status.refused, status.code) {
-            (true, Some(NO_DEVICES)) => self.notes.push(format!("{}: {}", reply.request, status.message)),
+            (true, Some(NO_DEVICES)) => {
+                self.notes.push(format!("{}: {}", reply.request, status.message));
+                self.unread.push(format!("{:?}", status.message));
+            }
             (true, Some(DENIED)) => {
                 return Err(ParseError::Denied { request: reply.request.clone(), reason: status.message });
             }

@@ -72,6 +72,9 @@ const MAX_REPLY: usize = 512 * 1024;
 /// The three commands of a poll in one request; known to cgminer since 3.5 and bfgminer since 3.2.
 const COMBINED: &str = "summary+pools+devs";
 
+/// For how many polls a version is believed: another device may have taken the address in between.
+const VERSION_POLLS: u32 = 240;
+
 /// The options of a target of this kind.
 #[derive(Clone, Copy, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -95,8 +98,8 @@ pub fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
 struct Memory {
     /// It answered the combined request with "invalid command".
     singly: bool,
-    /// The reply to `version`.
-    version: Option<Reply>,
+    /// The reply to `version`, and for how many polls it is still believed.
+    version: Option<(Reply, u32)>,
 }
 
 struct CgMiner {
@@ -129,11 +132,12 @@ impl CgMiner {
                 replies.push(self.ask(command, deadline).await?);
             }
         }
-        if memory.version.is_none() {
+        memory.version = match memory.version.take() {
+            Some((reply, polls)) if polls > 0 => Some((reply, polls - 1)),
             // Without it the poll is still whole; it is asked for again at the next one.
-            memory.version = self.ask("version", deadline).await.ok();
-        }
-        replies.extend(memory.version.clone());
+            _ => self.ask("version", deadline).await.ok().map(|reply| (reply, VERSION_POLLS)),
+        };
+        replies.extend(memory.version.as_ref().map(|(reply, _)| reply.clone()));
         Ok(replies)
     }
 }

@@ -1,6 +1,8 @@
 //! What the sections of the API mean. Units are in the names of keys, numbers may be text, and a program that never
 //! initialised its memory tells of 728 million shares.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::super::families;
@@ -9,7 +11,7 @@ use super::super::values::Fields;
 use super::Options;
 use super::documents::Sections;
 use crate::collect::{ParseError, Reply};
-use crate::model::{Family, Identity, Reading};
+use crate::model::{Identity, Reading};
 
 /// A device that does not hash and has been up for less, in seconds, is still starting.
 const STARTING_SECONDS: f64 = 180.0;
@@ -71,7 +73,8 @@ fn put_summary(reading: &mut Reading, summary: Fields<'_>, devs: &[Value]) {
     reading.put_opt(&families::UPTIME, &[], elapsed);
     reading.put_opt(&families::HASHES, &[], summary.number("Total MH").map(|megahashes| megahashes * 1e6));
     for (result, key) in RESULTS.into_iter().zip(["Accepted", "Rejected", "Stale"]) {
-        put_count(reading, &families::SHARES, &[("result", result)], summary.number(key), elapsed);
+        let count = summary.number(key).map(|count| plausible(count, elapsed));
+        reading.put_opt(&families::SHARES, &[("result", result)], count);
     }
     reading.put_opt(&families::HARDWARE_ERRORS, &[], summary.number("Hardware Errors"));
     let ratio = summary.number("Device Hardware%").map(|percent| percent / 100.0);
@@ -80,22 +83,21 @@ fn put_summary(reading: &mut Reading, summary: Fields<'_>, devs: &[Value]) {
     reading.put_opt(&families::BLOCKS_FOUND, &[], summary.number("Found Blocks"));
 }
 
-/// Adds a count of shares unless no device could have found so many in the time: uninitialised memory is counted as an
-/// impossible value.
-fn put_count(
-    reading: &mut Reading,
-    family: &'static Family,
-    labels: &[(&'static str, &str)],
-    count: Option<f64>,
-    elapsed: Option<f64>,
-) {
+/// A count of shares, or NaN (which is counted as an impossible value) where no device could have found so many in the
+/// time: that is memory which the program never initialised.
+fn plausible(count: f64, elapsed: Option<f64>) -> f64 {
     let most = elapsed.map_or(f64::INFINITY, |elapsed| 1_000.0 + 100.0 * elapsed);
-    reading.put_opt(family, labels, count.map(|count| if count > most { f64::NAN } else { count }));
+    if count > most { f64::NAN } else { count }
 }
 
 fn put_boards(reading: &mut Reading, devs: &[Value]) {
+    let mut seen = BTreeSet::new();
     for (position, dev) in devs.iter().filter_map(Fields::of).enumerate().take(MAX_BOARDS) {
         let board = board_label(dev, position);
+        if !seen.insert(board.clone()) {
+            reading.notes.push(format!("devs: two boards call themselves {board}; the second is left out"));
+            continue;
+        }
         let labels = [("board", &*board)];
         let (serial, name) = (dev.text_of(&["PCB SN", "Serial"]), dev.text("Name"));
         let info =
@@ -120,7 +122,7 @@ fn put_boards(reading: &mut Reading, devs: &[Value]) {
 /// The number of a board. Its key names the sort, and each sort counts from 0, so all but the usual ones keep its name.
 fn board_label(dev: Fields<'_>, position: usize) -> String {
     for (key, prefix) in [("ASC", ""), ("DEV", ""), ("PGA", "pga"), ("GPU", "gpu"), ("CPU", "cpu")] {
-        if let Some(number) = dev.number(key) {
+        if let Some(number) = dev.number(key).filter(|number| (0.0..1e6).contains(number)) {
             return format!("{prefix}{number}");
         }
     }
@@ -143,9 +145,8 @@ fn put_pools(reading: &mut Reading, sections: &Sections, show_user: bool) {
     let any_active = all.iter().any(|(_, pool)| pool.active == Some(true));
     let fallback = chosen.filter(|_| any_active).map(|(_, pool)| pool.active == Some(false));
     let mut pools: Vec<Pool> = all.into_iter().map(|(_, pool)| pool).collect();
-    let most = elapsed.map_or(f64::INFINITY, |elapsed| 1_000.0 + 100.0 * elapsed);
     for count in pools.iter_mut().flat_map(|pool| &mut pool.shares) {
-        *count = count.map(|count| if count > most { f64::NAN } else { count });
+        *count = count.map(|count| plausible(count, elapsed));
     }
     pools::put(reading, &pools, show_user);
     reading.put_opt(&families::POOL_FALLBACK_ACTIVE, &[], fallback.map(|on| f64::from(u8::from(on))));
@@ -227,7 +228,7 @@ impl Rates {
             };
             let slot = WINDOWS.iter().zip(&mut rates).find(|((name, _), _)| *name == window);
             if let (Some((_, slot)), Some(rate)) = (slot, fields.number(key)) {
-                *slot = Some(rate * scale);
+                *slot = Some((rate * scale).round());
             }
         }
         Rates(rates)

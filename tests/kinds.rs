@@ -1,0 +1,202 @@
+//! Goldens of every kind. `tests/replies/<kind>/` holds replies, and beside each what its parser must make of it.
+//!
+//! * `name.json`, `name.raw`, … – one reply; its request is called `name`.
+//! * `name/NN-request.ext` – several replies of one poll, in this order. `NN-request.404.ext` came with that status.
+//! * `name.options.json` – the target's options.
+//! * `name.prom` – the samples in Prometheus' text format, or why the reply is refused. Written by
+//!   `GOLDEN=1 cargo test --test kinds`, read by eye.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use davylamp::collect::{Collector, KINDS, Kind, ParseError, Reply};
+use davylamp::model::{Labels, MetricType, Reading, Target};
+
+/// Addresses to try, because every kind has its own form; the first that the kind takes is used.
+const ADDRESSES: [&str; 4] = ["192.0.2.1", "http://192.0.2.1/", "unix:///run/test.sock", "/run/test.sock"];
+
+fn replies_of(kind: &Kind) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replies").join(kind.name)
+}
+
+fn target(kind: &Kind, address: &str, options: &serde_json::Value) -> Target {
+    Target {
+        id: "golden".into(),
+        kind: kind.name.into(),
+        address: address.to_string(),
+        interval: Duration::from_secs(60),
+        timeout: Duration::from_secs(10),
+        cron: None,
+        labels: Labels::empty(),
+        options: options.clone(),
+    }
+}
+
+/// A collector with the options that stand beside the golden `name`.
+fn open(kind: &Kind, name: &str) -> Box<dyn Collector> {
+    let options = std::fs::read(replies_of(kind).join(format!("{name}.options.json")));
+    let options = options.map_or(serde_json::Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
+    let tried = ADDRESSES.map(|address| (kind.open)(&target(kind, address, &options)));
+    let errors: Vec<String> = tried.iter().filter_map(|result| Some(result.as_ref().err()?.to_string())).collect();
+    tried.into_iter().find_map(Result::ok).unwrap_or_else(|| panic!("{} takes no address: {errors:#?}", kind.name))
+}
+
+/// `01-info.404.html` → request `info`, status 404.
+fn read_reply(path: &Path) -> Reply {
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    let name = match name.split_once('-') {
+        Some((digits, rest)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => rest.to_string(),
+        _ => name,
+    };
+    let mut parts = name.split('.');
+    let request = parts.next().unwrap_or_default().to_string();
+    let status = parts.find_map(|part| part.parse().ok().filter(|status| (100..600).contains(status)));
+    Reply { request, status, body: std::fs::read(path).unwrap().into() }
+}
+
+/// The replies of every golden of a kind, by name.
+fn polls(kind: &Kind) -> Vec<(String, Vec<Reply>)> {
+    let folder = replies_of(kind);
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut polls = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.ends_with(".prom") || name.ends_with(".options.json") {
+            continue;
+        }
+        let replies = if path.is_dir() {
+            let mut parts: Vec<PathBuf> = std::fs::read_dir(&path).unwrap().map(|part| part.unwrap().path()).collect();
+            parts.sort();
+            parts.iter().map(|part| read_reply(part)).collect()
+        } else {
+            vec![read_reply(&path)]
+        };
+        polls.push((name.split('.').next().unwrap_or_default().to_string(), replies));
+    }
+    polls
+}
+
+fn type_name(kind: MetricType) -> &'static str {
+    match kind {
+        MetricType::Counter => "counter",
+        MetricType::Gauge | MetricType::Info => "gauge",
+        MetricType::Histogram => "histogram",
+        MetricType::Summary => "summary",
+        MetricType::Unknown => "untyped",
+    }
+}
+
+/// The text of a golden.
+fn render(result: &Result<Reading, ParseError>) -> String {
+    let mut text = String::new();
+    let reading = match result {
+        Ok(reading) => reading,
+        Err(error) => return format!("# refused: {error}\n"),
+    };
+    if let Some(who) = &reading.identity {
+        writeln!(
+            text,
+            "# identity: id={:?} make={:?} model={:?} firmware={:?}",
+            who.id, who.make, who.model, who.firmware
+        )
+        .unwrap();
+    }
+    for note in &reading.notes {
+        writeln!(text, "# note: {note}").unwrap();
+    }
+    for (family, count) in &reading.rejected {
+        writeln!(text, "# rejected: {family} {count}").unwrap();
+    }
+    let mut done = BTreeSet::new();
+    for first in &reading.samples {
+        if !done.insert(first.family.name.clone()) {
+            continue;
+        }
+        writeln!(text, "# TYPE {} {}", first.family.name, type_name(first.family.kind)).unwrap();
+        for sample in reading.samples.iter().filter(|sample| sample.family.name == first.family.name) {
+            let labels = if sample.labels.is_empty() { String::new() } else { sample.labels.to_string() };
+            writeln!(text, "{}{}{labels} {}", sample.family.name, sample.suffix.as_str(), sample.value).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn every_kind_has_a_reply() {
+    for kind in KINDS {
+        assert!(!polls(kind).is_empty(), "{} has no reply: add one to {}", kind.name, replies_of(kind).display());
+    }
+}
+
+#[test]
+fn every_reply_is_read_as_its_golden_says() {
+    let rewrite = std::env::var_os("GOLDEN").is_some();
+    let mut wrong = Vec::new();
+    for kind in KINDS {
+        for (name, replies) in polls(kind) {
+            let collector = open(kind, &name);
+            let result = collector.parse(&replies);
+            assert_eq!(result, collector.parse(&replies), "{}/{name}: the parser is not pure", kind.name);
+            let (text, path) = (render(&result), replies_of(kind).join(format!("{name}.prom")));
+            if rewrite {
+                std::fs::write(&path, &text).unwrap();
+            } else if std::fs::read_to_string(&path).unwrap_or_default() != text {
+                wrong.push(format!("{}: now\n{text}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "if the change is right: GOLDEN=1 cargo test --test kinds\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_sample_belongs_to_a_declared_family() {
+    for kind in KINDS {
+        for (name, replies) in polls(kind) {
+            let Ok(reading) = open(kind, &name).parse(&replies) else { continue };
+            let mut series = BTreeSet::new();
+            for sample in &reading.samples {
+                let place = format!("{}/{name}: {}{}", kind.name, sample.family.name, sample.labels);
+                // A kind without families declares them at run time, or carries on what others declared.
+                let declared = kind.families.is_empty() || kind.families.contains(&&*sample.family);
+                assert!(declared, "{place} is not among the families of the kind");
+                for (label, _) in sample.labels.iter() {
+                    let of_type = matches!(label, "le" | "quantile");
+                    let known = kind.families.is_empty() || of_type || sample.family.labels.contains(&label);
+                    assert!(known, "{place}: the family does not declare the label {label}");
+                    assert_ne!(label, kind.subject, "{place}: the subject's label is added by the store");
+                }
+                let key = (sample.family.name.clone(), sample.suffix.as_str(), sample.labels.clone());
+                assert!(series.insert(key), "{place} twice in one reading");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_and_options_are_well_formed() {
+    let mut names = BTreeSet::new();
+    for kind in KINDS {
+        assert!(names.insert(kind.name), "two kinds are called {}", kind.name);
+        for family in kind.families {
+            let suffix_is_right = match family.kind {
+                MetricType::Counter => family.name.ends_with("_total"),
+                MetricType::Info => family.name.ends_with("_info"),
+                _ => !family.name.ends_with("_total"),
+            };
+            assert!(suffix_is_right, "{}: the name does not fit the type", family.name);
+            assert!(family.help.ends_with('.'), "{}: the help text is a sentence", family.name);
+            assert!(family.bounds.0 < family.bounds.1 || family.kind == MetricType::Info, "{}", family.name);
+        }
+        // An option that nobody declared is refused, and the error says where it stands.
+        let options = serde_json::json!({"no_such_option": 1});
+        let errors = ADDRESSES.map(|address| (kind.open)(&target(kind, address, &options)).err());
+        let errors: Vec<String> = errors.into_iter().flatten().map(|error| error.to_string()).collect();
+        assert_eq!(errors.len(), ADDRESSES.len(), "{} takes an unknown option", kind.name);
+        assert!(errors.iter().any(|error| error.contains("no_such_option")), "{errors:#?}");
+    }
+}
