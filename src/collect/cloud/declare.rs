@@ -269,11 +269,13 @@ impl Place<'_> {
                 self.fault(key, format!("{text:?} is not a JSONPath (RFC 9535): it begins with $, as in $.a.b"))
             );
         }
-        // The crate's own message is always "parser error".
         JsonPath::parse(text).map_err(|error| {
-            let message =
-                format!("{text:?} is not a JSONPath (RFC 9535): it makes no sense from position {}", error.position());
-            self.fault(key, message)
+            // Its position counts from zero, and its message is mostly "parser error".
+            let (at, why) = (error.position(), error.message().replace("parser error", ""));
+            let rest = text.get(at..).unwrap_or_default();
+            let separator = if why.is_empty() { "" } else { ": " };
+            let message = format!("cannot read {rest:?} at column {}{separator}{why}", at + 1);
+            self.fault(key, format!("{text:?} is not a JSONPath (RFC 9535): {message}"))
         })
     }
 

@@ -222,7 +222,11 @@ mod tests {
     fn mistakes_in_values_are_named() {
         for (changes, expected) in [
             (json!({"path": "a.b"}), "path: \"a.b\" is not a JSONPath (RFC 9535): it begins with $, as in $.a.b"),
-            (json!({"path": "$.a["}), "path: \"$.a[\" is not a JSONPath (RFC 9535): it makes no sense from position 3"),
+            (json!({"path": "$.a["}), "path: \"$.a[\" is not a JSONPath (RFC 9535): cannot read \"[\" at column 4"),
+            (
+                json!({"path": "$[99999999999999999999]"}),
+                "path: \"$[99999999999999999999]\" is not a JSONPath (RFC 9535): cannot read ",
+            ),
             (json!({"path": null}), "path: is missing: where in the document is the value?"),
             (json!({"each": "$.["}), "each: \"$.[\" is not a JSONPath"),
             (json!({"pth": "$"}), "pth: unknown field `pth`, expected one of "),
