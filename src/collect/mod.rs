@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{Family, PollFailure, Reading, Target};
 
+pub mod docker;
 pub mod http;
 pub mod miner;
 pub mod tcp;
@@ -123,7 +124,7 @@ pub trait Collector: Send + Sync {
 }
 
 /// All kinds, in the order of `davylamp kinds`.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[docker::KIND];
 
 /// The row of `name`.
 pub fn kind(name: &str) -> Option<&'static Kind> {
