@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::model::{FailureReason, Family, PollFailure, Reading, Target};
 
 pub mod cloud;
+pub mod docker;
 pub mod http;
 pub mod miner;
 pub mod prometheus;
@@ -145,7 +146,7 @@ pub trait Collector: Send + Sync {
 }
 
 /// All kinds, in the order of `davylamp kinds`.
-pub const KINDS: &[Kind] = &[miner::axeos::KIND, miner::cgminer::KIND, cloud::http_json::KIND, prometheus::KIND];
+pub const KINDS: &[Kind] = &[miner::axeos::KIND, miner::cgminer::KIND, cloud::http_json::KIND, prometheus::KIND, docker::KIND];
 
 /// The row of `name`.
 pub fn kind(name: &str) -> Option<&'static Kind> {
