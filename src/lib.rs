@@ -18,3 +18,4 @@ pub mod config; // YAML → checked configuration, every mistake at once
 pub mod daemon; // wiring, supervision, reload, shutdown
 
 pub mod demo; // a simulated fleet on loopback sockets, for the demo, tests and benches
+pub mod act; // transition → verdict → run: playbooks, once and never blind

@@ -1,0 +1,366 @@
+//! From what is written to what can be acted on, with every mistake reported at once.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::act::inventory::is_plain;
+use crate::act::playbook::{self, PlaybookError};
+use crate::act::settings::{AnsibleSettings, GENERATED, Mode, Remediation};
+use crate::model::duration::parse_duration;
+use crate::model::matcher::is_label_name;
+use crate::model::{Labels, Matcher};
+
+/// One mistake in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the document: `remediations[0].steps[0].playbook`.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// A binding that can be acted on.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Unique name.
+    pub name: String,
+    /// All must hold for an alert's labels.
+    pub matchers: Vec<Matcher>,
+    /// Where the target's name comes from.
+    pub target: TargetTemplate,
+    /// What it may do.
+    pub mode: Mode,
+    /// Playbook, relative to the playbook folder.
+    pub playbook: String,
+    /// Time limit of the playbook.
+    pub timeout: Duration,
+    /// Time after a run's end without another on the same target.
+    pub cooldown: Duration,
+    /// Most runs on one target within a time.
+    pub budget: Budget,
+    /// Most runs at one time.
+    pub max_concurrent: u32,
+}
+
+impl Binding {
+    /// Whether the binding is meant for an alert with these labels.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(labels))
+    }
+}
+
+/// A number of runs within a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many.
+    pub runs: u32,
+    /// Within which time.
+    pub within: Duration,
+}
+
+impl Budget {
+    /// Reads `3/24h`.
+    fn parse(text: &str) -> Option<Budget> {
+        let (runs, within) = text.split_once('/')?;
+        let budget = Budget { runs: runs.trim().parse().ok()?, within: parse_duration(within.trim()).ok()? };
+        (budget.runs > 0 && !budget.within.is_zero()).then_some(budget)
+    }
+}
+
+/// How a target's name is made of labels: text with `{{ $labels.name }}` in it, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetTemplate(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Label(String),
+}
+
+impl TargetTemplate {
+    /// Reads a template.
+    fn parse(text: &str) -> Option<TargetTemplate> {
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (inside, behind) = after.split_once("}}")?;
+            let label = inside.trim().strip_prefix("$labels.").filter(|name| is_label_name(name))?;
+            pieces.push(Piece::Text(before.to_string()));
+            pieces.push(Piece::Label(label.to_string()));
+            rest = behind;
+        }
+        pieces.push(Piece::Text(rest.to_string()));
+        pieces.retain(|piece| *piece != Piece::Text(String::new()));
+        let closed = pieces.iter().all(|piece| !matches!(piece, Piece::Text(text) if text.contains(['{', '}'])));
+        (closed && !pieces.is_empty()).then_some(TargetTemplate(pieces))
+    }
+
+    /// The target's name; `None` when a label that it needs is absent.
+    pub fn expand(&self, labels: &Labels) -> Option<String> {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => Some(text.as_str()),
+                Piece::Label(name) => labels.get(name),
+            })
+            .collect()
+    }
+}
+
+/// How playbooks are run: paths absolute, everything checked.
+#[derive(Clone, Debug)]
+pub struct Ansible {
+    /// `ansible-playbook`.
+    pub command: PathBuf,
+    /// Folder of playbooks.
+    pub playbooks: PathBuf,
+    /// The inventory; `None`: generated per run.
+    pub inventory: Option<PathBuf>,
+    /// Configuration file of Ansible.
+    pub config: Option<PathBuf>,
+    /// Variables that are passed on.
+    pub environment: Vec<String>,
+    /// Folder of run folders.
+    pub runs: PathBuf,
+    /// How many folders of ended runs are kept.
+    pub keep_runs: usize,
+    /// Bytes of each output that are kept.
+    pub output_limit: u64,
+    /// Time between SIGTERM and SIGKILL.
+    pub kill_grace: Duration,
+}
+
+impl Ansible {
+    /// Finds `ansible-playbook` or one of its sisters, which stand beside it; `None` when it is not installed.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let file = if name == "ansible-playbook" { self.command.clone() } else { self.command.with_file_name(name) };
+        if file.components().count() > 1 {
+            return file.is_file().then_some(file);
+        }
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(&file)).find(|path| path.is_file())
+    }
+}
+
+/// Limits over all bindings.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most runs at one time.
+    pub max_concurrent: u32,
+    /// Most runs that wait.
+    pub queue: usize,
+    /// How long one may wait.
+    pub queue_expiry: Duration,
+    /// How long a stopping daemon waits for running plays.
+    pub stop_grace: Duration,
+    /// No run in the daemon's first moments.
+    pub startup_grace: Duration,
+}
+
+/// Everything of this room's configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The bindings, in order.
+    pub bindings: Vec<Binding>,
+    /// How playbooks are run.
+    pub ansible: Ansible,
+    /// Limits over all bindings.
+    pub limits: Limits,
+    /// Socket of the runner, if there is one.
+    pub runner: Option<PathBuf>,
+}
+
+/// Variables that every play gets from us, or that would undo what we set.
+const RESERVED: [&str; 6] = ["PATH", "LC_ALL", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"];
+/// Longest path of the folder of runs: ssh's control sockets in a run folder may not exceed 107 bytes.
+const MAX_RUNS_PATH: usize = 48;
+
+/// Checks everything. `base` is the configuration file's folder, `state` the state folder; relative paths start there.
+///
+/// # Errors
+/// All mistakes.
+pub fn check(
+    remediations: &[Remediation],
+    ansible: &AnsibleSettings,
+    base: &Path,
+    state: &Path,
+) -> Result<Checked, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let runner = ansible.runner.as_ref().map(|path| base.join(path));
+    let resolved = Ansible {
+        // A bare name is looked up in PATH; a path is a path.
+        command: if ansible.command.components().count() > 1 {
+            base.join(&ansible.command)
+        } else {
+            ansible.command.clone()
+        },
+        playbooks: base.join(&ansible.playbooks),
+        inventory: (ansible.inventory != GENERATED).then(|| base.join(&ansible.inventory)),
+        config: ansible.config.as_ref().map(|path| base.join(path)),
+        environment: ansible.environment.clone(),
+        runs: state.join(&ansible.runs),
+        keep_runs: ansible.keep_runs,
+        output_limit: ansible.output_limit,
+        kill_grace: ansible.kill_grace,
+    };
+    let acting = remediations.iter().any(|remediation| remediation.mode != Mode::Off);
+    problems.ansible(ansible, &resolved, runner.is_none() && acting);
+    // The runner owns the playbooks; the collector may not even be allowed to see them.
+    let look = runner.is_none() || resolved.playbooks.is_dir();
+    let mut names = BTreeSet::new();
+    let mut bindings = Vec::new();
+    for (index, remediation) in remediations.iter().enumerate() {
+        let at = format!("remediations[{index}]");
+        if !names.insert(&remediation.name) {
+            problems.add(format!("{at}.name"), format!("{:?} is used twice; names must be unique", remediation.name));
+        }
+        bindings.extend(problems.binding(&at, remediation, look.then_some(&resolved.playbooks)));
+    }
+    let limits = Limits {
+        max_concurrent: ansible.max_concurrent,
+        queue: ansible.queue,
+        queue_expiry: ansible.queue_expiry,
+        stop_grace: ansible.stop_grace,
+        startup_grace: ansible.startup_grace,
+    };
+    if problems.0.is_empty() { Ok(Checked { bindings, ansible: resolved, limits, runner }) } else { Err(problems.0) }
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    fn ansible(&mut self, written: &AnsibleSettings, resolved: &Ansible, local: bool) {
+        for (index, name) in written.environment.iter().enumerate() {
+            let ours = RESERVED.contains(&name.as_str()) || name.starts_with("DAVYLAMP_") || !is_label_name(name);
+            if ours {
+                let message = format!(
+                    "{name:?} cannot be passed on: every play gets it from davylamp, or it would undo what davylamp sets"
+                );
+                self.add(format!("ansible.environment[{index}]"), message);
+            }
+        }
+        let least = [
+            ("max_concurrent", u64::from(written.max_concurrent), 1),
+            ("queue", written.queue as u64, 1),
+            ("keep_runs", written.keep_runs as u64, 10),
+            ("output_limit", written.output_limit, 4096),
+        ];
+        for (name, value, least) in least.into_iter().filter(|(_, value, least)| value < least) {
+            self.add(format!("ansible.{name}"), format!("{value} is too small; the least is {least}"));
+        }
+        if written.queue_expiry.is_zero() {
+            self.add("ansible.queue_expiry", "0s would let every run expire before it starts; write for example 15m");
+        }
+        if !local {
+            return;
+        }
+        if resolved.runs.as_os_str().len() > MAX_RUNS_PATH {
+            let shown = resolved.runs.display();
+            let message = format!(
+                "{shown} is longer than {MAX_RUNS_PATH} characters, and ssh's control sockets below it would be too long; choose a shorter path"
+            );
+            self.add("ansible.runs", message);
+        }
+        if let Some(inventory) = resolved.inventory.as_ref().filter(|path| !path.exists()) {
+            let message = format!("there is no inventory at {}; name one, or write {GENERATED:?}", inventory.display());
+            self.add("ansible.inventory", message);
+        }
+        if let Some(config) = resolved.config.as_ref().filter(|path| !path.is_file()) {
+            self.add("ansible.config", format!("there is no file {}", config.display()));
+        }
+    }
+
+    fn binding(&mut self, at: &str, written: &Remediation, playbooks: Option<&PathBuf>) -> Option<Binding> {
+        let before = self.0.len();
+        if !is_plain(&written.name) || written.name.len() > 64 {
+            let message = format!("{:?} is not a name: use at most 64 letters, digits, '.', '_' and '-'", written.name);
+            self.add(format!("{at}.name"), message);
+        }
+        let matchers = self.matchers(at, &written.matchers);
+        let target = TargetTemplate::parse(&written.target);
+        if target.is_none() {
+            let message =
+                format!("{:?} is not a target: write text and '{{{{ $labels.name }}}}', nothing else", written.target);
+            self.add(format!("{at}.target"), message);
+        }
+        let budget = Budget::parse(&written.guards.max_runs_per_target);
+        if budget.is_none() {
+            let text = &written.guards.max_runs_per_target;
+            let message = format!("{text:?} is not a number of runs within a time: write for example 3/24h");
+            self.add(format!("{at}.guards.max_runs_per_target"), message);
+        }
+        if written.guards.max_concurrent == 0 {
+            self.add(format!("{at}.guards.max_concurrent"), "0 would never run anything; write mode: off instead");
+        }
+        self.steps(at, written, playbooks);
+        let step = written.steps.first().filter(|_| self.0.len() == before)?;
+        Some(Binding {
+            name: written.name.clone(),
+            matchers,
+            target: target?,
+            mode: written.mode,
+            playbook: step.playbook.clone(),
+            timeout: step.timeout,
+            cooldown: written.guards.cooldown,
+            budget: budget?,
+            max_concurrent: written.guards.max_concurrent,
+        })
+    }
+
+    fn matchers(&mut self, at: &str, written: &[String]) -> Vec<Matcher> {
+        if written.is_empty() {
+            self.add(
+                format!("{at}.match"),
+                "no matcher would match every alert; name at least one, like alertname=\"…\"",
+            );
+        }
+        let mut matchers = Vec::new();
+        for (index, text) in written.iter().enumerate() {
+            match Matcher::parse(text) {
+                Ok(matcher) => matchers.push(matcher),
+                Err(error) => self.add(format!("{at}.match[{index}]"), error.to_string()),
+            }
+        }
+        if !matchers.is_empty() && matchers.iter().all(|matcher| matcher.matches_value("")) {
+            let message = "these matchers hold for an alert without any label; at least one must ask for something";
+            self.add(format!("{at}.match"), message);
+        }
+        matchers
+    }
+
+    fn steps(&mut self, at: &str, written: &Remediation, playbooks: Option<&PathBuf>) {
+        if written.steps.is_empty() {
+            self.add(format!("{at}.steps"), "there is nothing to run; name one playbook");
+        }
+        if written.steps.len() > 1 {
+            let message = "only one step can be run: a second one needs proof that the first did not help, and verification does not exist yet; keep the first";
+            self.add(format!("{at}.steps[1]"), message);
+        }
+        for (index, step) in written.steps.iter().enumerate() {
+            let found = playbooks.map(|folder| playbook::find(folder, &step.playbook));
+            if let Some(Err(error)) = found {
+                self.add(format!("{at}.steps[{index}].playbook"), error.to_string());
+                if matches!(error, PlaybookError::Folder { .. }) {
+                    continue;
+                }
+            }
+            if step.timeout.is_zero() {
+                self.add(
+                    format!("{at}.steps[{index}].timeout"),
+                    "0s would end every play at once; write for example 5m",
+                );
+            }
+            if written.guards.cooldown < step.timeout {
+                let (cooldown, timeout) = (written.guards.cooldown, step.timeout);
+                let message = format!(
+                    "a cooldown of {cooldown:?} is shorter than the step's timeout of {timeout:?}: a target could be worked on without a pause"
+                );
+                self.add(format!("{at}.guards.cooldown"), message);
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What the judge is told about the world, and the trait through which the daemon tells it.
+
+use std::collections::BTreeMap;
+
+use crate::model::Alert;
+
+/// The daemon's knowledge, asked again at every decision. Calls must be quick: they read shared state, no disk.
+pub trait World: Send + Sync {
+    /// Wall clock, milliseconds since the epoch.
+    fn now(&self) -> i64;
+
+    /// Every alert that fires at this moment.
+    fn firing(&self) -> Vec<Alert>;
+
+    /// What is known about a rule, by the key in [`Alert::rule`].
+    fn rule(&self, rule: &str) -> RuleFacts;
+
+    /// Whether the target's last poll succeeded; `None` when davylamp polls no target of this name.
+    fn target_up(&self, target: &str) -> Option<bool>;
+
+    /// The targets as inventory hosts; only asked for when the inventory is generated.
+    fn hosts(&self) -> Vec<Host>;
+}
+
+/// What is known about a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleFacts {
+    /// The samples do not yet cover the rule's range, so its result means nothing.
+    pub warming_up: bool,
+    /// The rule reads what the target measures, not only whether it answers (`davylamp_target_up`).
+    pub needs_values: bool,
+}
+
+/// One host of a generated inventory. Variables are untrusted text and are written as such.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Host {
+    /// Name in the inventory: the target's id.
+    pub name: String,
+    /// Group, the target's kind.
+    pub group: String,
+    /// Host variables, for example `ansible_host`.
+    pub vars: BTreeMap<String, String>,
+}
