@@ -6,5 +6,5 @@ pub mod model; // the words: targets, samples, labels, observations, alerts
 pub mod secret; // secrets by reference, and never shown
 
 pub mod collect; // what a kind of target answers → samples
-
-pub mod rules; // points → alerts
+pub mod query; // PromQL over a source of samples; pure
+pub mod rules; // rule files and samples → alerts; pure steps

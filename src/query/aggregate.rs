@@ -1,0 +1,183 @@
+//! Aggregations.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use crate::model::Labels;
+use crate::model::labels::METRIC_NAME;
+
+use super::ast::{Aggregate, AggregateOp, Expr};
+use super::error::QueryError;
+use super::eval::{Eval, Evaluator, Sample};
+use super::quantile::quantile;
+use super::window::{Kahan, Mean};
+
+/// The samples of one group, by the labels that name it.
+struct Group {
+    labels: Labels,
+    drop_name: bool,
+    samples: Vec<Sample>,
+}
+
+/// Evaluates an aggregation at one time.
+pub(super) fn aggregate(evaluator: &mut Evaluator, node: &Aggregate, at: i64) -> Result<Vec<Sample>, QueryError> {
+    let param = match &node.param {
+        Some(param) => Some((param, evaluator.eval(param, at)?)),
+        None => None,
+    };
+    let samples = evaluator.vector(&node.expr, at)?;
+    match param {
+        Some((expr, Eval::String(label))) => count_values(node, &label, expr, samples),
+        Some((expr, Eval::Scalar(value))) => with_number(evaluator, node, value, expr, samples),
+        _ => {
+            let sample = |group: Group| Sample {
+                v: reduce(node.op, &group.samples),
+                labels: group.labels,
+                drop_name: group.drop_name,
+            };
+            Ok(groups(node, samples).into_iter().map(sample).collect())
+        }
+    }
+}
+
+/// The labels of the group that a series belongs to.
+fn group_labels(node: &Aggregate, labels: &Labels) -> Labels {
+    let named = |name: &str| node.labels.iter().any(|label| label == name);
+    if node.without {
+        labels.filter(|name| name != METRIC_NAME && !named(name))
+    } else if node.labels.is_empty() {
+        Labels::empty()
+    } else {
+        labels.filter(named)
+    }
+}
+
+/// Groups in the order in which their first series comes.
+fn groups(node: &Aggregate, samples: Vec<Sample>) -> Vec<Group> {
+    let mut index: HashMap<Labels, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for sample in samples {
+        let labels = group_labels(node, &sample.labels);
+        let place = *index.entry(labels).or_insert_with_key(|labels| {
+            groups.push(Group { labels: labels.clone(), drop_name: false, samples: Vec::new() });
+            groups.len() - 1
+        });
+        groups[place].drop_name |= sample.drop_name;
+        groups[place].samples.push(sample);
+    }
+    groups
+}
+
+/// The operators that make one number of a group.
+fn reduce(op: AggregateOp, samples: &[Sample]) -> f64 {
+    let values = samples.iter().map(|sample| sample.v);
+    match op {
+        AggregateOp::Sum => {
+            let mut total = Kahan::default();
+            values.for_each(|value| total.add(value));
+            total.value()
+        }
+        AggregateOp::Avg => {
+            let mut mean = Mean::default();
+            values.for_each(|value| mean.add(value));
+            mean.value()
+        }
+        AggregateOp::Count => samples.len() as f64,
+        AggregateOp::Group => 1.0,
+        // NaN only where nothing else is: f64::min and max prefer the other operand.
+        AggregateOp::Min => values.fold(f64::NAN, f64::min),
+        AggregateOp::Max => values.fold(f64::NAN, f64::max),
+        AggregateOp::Stdvar => super::window::variance(values),
+        AggregateOp::Stddev => super::window::variance(values).sqrt(),
+        _ => f64::NAN,
+    }
+}
+
+/// `quantile`, `topk`, `bottomk`, `limitk`, `limit_ratio`.
+fn with_number(
+    evaluator: &mut Evaluator,
+    node: &Aggregate,
+    value: f64,
+    param: &Expr,
+    samples: Vec<Sample>,
+) -> Result<Vec<Sample>, QueryError> {
+    if node.op == AggregateOp::Quantile {
+        if value.is_nan() || !(0.0..=1.0).contains(&value) {
+            let message = format!("quantile value should be between 0 and 1, got {}", super::format_value(value));
+            evaluator.notes.warn(message, param.span);
+        }
+        let sample = |group: Group| Sample {
+            v: quantile(value, group.samples.iter().map(|sample| sample.v).collect()),
+            labels: group.labels,
+            drop_name: group.drop_name,
+        };
+        return Ok(groups(node, samples).into_iter().map(sample).collect());
+    }
+    if value.is_nan() {
+        let what = if node.op == AggregateOp::LimitRatio { "Ratio" } else { "Parameter" };
+        return Err(QueryError::evaluation(format!("{what} value is NaN"), param.span));
+    }
+    if node.op == AggregateOp::LimitRatio {
+        return Ok(limit_ratio(evaluator, value, param, samples));
+    }
+    if value >= i64::MAX as f64 || value <= i64::MIN as f64 {
+        let message = format!("Scalar value {} overflows int64", super::format_value(value));
+        return Err(QueryError::evaluation(message, param.span));
+    }
+    let count = if value < 1.0 { 0 } else { value as usize };
+    let mut out = Vec::new();
+    for mut group in groups(node, samples) {
+        match node.op {
+            AggregateOp::Topk => group.samples.sort_by(|a, b| nan_last(b.v, a.v, a.v, b.v)),
+            AggregateOp::Bottomk => group.samples.sort_by(|a, b| nan_last(a.v, b.v, a.v, b.v)),
+            _ => {}
+        }
+        group.samples.truncate(count);
+        out.extend(group.samples);
+    }
+    Ok(out)
+}
+
+/// Compares `x` with `y`, but puts NaN last whatever the direction.
+pub(super) fn nan_last(x: f64, y: f64, a: f64, b: f64) -> Ordering {
+    a.is_nan().cmp(&b.is_nan()).then(x.partial_cmp(&y).unwrap_or(Ordering::Equal))
+}
+
+/// A sample of the series that does not change from step to step: it depends on the labels only. A negative ratio
+/// gives the complement.
+fn limit_ratio(evaluator: &mut Evaluator, ratio: f64, param: &Expr, samples: Vec<Sample>) -> Vec<Sample> {
+    let capped = ratio.clamp(-1.0, 1.0);
+    if capped != ratio {
+        let message = format!(
+            "ratio value should be between -1 and 1, got {}, capping to {}",
+            super::format_value(ratio),
+            super::format_value(capped)
+        );
+        evaluator.notes.warn(message, param.span);
+    }
+    let keep = |sample: &Sample| {
+        // FNV leaves its high bits alike for similar labels: mix them before they become a fraction.
+        let hash = sample.labels.fingerprint().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) as f64 / u64::MAX as f64;
+        if capped >= 0.0 { place < capped || capped == 1.0 } else { place >= 1.0 + capped }
+    };
+    samples.into_iter().filter(keep).collect()
+}
+
+fn count_values(node: &Aggregate, label: &str, param: &Expr, samples: Vec<Sample>) -> Result<Vec<Sample>, QueryError> {
+    if label.is_empty() {
+        return Err(QueryError::evaluation(format!("invalid label name {label:?}"), param.span));
+    }
+    let mut index: HashMap<Labels, usize> = HashMap::new();
+    let mut out: Vec<Sample> = Vec::new();
+    for sample in samples {
+        let labels = group_labels(node, &sample.labels).with(label.to_string(), super::format_value(sample.v));
+        let place = *index.entry(labels).or_insert_with_key(|labels| {
+            out.push(Sample { labels: labels.clone(), v: 0.0, drop_name: false });
+            out.len() - 1
+        });
+        out[place].v += 1.0;
+        out[place].drop_name |= sample.drop_name && label != METRIC_NAME;
+    }
+    Ok(out)
+}

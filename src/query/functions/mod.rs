@@ -1,0 +1,254 @@
+//! The functions of PromQL: one table, one row each. To add one, add a row (and a `.test` file in `tests/promql/`).
+
+use chrono::Datelike;
+
+use super::ast::{Expr, Node, ValueType};
+use super::error::QueryError;
+use super::eval::{Eval, Evaluator, Sample};
+use super::load::Clock;
+use super::window::{Window, inside};
+
+mod histogram;
+pub(super) mod info;
+mod labels;
+mod table;
+
+pub use table::TABLE;
+
+/// One function.
+pub struct Function {
+    /// As it is written.
+    pub name: &'static str,
+    /// The types of the arguments; the last one repeats where [`Function::variadic`].
+    pub args: &'static [ValueType],
+    /// How many arguments must be there.
+    pub required: usize,
+    /// Whether the last argument may be repeated.
+    pub variadic: bool,
+    /// The type of the value.
+    pub returns: ValueType,
+    run: Run,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Function {
+    /// The most arguments, or `None` without a limit.
+    pub fn most_args(&self) -> Option<usize> {
+        (!self.variadic).then_some(self.args.len())
+    }
+
+    /// The type of the argument at `index`.
+    pub fn arg(&self, index: usize) -> ValueType {
+        self.args.get(index).or(self.args.last()).copied().unwrap_or(ValueType::Vector)
+    }
+}
+
+type Whole = fn(&mut Evaluator, &Call, i64) -> Result<Eval, QueryError>;
+
+/// How a function is computed.
+enum Run {
+    /// A number that depends on nothing but the time (second argument) and the query's clock.
+    Clock(fn(&Clock, i64) -> f64),
+    /// A number from numbers.
+    Numbers(fn(&[f64]) -> f64),
+    /// Each sample's value by itself, with the scalar arguments; `None` drops the sample.
+    Each(fn(f64, &[f64]) -> Option<f64>),
+    /// A part of each sample's value as a date in UTC; without an argument, of the evaluation time.
+    Date(fn(&chrono::DateTime<chrono::Utc>) -> u32),
+    /// Each series' window by itself.
+    Window(fn(&Window) -> Option<f64>),
+    /// As `Window`, of a counter: a name that does not look like one's is remarked upon.
+    Counter(fn(&Window) -> Option<f64>),
+    /// As `Window`, but the value is one of the series' own, so the name stays.
+    Pick(fn(&Window) -> Option<f64>),
+    /// Everything else.
+    Whole(Whole),
+}
+
+/// A call: its node and its arguments.
+struct Call<'a> {
+    expr: &'a Expr,
+    args: &'a [Expr],
+}
+
+impl Call<'_> {
+    /// An argument that the check before the evaluation has found there.
+    fn arg(&self, index: usize) -> Result<&Expr, QueryError> {
+        self.args
+            .get(index)
+            .ok_or_else(|| QueryError::typed(format!("argument {} is missing", index + 1), self.expr.span))
+    }
+}
+
+/// Finds a function by its name; upper and lower case are different, as in Prometheus.
+pub fn find(name: &str) -> Option<&'static Function> {
+    TABLE.iter().find(|function| function.name == name)
+}
+
+/// Evaluates a call at one time.
+pub(super) fn call(
+    evaluator: &mut Evaluator,
+    expr: &Expr,
+    function: &'static Function,
+    args: &[Expr],
+    at: i64,
+) -> Result<Eval, QueryError> {
+    let call = Call { expr, args };
+    match function.run {
+        Run::Clock(run) => Ok(Eval::Scalar(run(&evaluator.clock, at))),
+        Run::Numbers(run) => Ok(Eval::Scalar(run(&scalars(evaluator, args, at)?))),
+        Run::Each(run) => {
+            let numbers = scalars(evaluator, args, at)?;
+            let samples = evaluator.vector(call.arg(0)?, at)?;
+            Ok(Eval::Vector(mapped(samples, |v| run(v, &numbers))))
+        }
+        Run::Date(run) => {
+            let samples = match args.first() {
+                Some(arg) => evaluator.vector(arg, at)?,
+                None => vec![Sample { labels: crate::model::Labels::empty(), v: at as f64 / 1000.0, drop_name: false }],
+            };
+            let part = |v: f64| {
+                let date = if v.is_finite() { chrono::DateTime::from_timestamp(v.floor() as i64, 0) } else { None };
+                Some(date.map_or(f64::NAN, |date| f64::from(run(&date))))
+            };
+            Ok(Eval::Vector(mapped(samples, part)))
+        }
+        Run::Window(run) => windows(evaluator, &call, at, true, run),
+        Run::Pick(run) => windows(evaluator, &call, at, false, run),
+        Run::Counter(run) => {
+            remark_on_gauges(evaluator, &call, at)?;
+            windows(evaluator, &call, at, true, run)
+        }
+        Run::Whole(run) => run(evaluator, &call, at),
+    }
+}
+
+/// The scalar arguments, in their order.
+fn scalars(evaluator: &mut Evaluator, args: &[Expr], at: i64) -> Result<Vec<f64>, QueryError> {
+    let is_scalar = |arg: &&Expr| arg.value_type() == ValueType::Scalar;
+    args.iter().filter(is_scalar).map(|arg| evaluator.scalar(arg, at)).collect()
+}
+
+fn mapped(samples: Vec<Sample>, map: impl Fn(f64) -> Option<f64>) -> Vec<Sample> {
+    let one = |sample: Sample| Some(Sample { v: map(sample.v)?, labels: sample.labels, drop_name: true });
+    samples.into_iter().filter_map(one).collect()
+}
+
+/// Runs a function over the window of every series that has points in it.
+fn windows(
+    evaluator: &mut Evaluator,
+    call: &Call,
+    at: i64,
+    drop_name: bool,
+    run: fn(&Window) -> Option<f64>,
+) -> Result<Eval, QueryError> {
+    let args = scalars(evaluator, call.args, at)?;
+    let range = call.args.iter().find(|arg| arg.value_type() == ValueType::Matrix);
+    let Some(range) = range else {
+        return Err(QueryError::typed("a range vector is missing", call.expr.span));
+    };
+    let ranges = evaluator.ranges(range, at)?;
+    let lookback = evaluator.clock.lookback;
+    let (low, high) = match ranges.edge {
+        super::ast::Edge::Plain => (ranges.start, ranges.end),
+        super::ast::Edge::Anchored => (ranges.start - lookback, ranges.end),
+        super::ast::Edge::Smoothed => (ranges.start - lookback, ranges.end + lookback),
+    };
+    let sample = |track: &super::load::Track| {
+        let points = inside(&track.points, low, high);
+        if points.is_empty() {
+            return None;
+        }
+        let window = Window { points, start: ranges.start, end: ranges.end, at, edge: ranges.edge, args: &args };
+        let v = run(&window)?;
+        Some(Sample { labels: track.labels.clone(), v, drop_name: drop_name || track.drop_name })
+    };
+    Ok(Eval::Vector(ranges.tracks.iter().filter_map(sample).collect()))
+}
+
+/// The endings that a counter's name should have.
+const COUNTER_ENDINGS: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
+
+fn remark_on_gauges(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<(), QueryError> {
+    let range = call.arg(0)?;
+    let ranges = evaluator.ranges(range, at)?;
+    for track in ranges.tracks.iter() {
+        let Some(name) = track.labels.name() else { continue };
+        if inside(&track.points, ranges.start, ranges.end).len() < 2 || track.drop_name {
+            continue;
+        }
+        let message = match track.labels.get("__type__") {
+            Some("counter" | "histogram") => continue,
+            Some(other) if !other.is_empty() && other != "unknown" => {
+                format!(
+                    "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {other:?}: {name:?}"
+                )
+            }
+            _ if COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending)) => continue,
+            _ => format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"),
+        };
+        evaluator.notes.info(message, range.span);
+    }
+    Ok(())
+}
+
+/// `timestamp(selector)` gives each sample's own time; of anything else, the evaluation time.
+fn timestamp(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
+    let arg = call.arg(0)?.bare();
+    let samples = match &arg.node {
+        Node::Vector(_) => {
+            let sample = |(labels, point): (_, crate::model::Point)| Sample {
+                labels,
+                v: point.t as f64 / 1000.0,
+                drop_name: true,
+            };
+            evaluator.select(arg, at).into_iter().map(sample).collect()
+        }
+        _ => mapped(evaluator.vector(arg, at)?, |_| Some(at as f64 / 1000.0)),
+    };
+    Ok(Eval::Vector(samples))
+}
+
+/// `scalar`: the one sample's value; NaN where there is none or several.
+fn scalar(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
+    let samples = evaluator.vector(call.arg(0)?, at)?;
+    Ok(Eval::Scalar(if let [sample] = samples.as_slice() { sample.v } else { f64::NAN }))
+}
+
+fn vector(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
+    let v = evaluator.scalar(call.arg(0)?, at)?;
+    Ok(Eval::Vector(vec![Sample { labels: crate::model::Labels::empty(), v, drop_name: false }]))
+}
+
+/// `quantile_over_time`, with a warning for a quantile that cannot be.
+fn quantile_over_time(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
+    let q = evaluator.scalar(call.arg(0)?, at)?;
+    let value =
+        windows(evaluator, call, at, true, |w| Some(super::quantile::quantile(w.arg(0), w.values().collect())))?;
+    if matches!(&value, Eval::Vector(samples) if !samples.is_empty()) {
+        histogram::remark_on_quantile(evaluator, q, call.arg(0)?);
+    }
+    Ok(value)
+}
+
+/// Both factors of `double_exponential_smoothing` must lie between 0 and 1.
+fn smoothing(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
+    for (index, name) in [(1, "smoothing factor"), (2, "trend factor")] {
+        let factor = evaluator.scalar(call.arg(index)?, at)?;
+        if !(factor > 0.0 && factor < 1.0) {
+            let message = format!("invalid {name}. Expected: 0 < factor < 1, got: {factor}");
+            return Err(QueryError::evaluation(message, call.arg(index)?.span));
+        }
+    }
+    windows(evaluator, call, at, true, super::window::smoothed)
+}
+
+fn days_in_month(date: &chrono::DateTime<chrono::Utc>) -> u32 {
+    let (year, month) = if date.month() == 12 { (date.year() + 1, 1) } else { (date.year(), date.month() + 1) };
+    chrono::NaiveDate::from_ymd_opt(year, month, 1).and_then(|next| next.pred_opt()).map_or(0, |last| last.day())
+}

@@ -1,0 +1,224 @@
+//! The table of functions.
+
+use chrono::Datelike;
+use chrono::Timelike;
+
+use super::super::ast::ValueType::{self, Matrix, Scalar, String, Vector};
+use super::super::window::{self, RateKind, Window};
+use super::{Function, Run, Whole, histogram, info, labels};
+
+const NONE: &[ValueType] = &[];
+const ONE_VECTOR: &[ValueType] = &[Vector];
+const ONE_MATRIX: &[ValueType] = &[Matrix];
+
+const fn row(name: &'static str, args: &'static [ValueType], returns: ValueType, run: Run) -> Function {
+    Function { name, args, required: args.len(), variadic: false, returns, run }
+}
+
+/// The last argument may be left out.
+const fn optional(mut function: Function) -> Function {
+    function.required -= 1;
+    function
+}
+
+/// The last argument may be repeated, or left out.
+const fn variadic(mut function: Function) -> Function {
+    function.required -= 1;
+    function.variadic = true;
+    function
+}
+
+const fn each(name: &'static str, run: fn(f64, &[f64]) -> Option<f64>) -> Function {
+    row(name, ONE_VECTOR, Vector, Run::Each(run))
+}
+
+const fn date(name: &'static str, run: fn(&chrono::DateTime<chrono::Utc>) -> u32) -> Function {
+    optional(row(name, ONE_VECTOR, Vector, Run::Date(run)))
+}
+
+const fn over(name: &'static str, run: fn(&Window) -> Option<f64>) -> Function {
+    row(name, ONE_MATRIX, Vector, Run::Window(run))
+}
+
+const fn counter(name: &'static str, run: fn(&Window) -> Option<f64>) -> Function {
+    row(name, ONE_MATRIX, Vector, Run::Counter(run))
+}
+
+const fn pick(name: &'static str, run: fn(&Window) -> Option<f64>) -> Function {
+    row(name, ONE_MATRIX, Vector, Run::Pick(run))
+}
+
+const fn whole(name: &'static str, args: &'static [ValueType], run: Whole) -> Function {
+    row(name, args, Vector, Run::Whole(run))
+}
+
+/// The second argument where it was given.
+fn or(args: &[f64], default: f64) -> f64 {
+    args.first().copied().unwrap_or(default)
+}
+
+fn arg(args: &[f64], index: usize) -> f64 {
+    args.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// Smaller or larger of two, NaN if either is (unlike `f64::min`).
+fn either(a: f64, b: f64, pick: fn(f64, f64) -> f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { pick(a, b) }
+}
+
+fn two(values: &[f64], pick: fn(f64, f64) -> f64) -> f64 {
+    either(arg(values, 0), arg(values, 1), pick)
+}
+
+fn round(value: f64, to: f64) -> f64 {
+    // The inverse is exact for steps such as 0.1, where the step itself is not.
+    let inverse = 1.0 / to;
+    (value * inverse + 0.5).floor() / inverse
+}
+
+fn sign(value: f64) -> f64 {
+    if value > 0.0 {
+        1.0
+    } else if value < 0.0 {
+        -1.0
+    } else {
+        value
+    }
+}
+
+/// How often neighbours satisfy `differ`.
+fn pairs(window: &Window, differ: fn(f64, f64) -> bool) -> Option<f64> {
+    let points = window::anchored(window)?;
+    Some(points.windows(2).filter(|pair| differ(pair[0].v, pair[1].v)).count() as f64)
+}
+
+/// The point that beats all others; the later of equals where `beats` says so.
+fn best(window: &Window, beats: fn(f64, f64) -> bool) -> Option<crate::model::Point> {
+    let better = |best: crate::model::Point, point: &crate::model::Point| {
+        if beats(point.v, best.v) || best.v.is_nan() { *point } else { best }
+    };
+    let first = *window.points.first()?;
+    Some(window.points.iter().skip(1).fold(first, better))
+}
+
+fn mad(window: &Window) -> f64 {
+    let median = |values: Vec<f64>| super::super::quantile::quantile(0.5, values);
+    let middle = median(window.values().collect());
+    median(window.values().map(|value| (value - middle).abs()).collect())
+}
+
+fn seconds(point: crate::model::Point) -> f64 {
+    point.t as f64 / 1000.0
+}
+
+const RATE: RateKind = RateKind { counter: true, per_second: true };
+const INCREASE: RateKind = RateKind { counter: true, per_second: false };
+const DELTA: RateKind = RateKind { counter: false, per_second: false };
+
+/// Every function, by name.
+pub static TABLE: &[Function] = &[
+    each("abs", |v, _| Some(v.abs())),
+    whole("absent", ONE_VECTOR, labels::absent),
+    whole("absent_over_time", ONE_MATRIX, labels::absent_over_time),
+    each("acos", |v, _| Some(v.acos())),
+    each("acosh", |v, _| Some(v.acosh())),
+    each("asin", |v, _| Some(v.asin())),
+    each("asinh", |v, _| Some(v.asinh())),
+    each("atan", |v, _| Some(v.atan())),
+    each("atanh", |v, _| Some(v.atanh())),
+    over("avg_over_time", |w| {
+        let mut mean = window::Mean::default();
+        w.values().for_each(|value| mean.add(value));
+        Some(mean.value())
+    }),
+    each("ceil", |v, _| Some(v.ceil())),
+    over("changes", |w| pairs(w, |a, b| a != b && !(a.is_nan() && b.is_nan()))),
+    row(
+        "clamp",
+        &[Vector, Scalar, Scalar],
+        Vector,
+        Run::Each(|v, args| {
+            let (low, high) = (arg(args, 0), arg(args, 1));
+            (low <= high || low.is_nan() || high.is_nan()).then(|| either(low, either(v, high, f64::min), f64::max))
+        }),
+    ),
+    row("clamp_max", &[Vector, Scalar], Vector, Run::Each(|v, args| Some(either(v, arg(args, 0), f64::min)))),
+    row("clamp_min", &[Vector, Scalar], Vector, Run::Each(|v, args| Some(either(v, arg(args, 0), f64::max)))),
+    each("cos", |v, _| Some(v.cos())),
+    each("cosh", |v, _| Some(v.cosh())),
+    over("count_over_time", |w| Some(w.points.len() as f64)),
+    date("day_of_month", |date| date.day()),
+    date("day_of_week", |date| date.weekday().num_days_from_sunday()),
+    date("day_of_year", |date| date.ordinal()),
+    date("days_in_month", super::days_in_month),
+    each("deg", |v, _| Some(v.to_degrees())),
+    over("delta", |w| window::rate(w, DELTA)),
+    over("deriv", |w| Some(window::regression(w.points, w.points.first()?.t)?.0)),
+    row("double_exponential_smoothing", &[Matrix, Scalar, Scalar], Vector, Run::Whole(super::smoothing)),
+    row("end", NONE, Scalar, Run::Clock(|clock, _| clock.end as f64 / 1000.0)),
+    each("exp", |v, _| Some(v.exp())),
+    pick("first_over_time", |w| Some(w.points.first()?.v)),
+    each("floor", |v, _| Some(v.floor())),
+    whole("histogram_fraction", &[Scalar, Scalar, Vector], histogram::fraction),
+    whole("histogram_quantile", &[Scalar, Vector], histogram::quantile),
+    variadic(whole("histogram_quantiles", &[Vector, String, Scalar, Scalar], histogram::quantiles)),
+    date("hour", |date| date.hour()),
+    over("idelta", |w| window::instant_rate(w, false)),
+    counter("increase", |w| window::rate(w, INCREASE)),
+    optional(whole("info", &[Vector, Vector], info::info)),
+    over("irate", |w| window::instant_rate(w, true)),
+    variadic(whole("label_join", &[Vector, String, String, String], labels::label_join)),
+    whole("label_replace", &[Vector, String, String, String, String], labels::label_replace),
+    pick("last_over_time", |w| Some(w.points.last()?.v)),
+    each("ln", |v, _| Some(v.ln())),
+    each("log10", |v, _| Some(v.log10())),
+    each("log2", |v, _| Some(v.log2())),
+    over("mad_over_time", |w| Some(mad(w))),
+    row("max_of", &[Scalar, Scalar], Scalar, Run::Numbers(|v| two(v, f64::max))),
+    over("max_over_time", |w| best(w, |a, b| a > b).map(|point| point.v)),
+    row("min_of", &[Scalar, Scalar], Scalar, Run::Numbers(|v| two(v, f64::min))),
+    over("min_over_time", |w| best(w, |a, b| a < b).map(|point| point.v)),
+    date("minute", |date| date.minute()),
+    date("month", |date| date.month()),
+    row("pi", NONE, Scalar, Run::Clock(|_, _| std::f64::consts::PI)),
+    row(
+        "predict_linear",
+        &[Matrix, Scalar],
+        Vector,
+        Run::Window(|w| {
+            let (slope, now) = window::regression(w.points, w.at)?;
+            Some(slope * w.arg(0) + now)
+        }),
+    ),
+    over("present_over_time", |_| Some(1.0)),
+    row("quantile_over_time", &[Scalar, Matrix], Vector, Run::Whole(super::quantile_over_time)),
+    each("rad", |v, _| Some(v.to_radians())),
+    row("range", NONE, Scalar, Run::Clock(|clock, _| (clock.end - clock.start) as f64 / 1000.0)),
+    counter("rate", |w| window::rate(w, RATE)),
+    over("resets", |w| pairs(w, |a, b| b < a)),
+    optional(row("round", &[Vector, Scalar], Vector, Run::Each(|v, args| Some(round(v, or(args, 1.0)))))),
+    row("scalar", ONE_VECTOR, Scalar, Run::Whole(super::scalar)),
+    each("sgn", |v, _| Some(sign(v))),
+    each("sin", |v, _| Some(v.sin())),
+    each("sinh", |v, _| Some(v.sinh())),
+    whole("sort", ONE_VECTOR, labels::sort),
+    variadic(whole("sort_by_label", &[Vector, String], labels::sort_by_label)),
+    variadic(whole("sort_by_label_desc", &[Vector, String], labels::sort_by_label_desc)),
+    whole("sort_desc", ONE_VECTOR, labels::sort_desc),
+    each("sqrt", |v, _| Some(v.sqrt())),
+    row("start", NONE, Scalar, Run::Clock(|clock, _| clock.start as f64 / 1000.0)),
+    over("stddev_over_time", |w| Some(window::variance(w.values()).sqrt())),
+    over("stdvar_over_time", |w| Some(window::variance(w.values()))),
+    row("step", NONE, Scalar, Run::Clock(|clock, _| clock.step as f64 / 1000.0)),
+    over("sum_over_time", |w| Some(window::sum(w.values()))),
+    each("tan", |v, _| Some(v.tan())),
+    each("tanh", |v, _| Some(v.tanh())),
+    row("time", NONE, Scalar, Run::Clock(|_, at| at as f64 / 1000.0)),
+    whole("timestamp", ONE_VECTOR, super::timestamp),
+    over("ts_of_first_over_time", |w| w.points.first().copied().map(seconds)),
+    over("ts_of_last_over_time", |w| w.points.last().copied().map(seconds)),
+    over("ts_of_max_over_time", |w| best(w, |a, b| a >= b).map(seconds)),
+    over("ts_of_min_over_time", |w| best(w, |a, b| a <= b).map(seconds)),
+    row("vector", &[Scalar], Vector, Run::Whole(super::vector)),
+    date("year", |date| u32::try_from(date.year()).unwrap_or(0)),
+];
