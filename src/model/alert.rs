@@ -63,4 +63,6 @@ pub struct Transition {
     pub at: i64,
     /// True when the expression is false *with data*: for a resolve that automation may believe.
     pub positive: bool,
+    /// True when the rule's range is not yet covered by samples: shown, but nothing for automation to act on.
+    pub warming_up: bool,
 }

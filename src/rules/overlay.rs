@@ -1,0 +1,90 @@
+//! The source that rules of one cycle see: the samples, and over them what earlier rules of the cycle produced.
+
+use std::collections::BTreeMap;
+
+use crate::model::Labels;
+use crate::model::MatchOp;
+use crate::model::Matcher;
+use crate::model::Point;
+use crate::model::Series;
+use crate::model::Source;
+use crate::model::SourceError;
+use crate::model::labels::METRIC_NAME;
+use crate::query::VectorSample;
+
+/// Samples and the results of this cycle.
+pub(super) struct Overlay<'a> {
+    base: &'a dyn Source,
+    /// By metric name, then by labels.
+    fresh: BTreeMap<String, BTreeMap<Labels, Point>>,
+}
+
+impl<'a> Overlay<'a> {
+    pub(super) fn new(base: &'a dyn Source) -> Self {
+        Overlay { base, fresh: BTreeMap::new() }
+    }
+
+    /// Adds results; they shadow older results for the same labels.
+    pub(super) fn extend(&mut self, samples: &[VectorSample]) {
+        for sample in samples {
+            let name = sample.labels.name().unwrap_or_default().to_string();
+            self.fresh.entry(name).or_default().insert(sample.labels.clone(), Point { t: sample.t, v: sample.v });
+        }
+    }
+
+    fn matching(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<(&Labels, Point)> {
+        let name = matchers.iter().find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal);
+        let families: Vec<&BTreeMap<Labels, Point>> = match name {
+            Some(matcher) => self.fresh.get(&matcher.value).into_iter().collect(),
+            None => self.fresh.values().collect(),
+        };
+        let all = families.into_iter().flatten().filter(|(_, point)| point.t >= start && point.t <= end);
+        all.filter(|(labels, _)| matchers.iter().all(|m| m.matches(labels))).map(|(l, p)| (l, *p)).collect()
+    }
+}
+
+impl Source for Overlay<'_> {
+    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
+        let mut series = self.base.select(matchers, start, end)?;
+        for (labels, point) in self.matching(matchers, start, end) {
+            match series.iter_mut().find(|series| series.labels == *labels) {
+                Some(known) => {
+                    let position = known.points.partition_point(|p| p.t < point.t);
+                    match known.points.get_mut(position).filter(|p| p.t == point.t) {
+                        Some(same) => *same = point,
+                        None => known.points.insert(position, point),
+                    }
+                }
+                None => series.push(Series { labels: labels.clone(), points: vec![point] }),
+            }
+        }
+        Ok(series)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct One;
+
+    impl Source for One {
+        fn select(&self, _: &[Matcher], _: i64, _: i64) -> Result<Vec<Series>, SourceError> {
+            Ok(vec![Series { labels: Labels::new([("__name__", "a")]), points: vec![Point { t: 5, v: 1.0 }] }])
+        }
+    }
+
+    #[test]
+    fn results_of_this_cycle_shadow_the_samples() {
+        let mut overlay = Overlay::new(&One);
+        let sample = |name: &'static str, t, v| VectorSample { labels: Labels::new([("__name__", name)]), t, v };
+        overlay.extend(&[sample("a", 7, 2.0), sample("b", 7, 3.0)]);
+        let seen = overlay.select(&[Matcher::equal("__name__", "a")], 0, 9).unwrap();
+        assert_eq!(seen.len(), 1);
+        assert_eq!(seen[0].points, [Point { t: 5, v: 1.0 }, Point { t: 7, v: 2.0 }]);
+        overlay.extend(&[sample("a", 5, 4.0)]);
+        let seen = overlay.select(&[Matcher::equal("__name__", "a")], 0, 9).unwrap();
+        assert_eq!(seen[0].points, [Point { t: 5, v: 4.0 }]);
+        assert_eq!(overlay.select(&[Matcher::equal("__name__", "b")], 0, 6).unwrap().len(), 1);
+    }
+}
