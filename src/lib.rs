@@ -20,3 +20,4 @@ pub mod daemon; // wiring, supervision, reload, shutdown
 pub mod demo; // a simulated fleet on loopback sockets, for the demo, tests and benches
 pub mod act; // transition → verdict → run: playbooks, once and never blind
 pub mod rules; // rule files and samples → alerts; pure steps
+pub mod dashboards; // families and rules → Grafana JSON

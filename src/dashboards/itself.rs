@@ -1,0 +1,346 @@
+//! Davylamp itself: does it poll, keep, evaluate and act as it should, and what does it cost.
+
+use super::Facts;
+use super::File;
+use super::Settings;
+use super::draft::Draft;
+use super::page::Context;
+use super::page::Head;
+use super::page::Page;
+use super::provision::ITSELF;
+use super::table;
+use super::table::Column;
+use super::variables;
+
+/// Builds the dashboard about davylamp.
+pub(super) fn build(settings: &Settings, facts: &Facts) -> File {
+    let context = Context::new(settings, facts, "", |_| true);
+    let mut page = Page::new(&context);
+    page.row(100, "Now");
+    now(&mut page);
+    page.row(110, "Polling");
+    polling(&mut page, &context);
+    page.row(120, "Samples and store");
+    store(&mut page);
+    page.row(130, "Rules and alerts");
+    rules(&mut page);
+    page.row(140, "Automation");
+    automation(&mut page);
+    page.row(150, "Process");
+    process(&mut page);
+    let mut variables = page.variables();
+    let query = "label_values(davylamp_build_info, instance)".to_string();
+    let description = "Which davylamp, by the address that Prometheus scrapes.";
+    variables.push(variables::labels("instance", "Instance", description, query));
+    page.finish(
+        Head {
+            folder: ITSELF,
+            uid: "davylamp-self".to_string(),
+            title: "Davylamp itself".to_string(),
+            description: "Whether davylamp polls, keeps, evaluates and acts as it should, and what it costs.",
+            from: "now-3h",
+        },
+        variables,
+    )
+}
+
+/// A metric of davylamp under the variable `instance`, with more matchers (may be empty).
+fn own(metric: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { "," };
+    format!("{metric}{{{more}{comma}instance=~\"$instance\"}}")
+}
+
+/// A `process_…` metric of davylamp alone: every other program that Prometheus scrapes exports the same names.
+fn process_metric(expr: &str) -> String {
+    format!("{expr} and on (job, instance) {}", own("davylamp_build_info", ""))
+}
+
+fn per_second(metric: &str) -> String {
+    format!("rate({}[$__rate_interval])", own(metric, ""))
+}
+
+fn now(page: &mut Page<'_>) {
+    page.add(
+        Draft::stat(1, "Version", "Running version. From davylamp_build_info.")
+            .size(4, 4)
+            .unit("none")
+            .name_only()
+            .now(format!("max by (version) ({})", own("davylamp_build_info", "")), "{{version}}"),
+    );
+    let start = own("process_start_time_seconds", "");
+    page.add(
+        Draft::stat(
+            2,
+            "Running for",
+            "Time since the start of the process; of several, the shortest. Bad: it keeps starting anew.",
+        )
+        .size(4, 4)
+        .unit("dtdurations")
+        .plain()
+        .query(format!("min(time() - ({}))", process_metric(&start)), "running"),
+    );
+    let up = own("davylamp_target_up", "");
+    page.add(
+        Draft::stat(3, "Targets that answer", "Targets whose last poll succeeded, divided by all. Bad: below 100 %.")
+            .size(4, 4)
+            .unit("percentunit")
+            .decimals(1)
+            .no_value("no targets")
+            .query(format!("sum({up}) / count({up})"), "answering"),
+    );
+    page.add(
+        Draft::stat(4, "Configuration", "Whether the last reload was taken over. Bad: refused; the old configuration still holds. From davylamp_config_last_reload_successful.")
+            .size(4, 4).unit("none").words(&[("0", "refused", "red"), ("1", "current", "green")]).red_below_one()
+            .query(format!("min({})", own("davylamp_config_last_reload_successful", "")), "configuration"),
+    );
+    page.add(
+        Draft::stat(5, "Firing alerts", "Alerts that fire now. From davylamp_alerts.")
+            .size(4, 4)
+            .unit("none")
+            .red_from(1.0)
+            .no_value("0")
+            .query(format!("sum({})", own("davylamp_alerts", "state=\"firing\"")), "firing"),
+    );
+    page.add(
+        Draft::stat(6, "Dropped", "Messages dropped by full queues within the shown time. Bad: any.")
+            .size(4, 4)
+            .unit("none")
+            .decimals(0)
+            .red_from(1.0)
+            .no_value("0")
+            .query(format!("sum(increase({}[$__range]))", own("davylamp_queue_dropped_total", "")), "dropped"),
+    );
+}
+
+fn polling(page: &mut Page<'_>, context: &Context<'_>) {
+    page.add(
+        Draft::lines(11, "Polls", "Polls per second by result. Bad: anything but ok. From davylamp_polls_total.")
+            .size(8, 8)
+            .unit("ops")
+            .from_zero()
+            .query(format!("sum by (result) ({})", per_second("davylamp_polls_total")), "{{result}}"),
+    );
+    let buckets = per_second("davylamp_poll_duration_seconds_bucket");
+    let quantile = |q: &str| format!("histogram_quantile({q}, sum by (le, kind) ({buckets}))");
+    page.add(
+        Draft::lines(
+            12,
+            "Poll duration",
+            "Median and 99th percentile of the duration of polls by kind, in seconds. Bad: near the timeout.",
+        )
+        .size(8, 8)
+        .unit("s")
+        .from_zero()
+        .query(quantile("0.5"), "{{kind}} median")
+        .query(quantile("0.99"), "{{kind}} p99"),
+    );
+    page.add(
+        Draft::lines(
+            13,
+            "Targets that answer",
+            "Share of the targets of each kind whose last poll succeeded. Bad: below 100 %.",
+        )
+        .size(8, 8)
+        .unit("percentunit")
+        .range(0.0, 1.0)
+        .query(format!("avg by (kind) ({})", own("davylamp_target_up", "")), "{{kind}}"),
+    );
+    let up = context.targets("davylamp_target_up");
+    let last = context.targets("davylamp_target_last_success_timestamp_seconds");
+    let took = context.targets("davylamp_target_last_poll_duration_seconds");
+    let columns = vec![
+        Column::value("Silent for", "dtdurations", format!("max by (target) (time() - {last})")).width(130),
+        Column::label("target", "Target").width(180),
+        Column::labels(format!("max by (target, kind) ({up} == 0)")),
+        Column::label("kind", "Kind").width(110),
+        Column::value("Last poll", "s", format!("max by (target) ({took})")).width(100),
+    ];
+    let table = Draft::table(
+        14,
+        "Targets by silence",
+        "Time since the last successful poll of each target; the kind stands only at targets that are down.",
+    )
+    .size(12, 9);
+    page.add(table::fill(table, context, columns, ("Silent for", true)));
+    page.add(
+        Draft::bars(15, "Slowest ten targets", "Duration of the last poll, in seconds; the ten longest.")
+            .size(12, 9)
+            .unit("s")
+            .now(format!("topk(10, max by (target) ({took}))"), "{{target}}"),
+    );
+}
+
+fn store(page: &mut Page<'_>) {
+    page.add(
+        Draft::lines(
+            21,
+            "Series",
+            "Series in the recent window by kind. Bad: a step up; a label that takes ever new values.",
+        )
+        .size(8, 8)
+        .unit("short")
+        .from_zero()
+        .query(format!("sum by (kind) ({})", own("davylamp_series", "")), "{{kind}}"),
+    );
+    page.add(
+        Draft::lines(22, "Impossible values", "Values per minute that could not be true and were not exported, by kind and family. Bad: a device with a broken sensor or new firmware.")
+            .size(8, 8).unit("cpm").from_zero().no_value("none")
+            .query(format!("sum by (kind, family) ({}) * 60", per_second("davylamp_values_rejected_total")), "{{kind}} {{family}}"),
+    );
+    page.add(
+        Draft::lines(23, "Queues", "Messages that wait in each queue. Bad: one that does not come down again.")
+            .size(8, 8)
+            .unit("none")
+            .from_zero()
+            .query(format!("max by (queue) ({})", own("davylamp_queue_depth", "")), "{{queue}}"),
+    );
+    page.add(
+        Draft::lines(24, "Store on disk", "Size of the state on disk, in bytes.")
+            .size(8, 8)
+            .unit("bytes")
+            .from_zero()
+            .query(format!("max by (instance) ({})", own("davylamp_store_bytes", "")), "{{instance}}"),
+    );
+    let buckets = per_second("davylamp_store_commit_duration_seconds_bucket");
+    page.add(
+        Draft::lines(25, "Commit duration", "99th percentile of the time until state is on disk, in seconds. Bad: above a tenth of a second; the disk is slow.")
+            .size(8, 8).unit("s").from_zero().no_value("no commits").query(format!("histogram_quantile(0.99, sum by (le) ({buckets}))"), "p99"),
+    );
+    page.add(
+        Draft::lines(26, "Store errors", "Failed operations of the store per minute. Bad: any; /-/ready says no.")
+            .size(8, 8)
+            .unit("cpm")
+            .from_zero()
+            .query(format!("sum by (instance) ({}) * 60", per_second("davylamp_store_errors_total")), "{{instance}}"),
+    );
+}
+
+fn rules(page: &mut Page<'_>) {
+    let per_minute = |metric: &str| format!("sum by (group) ({}) * 60", per_second(metric));
+    page.add(
+        Draft::lines(31, "Evaluations", "Evaluated rules per minute by group.")
+            .size(8, 8)
+            .unit("cpm")
+            .from_zero()
+            .query(per_minute("davylamp_rule_evaluations_total"), "{{group}}"),
+    );
+    page.add(
+        Draft::lines(
+            32,
+            "Failed and missed evaluations",
+            "Evaluations per minute that failed or came too late, by group. Bad: any; alerts may be missing.",
+        )
+        .size(8, 8)
+        .unit("cpm")
+        .from_zero()
+        .no_value("none")
+        .query(per_minute("davylamp_rule_evaluation_failures_total"), "{{group}} failed")
+        .query(per_minute("davylamp_rule_evaluations_missed_total"), "{{group}} missed"),
+    );
+    page.add(
+        Draft::lines(
+            33,
+            "Group duration",
+            "How long the last evaluation of each group took, in seconds. Bad: near the group's interval.",
+        )
+        .size(8, 8)
+        .unit("s")
+        .from_zero()
+        .query(format!("max by (group) ({})", own("davylamp_rule_group_last_duration_seconds", "")), "{{group}}"),
+    );
+    page.add(
+        Draft::lines(34, "Alerts", "Alerts by state. From davylamp_alerts.")
+            .size(24, 7)
+            .unit("none")
+            .decimals(0)
+            .from_zero()
+            .query(format!("sum by (state) ({})", own("davylamp_alerts", "")), "{{state}}"),
+    );
+}
+
+fn automation(page: &mut Page<'_>) {
+    let within = |metric: &str| format!("increase({}[$__range])", own(metric, ""));
+    page.add(
+        Draft::bars(41, "Runs", "Runs within the shown time by result. Bad: anything but a success.")
+            .size(8, 8)
+            .unit("none")
+            .decimals(0)
+            .no_value("none")
+            .now(format!("sum by (result) ({})", within("davylamp_runs_total")), "{{result}}"),
+    );
+    page.add(
+        Draft::bars(42, "Suppressed", "Runs that a guard held back within the shown time, by reason. Many are a sign of a guard that works or of a rule that shouts.")
+            .size(8, 8).unit("none").decimals(0).no_value("none")
+            .now(format!("sum by (reason) ({})", within("davylamp_run_suppressions_total")), "{{reason}}"),
+    );
+    page.add(
+        Draft::lines(
+            43,
+            "Running",
+            "Runs in progress now. Bad: at the configured limit for long. From davylamp_runs_running.",
+        )
+        .size(8, 8)
+        .unit("none")
+        .decimals(0)
+        .from_zero()
+        .query(format!("sum by (instance) ({})", own("davylamp_runs_running", "")), "{{instance}}"),
+    );
+}
+
+fn process(page: &mut Page<'_>) {
+    let cpu = per_second("process_cpu_seconds_total");
+    page.add(
+        Draft::lines(51, "CPU", "CPU time per second: 100 % is one core.")
+            .size(6, 8)
+            .unit("percentunit")
+            .from_zero()
+            .query(process_metric(&cpu), "{{instance}}"),
+    );
+    page.add(
+        Draft::lines(52, "Memory", "Resident memory of the process, in bytes. Bad: a slope that never ends.")
+            .size(6, 8)
+            .unit("bytes")
+            .from_zero()
+            .query(process_metric(&own("process_resident_memory_bytes", "")), "{{instance}}"),
+    );
+    page.add(
+        Draft::lines(
+            53,
+            "Open files",
+            "Open file descriptors of the process. Bad: a slope; connections that nobody closes.",
+        )
+        .size(6, 8)
+        .unit("none")
+        .from_zero()
+        .query(process_metric(&own("process_open_fds", "")), "{{instance}}"),
+    );
+    page.add(
+        Draft::lines(54, "HTTP requests", "Requests per second by route and status. Bad: 5xx.")
+            .size(6, 8)
+            .unit("reqps")
+            .from_zero()
+            .query(
+                format!("sum by (route, status) ({})", per_second("davylamp_http_requests_total")),
+                "{{route}} {{status}}",
+            ),
+    );
+    let reloaded = own("davylamp_config_last_reload_success_timestamp_seconds", "");
+    page.add(
+        Draft::stat(55, "Configuration taken over", "When the running configuration was taken over. From davylamp_config_last_reload_success_timestamp_seconds.")
+            .size(12, 4).unit("dateTimeFromNow").plain().query(format!("max({reloaded}) * 1000"), "reload"),
+    );
+    let written = own("davylamp_dashboards_written_total", "");
+    page.add(
+        Draft::stat(
+            56,
+            "Dashboards written",
+            "Dashboard files written within the shown time. A steady stream means that something else edits them.",
+        )
+        .size(12, 4)
+        .unit("none")
+        .decimals(0)
+        .plain()
+        .no_value("0")
+        .query(format!("sum(increase({written}[$__range]))"), "written"),
+    );
+}
