@@ -12,12 +12,13 @@ pub mod schedule; // when to poll
 pub mod store; // recent samples in memory, state in sled
 
 pub mod query; // PromQL over a Source; pure
+pub mod rules; // rule files and samples → alerts; pure steps
+
+pub mod act; // transition → verdict → run: playbooks, once and never blind
+pub mod dashboards; // families and rules → Grafana JSON
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page
 pub mod config; // YAML → checked configuration, every mistake at once
 pub mod daemon; // wiring, supervision, reload, shutdown
 
 pub mod demo; // a simulated fleet on loopback sockets, for the demo, tests and benches
-pub mod act; // transition → verdict → run: playbooks, once and never blind
-pub mod rules; // rule files and samples → alerts; pure steps
-pub mod dashboards; // families and rules → Grafana JSON

@@ -53,6 +53,7 @@ async fn poll(collector: &dyn Collector) -> Result<Reading, (FailureReason, Stri
         let reason = match error {
             ParseError::Malformed { .. } => FailureReason::Malformed,
             ParseError::Denied { .. } => FailureReason::Denied,
+            ParseError::TooLarge { .. } => FailureReason::TooLarge,
         };
         (reason, error.to_string())
     })

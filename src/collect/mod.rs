@@ -146,7 +146,8 @@ pub trait Collector: Send + Sync {
 }
 
 /// All kinds, in the order of `davylamp kinds`.
-pub const KINDS: &[Kind] = &[miner::axeos::KIND, miner::cgminer::KIND, cloud::http_json::KIND, prometheus::KIND, docker::KIND];
+pub const KINDS: &[Kind] =
+    &[miner::axeos::KIND, miner::cgminer::KIND, docker::KIND, cloud::http_json::KIND, prometheus::KIND];
 
 /// The row of `name`.
 pub fn kind(name: &str) -> Option<&'static Kind> {

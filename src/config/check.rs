@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use super::file::{File, Rules};
 use super::{Config, ConfigError, schema, targets};
+use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
+use crate::rules::{self, RuleGroup};
 use crate::schedule::calendar;
 use crate::yaml::{Document, Problem};
 
@@ -19,6 +21,7 @@ use crate::yaml::{Document, Problem};
 pub(super) struct Check {
     document: Document,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl Check {
@@ -49,6 +52,19 @@ impl Check {
         }
     }
 
+    /// The entries of a list; an absent one is empty.
+    pub(super) fn list(&mut self, path: &str, value: Value) -> Vec<Value> {
+        match value {
+            Value::Array(entries) => entries,
+            Value::Null => Vec::new(),
+            Value::Object(object) if object.is_empty() => Vec::new(),
+            _ => {
+                self.report(path, "must be a list (- …)");
+                Vec::new()
+            }
+        }
+    }
+
     /// Checks label names and values and builds the set.
     pub(super) fn labels(&mut self, path: &str, entries: &BTreeMap<String, String>, reserved: &[&str]) -> Labels {
         for name in entries.keys() {
@@ -69,7 +85,7 @@ impl Check {
 /// Reads and checks the file at `path`.
 pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let document = Document::read(path).map_err(|problem| ConfigError { problems: vec![problem] })?;
-    let mut check = Check { problems: Vec::new(), document };
+    let mut check = Check { document, problems: Vec::new(), warnings: Vec::new() };
     let mut root = tree(&mut check);
     for (path, message) in schema::strip_unknown_keys(&schema::json_schema(), &mut root) {
         check.report(path, message);
@@ -83,25 +99,68 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
         defaults: check.read("defaults", take("defaults")),
         targets: Vec::new(),
         rules: check.read("rules", take("rules")),
+        ansible: check.read("ansible", take("ansible")),
+        remediations: Vec::new(),
+        dashboards: check.read("dashboards", take("dashboards")),
         limits: check.read("limits", take("limits")),
     };
+    for (index, entry) in check.list("remediations", take("remediations")).into_iter().enumerate() {
+        file.remediations.extend(check.try_read(&format!("remediations[{index}]"), entry));
+    }
+    sections(&mut check, folder, &mut file);
+    let jobs = targets::check(&mut check, &file.defaults, take("targets"));
+    let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
+    let groups = rules(&mut check, folder, &file.rules);
+    let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
+    match act {
+        Ok(act) if check.problems.is_empty() => {
+            let (folder, warnings) = (folder.into(), check.warnings);
+            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, warnings }))
+        }
+        act => {
+            for problem in act.err().unwrap_or_default() {
+                check.report(problem.path, problem.message);
+            }
+            check.problems.sort();
+            Err(ConfigError { problems: check.problems })
+        }
+    }
+}
+
+/// What one section says that another must fit, or that its room checks by itself.
+fn sections(check: &mut Check, folder: &Path, file: &mut File) {
     for (inner, message) in file.server.check() {
         check.report(format!("server.{inner}"), message);
+    }
+    for mistake in file.dashboards.mistakes() {
+        check.report(format!("dashboards.{}", mistake.path), mistake.message);
     }
     if let Err(error) = calendar::check(&file.storage.export) {
         check.report("storage.export", error.to_string());
     }
-    file.storage.path = folder.join(&file.storage.path);
-    let defaults = file.defaults.clone();
-    check.labels("defaults.labels", &defaults.labels, &targets::RESERVED_LABELS);
-    let jobs = targets::check(&mut check, &defaults, take("targets"));
-    let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
-    let rule_files = rule_files(&mut check, folder, &file.rules);
-    if check.problems.is_empty() {
-        return Ok(Arc::new(Config { folder: folder.into(), file, external_labels, jobs, rule_files }));
+    // systemd names the one folder that the unit may write to.
+    let given = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    file.storage.path = given.unwrap_or_else(|| folder.join(&file.storage.path));
+    check.labels("defaults.labels", &file.defaults.labels, &targets::RESERVED_LABELS);
+}
+
+/// Playbooks are run from another working directory, so their paths must not depend on ours.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// The groups of all rule files; their problems stand in files of their own.
+fn rules(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<RuleGroup> {
+    let report = rules::check_files(rule_files(check, folder, rules));
+    for problem in report.problems() {
+        let (line, path, message) = (problem.line, problem.path.clone(), problem.message.clone());
+        let converted = Problem { file: PathBuf::from(&problem.file), line, path, message };
+        match problem.severity {
+            rules::Severity::Error => check.problems.push(converted),
+            rules::Severity::Warning => check.warnings.push(converted),
+        }
     }
-    check.problems.sort();
-    Err(ConfigError { problems: check.problems })
+    report.groups
 }
 
 /// The document as a JSON tree: keys that are no text cannot be meant for us.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
+use crate::dashboards;
 use crate::model::duration::serde_text;
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
@@ -25,6 +27,12 @@ pub struct File {
     pub targets: Vec<TargetEntry>,
     /// Prometheus rule files, and how they are evaluated.
     pub rules: Rules,
+    /// How playbooks are run.
+    pub ansible: AnsibleSettings,
+    /// What an alert does.
+    pub remediations: Vec<Remediation>,
+    /// Grafana dashboards.
+    pub dashboards: dashboards::Settings,
     /// How much may be held in memory.
     pub limits: LimitsEntry,
 }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 pub use file::File;
 pub use schema::json_schema;
 
+use crate::act;
 use crate::model::Labels;
+use crate::rules::RuleGroup;
 use crate::schedule::Job;
 use crate::yaml::Problem;
 
@@ -25,8 +27,12 @@ pub struct Config {
     pub external_labels: Labels,
     /// All targets.
     pub jobs: Vec<Job>,
-    /// Rule files, patterns resolved, sorted.
-    pub rule_files: Vec<PathBuf>,
+    /// The groups of all rule files.
+    pub groups: Vec<RuleGroup>,
+    /// Remediations and how playbooks are run.
+    pub act: act::check::Checked,
+    /// What is odd, but no mistake.
+    pub warnings: Vec<Problem>,
 }
 
 impl std::fmt::Debug for Config {

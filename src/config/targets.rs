@@ -22,15 +22,7 @@ const MAX_ID: usize = 128;
 
 /// Checks all targets and opens their collectors.
 pub(super) fn check(check: &mut Check, defaults: &Defaults, section: Value) -> Vec<Job> {
-    let entries = match section {
-        Value::Array(entries) => entries,
-        Value::Object(object) if object.is_empty() => Vec::new(),
-        Value::Null => Vec::new(),
-        other => {
-            check.report("targets", format!("must be a list of targets (- id: …), not {}", type_name(&other)));
-            Vec::new()
-        }
-    };
+    let entries = check.list("targets", section);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut jobs = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
@@ -42,15 +34,6 @@ pub(super) fn check(check: &mut Check, defaults: &Defaults, section: Value) -> V
         jobs.extend(target(check, &path, defaults, entry));
     }
     jobs
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Object(_) => "a mapping",
-        Value::String(_) => "text",
-        Value::Bool(_) => "true or false",
-        _ => "a number",
-    }
 }
 
 fn target(check: &mut Check, path: &str, defaults: &Defaults, entry: TargetEntry) -> Option<Job> {

@@ -1,0 +1,252 @@
+//! The rules' own task: evaluates what is due on the recent window, keeps alerts, and hands on what changed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::keep::{Keeper, worth_noting};
+use super::shared::{RuleNote, Shared};
+use crate::config::Config;
+use crate::model::{Alert, AlertState, Family, FamilyRef, Labels, MetricType, Point, TargetId, Transition};
+use crate::query;
+use crate::rules::{Cycle, Engine, Evaluation, RuleState, Settings};
+use crate::schedule::about::TARGET_UP;
+use crate::schedule::poll::unix_millis;
+
+/// Points kept beyond what the rules reach back for, so that one late evaluation still finds its range covered.
+const WINDOW_MARGIN: Duration = Duration::from_secs(60);
+
+/// How often pending alerts are written down although nothing changed.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+
+/// The block of what rules record.
+pub(super) const BLOCK: &str = "rules";
+
+/// The rules of a configuration and what they need.
+pub(super) struct Evaluator {
+    shared: Arc<Shared>,
+    keeper: Keeper,
+    transitions: mpsc::Sender<Transition>,
+    engine: Engine,
+    /// Since when the window has no gap, milliseconds since the epoch.
+    since: i64,
+    noted: Instant,
+}
+
+/// The settings of the engine in a configuration.
+pub(super) fn settings(config: &Config) -> Settings {
+    Settings {
+        external_labels: config.external_labels.clone(),
+        interval: config.file.rules.evaluation_interval,
+        limits: query::Limits { max_samples: config.file.limits.samples_per_query, ..query::Limits::default() },
+        ..Settings::default()
+    }
+}
+
+/// How long points must be kept for an engine.
+pub(super) fn window(engine: &Engine) -> Duration {
+    engine.window() + WINDOW_MARGIN
+}
+
+impl Evaluator {
+    /// An evaluator over a restored engine.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        keeper: Keeper,
+        transitions: mpsc::Sender<Transition>,
+        engine: Engine,
+    ) -> Self {
+        let since = unix_millis();
+        Evaluator { shared, keeper, transitions, engine, since, noted: Instant::now() }
+    }
+
+    /// Evaluates until `stop`; follows the configuration. A panic in an evaluation ends the task, and with it the
+    /// daemon: a half-updated engine must not decide anything.
+    pub(super) async fn run(mut self, mut configs: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+        self.tell_firing().await;
+        self.publish();
+        loop {
+            let wait = self.engine.next_due().map(|due| Duration::from_millis(u64::try_from(due - unix_millis()).unwrap_or(0)));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = configs.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let config = configs.borrow_and_update().clone();
+                    self.reload(&config).await;
+                }
+                () = tokio::time::sleep(wait.unwrap_or(Duration::MAX).min(Duration::from_secs(3600))) => {
+                    if self.engine.due(unix_millis()) {
+                        let Some(next) = self.evaluate().await else { break };
+                        self = next;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn evaluate(mut self) -> Option<Self> {
+        let (now, since, recent) = (unix_millis(), self.since, self.shared.recent.clone());
+        let mut engine = self.engine;
+        let work = move || {
+            let started = Instant::now();
+            let clock = || started.elapsed();
+            let cycle = Cycle { now, source_since: since, source: &*recent, clock: &clock };
+            let evaluation = engine.evaluate(&cycle);
+            (engine, evaluation)
+        };
+        // Queries are computation; on a thread of the runtime they would make polls late.
+        let (engine, evaluation) = match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, "the evaluation of rules failed; the daemon stops");
+                self.shared.telemetry.count_panic("rules");
+                return None;
+            }
+        };
+        self.engine = engine;
+        self.take(evaluation, now).await;
+        Some(self)
+    }
+
+    async fn reload(&mut self, config: &Config) {
+        let now = unix_millis();
+        let before = window(&self.engine);
+        let evaluation = self.engine.replace(config.groups.clone(), settings(config), now);
+        if window(&self.engine) > before {
+            // What older rules did not need is gone already.
+            self.since = self.since.max(now - i64::try_from(before.as_millis()).unwrap_or(i64::MAX));
+        }
+        self.shared.recent.set_window(window(&self.engine));
+        self.take(evaluation, now).await;
+    }
+
+    /// Appends, persists, tells, in this order.
+    async fn take(&mut self, evaluation: Evaluation, now: i64) {
+        self.append(&evaluation, now);
+        let changed: Vec<Alert> = evaluation.transitions.iter().map(|transition| transition.alert.clone()).collect();
+        let outcome = match changed.is_empty() && evaluation.gone.is_empty() {
+            true => Ok(()),
+            false => self.keeper.alerts_now(&changed, &evaluation.gone).await,
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "cannot write alerts; their times will not survive a restart");
+        }
+        self.shared.notice("alerts", outcome.err().map(|error| format!("Alerts cannot be written: {error}")));
+        if self.noted.elapsed() >= NOTE_EVERY {
+            self.noted = Instant::now();
+            self.keeper.alerts_later(self.engine.alerts().iter().filter(|alert| worth_noting(alert)));
+        }
+        self.count(&evaluation);
+        self.publish();
+        for transition in evaluation.transitions {
+            log(&transition);
+            // The receiver is gone only at shutdown.
+            let _ = self.transitions.send(transition).await;
+        }
+    }
+
+    fn append(&self, evaluation: &Evaluation, now: i64) {
+        static ALERTS: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
+        static HIDDEN: LazyLock<Arc<Family>> = LazyLock::new(|| recorded("ALERTS_FOR_STATE"));
+        let points: Vec<(FamilyRef, Labels, Point)> = evaluation
+            .recorded
+            .iter()
+            .map(|sample| {
+                let family = match sample.labels.name() {
+                    Some("ALERTS") => FamilyRef::from(&ALERTS),
+                    Some("ALERTS_FOR_STATE") => HIDDEN.clone().into(),
+                    name => recorded(name.unwrap_or_default()).into(),
+                };
+                (family, sample.labels.clone(), Point { t: sample.t, v: sample.v })
+            })
+            .collect();
+        self.shared.recent.append_points(&TargetId::from(BLOCK), &points, now);
+    }
+
+    fn count(&self, evaluation: &Evaluation) {
+        let telemetry = &self.shared.telemetry;
+        for problem in evaluation.problems.iter().filter(|problem| problem.new) {
+            tracing::warn!(rule = &*problem.rule, error = %problem.error, "rule failed");
+        }
+        for group in self.engine.groups() {
+            let labels = vec![("group", group.name.clone())];
+            let (evaluations, failures) = group.rules().map(RuleState::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+            raise(&telemetry.rule_evaluations.get_or_create(&labels), evaluations);
+            raise(&telemetry.rule_failures.get_or_create(&labels), failures);
+            raise(&telemetry.rule_missed.get_or_create(&labels), group.missed());
+            telemetry.rule_group_duration.get_or_create(&labels).set(group.took().as_secs_f64());
+        }
+        let alerts = self.engine.alerts();
+        for state in [AlertState::Pending, AlertState::Firing] {
+            let count = alerts.iter().filter(|alert| alert.state == state).count();
+            telemetry.alerts.get_or_create(&vec![("state", state.as_str().into())]).set(count as f64);
+        }
+    }
+
+    /// Shows alerts and rules to the rest.
+    fn publish(&self) {
+        self.shared.alerts.set(Arc::new(self.engine.alerts()));
+        let notes: BTreeMap<String, RuleNote> =
+            self.engine.rules().map(|state| (state.rule().key.to_string(), note(state))).collect();
+        self.shared.rules.set(Arc::new(notes));
+    }
+
+    /// Tells restored alerts again: whoever acts may not have heard before the process ended.
+    async fn tell_firing(&self) {
+        for alert in self.engine.alerts().into_iter().filter(|alert| alert.state == AlertState::Firing) {
+            let at = alert.last_seen_at;
+            let transition = Transition { from: Some(AlertState::Firing), alert, at, positive: false };
+            let _ = self.transitions.send(transition).await;
+        }
+    }
+}
+
+fn recorded(name: &str) -> Arc<Family> {
+    Arc::new(Family {
+        name: name.to_string().into(),
+        kind: MetricType::Unknown,
+        help: "Recorded by a rule".into(),
+        labels: &[],
+        bounds: (f64::NEG_INFINITY, f64::INFINITY),
+    })
+}
+
+/// Brings a counter up to a total that is counted elsewhere.
+fn raise(counter: &crate::telemetry::CountTo, total: u64) {
+    let behind = total.saturating_sub(counter.get());
+    counter.inc_by(behind);
+}
+
+fn note(state: &RuleState) -> RuleNote {
+    let rule = state.rule();
+    let selectors = query::selectors(&rule.expr);
+    let only_up = |matchers: &Vec<crate::model::Matcher>| {
+        matchers.iter().any(|matcher| matcher.name == "__name__" && matcher.value == TARGET_UP.name)
+    };
+    let warming_up = state.warming_up();
+    let mut remarks = Vec::new();
+    if let Some(error) = state.last_error() {
+        remarks.push(format!("fails: {error}"));
+    } else if warming_up {
+        remarks.push("warming up: the samples do not yet reach back as far as the rule does".to_string());
+    }
+    let never = state.never_matched();
+    if !never.is_empty() && !warming_up {
+        remarks.push(format!("has never matched a series: {}", never.join(", ")));
+    }
+    RuleNote { name: rule.name.clone(), warming_up, needs_values: !selectors.iter().all(only_up), remark: remarks.join("; ") }
+}
+
+fn log(transition: &Transition) {
+    let alert = &transition.alert;
+    let (state, labels) = (alert.state.as_str(), alert.labels.to_string());
+    match alert.state {
+        AlertState::Pending => tracing::debug!(state, labels, "alert"),
+        AlertState::Firing | AlertState::Resolved => tracing::info!(state, labels, value = alert.value, "alert"),
+    }
+}

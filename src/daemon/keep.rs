@@ -1,0 +1,229 @@
+//! What must outlive the process: alerts, target states, and the ledger of runs, as records in the state database.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::shared::TargetState;
+use crate::act::ledger::{Ledger, LedgerEntry, LedgerError};
+use crate::model::{Alert, AlertState, Identity, Labels};
+use crate::store::state::{Compare, MAX_OPS, Op, StateStore, StoreError, Txn};
+
+/// Changes that may be lost with the process (when a target was last up) are written together, this often: a write per
+/// poll would be 90 GB a day on a farm.
+const WRITE_EVERY: Duration = Duration::from_secs(2);
+
+const ALERTS: &str = "alert/";
+const TARGETS: &str = "target/";
+const LEDGER: &str = "act/";
+
+/// Writes and reads records. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Keeper {
+    store: Arc<dyn StateStore>,
+    waiting: Arc<Mutex<BTreeMap<String, Op>>>,
+    wake: Arc<Notify>,
+}
+
+/// What is kept of a target.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct TargetRecord {
+    pub(super) identity: Identity,
+    pub(super) up: Option<bool>,
+    pub(super) since: i64,
+}
+
+impl Keeper {
+    pub(super) fn new(store: Arc<dyn StateStore>) -> Self {
+        Keeper { store, waiting: Arc::default(), wake: Arc::default() }
+    }
+
+    /// Notes the state of a target, to be written with the next batch.
+    pub(super) fn target(&self, id: &str, state: &TargetState) {
+        let record = TargetRecord { identity: state.identity.clone(), up: state.up, since: state.since };
+        self.later(put(format!("{TARGETS}{id}"), &record));
+    }
+
+    /// Forgets a target that was removed from the configuration.
+    pub(super) fn forget_target(&self, id: &str) {
+        self.later(Op::Delete { key: format!("{TARGETS}{id}") });
+    }
+
+    /// Notes alerts whose last sight moved, to be written with the next batch.
+    pub(super) fn alerts_later<'a>(&self, alerts: impl IntoIterator<Item = &'a Alert>) {
+        for alert in alerts {
+            self.later(put(alert_key(&alert.rule, &alert.labels), alert));
+        }
+    }
+
+    /// Writes alerts that changed their state, and removes those that are gone, before anybody acts on them.
+    ///
+    /// # Errors
+    /// When the store does not take them.
+    pub(super) async fn alerts_now(&self, changed: &[Alert], gone: &[Alert]) -> Result<(), StoreError> {
+        let puts = changed.iter().map(|alert| put(alert_key(&alert.rule, &alert.labels), alert));
+        let deletes = gone.iter().map(|alert| Op::Delete { key: alert_key(&alert.rule, &alert.labels) });
+        let ops: Vec<Op> = puts.chain(deletes).collect();
+        {
+            // What waits is older than what is written now.
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            for op in &ops {
+                waiting.remove(key_of(op));
+            }
+        }
+        self.write(ops).await
+    }
+
+    /// All alerts of an earlier process.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
+        Ok(self.read(ALERTS).await?.into_iter().map(|(_, alert)| alert).collect())
+    }
+
+    /// All target records of an earlier process, by id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) async fn targets(&self) -> Result<BTreeMap<String, TargetRecord>, StoreError> {
+        self.read(TARGETS).await.map(|records| records.into_iter().collect())
+    }
+
+    /// Writes what waits, every now and then and once more at the end.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.wake.notified() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(WRITE_EVERY) => {}
+            }
+            self.flush().await;
+        }
+        self.flush().await;
+    }
+
+    async fn flush(&self) {
+        let ops = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Err(error) = self.write(ops.into_values().collect()).await {
+            // The next change of each record is written again, and the store's own metrics show the failure.
+            tracing::warn!(%error, "cannot write states of targets");
+        }
+    }
+
+    fn later(&self, op: Op) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.insert(key_of(&op).to_string(), op);
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    async fn write(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        for batch in ops.chunks(MAX_OPS) {
+            self.store.txn(Txn { then: batch.to_vec(), ..Txn::default() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, StoreError> {
+        let mut records = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self.store.list(prefix, 0, cursor).await?;
+            for (key, versioned) in page.entries {
+                match serde_json::from_slice(&versioned.value) {
+                    Ok(record) => records.push((key[prefix.len()..].to_string(), record)),
+                    // A record of a later version: kept as it is, for that version.
+                    Err(error) => tracing::warn!(key, %error, "cannot read a record; it is left as it is"),
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(records);
+            }
+        }
+    }
+}
+
+/// Whether an alert's last sight matters after a restart: it decides how long a pending one has been pending.
+pub(super) fn worth_noting(alert: &Alert) -> bool {
+    alert.state == AlertState::Pending
+}
+
+fn alert_key(rule: &str, labels: &Labels) -> String {
+    // The rule's key may be longer than a key of the store; two fingerprints are not.
+    let rule = Labels::new([("rule", rule)]).fingerprint();
+    format!("{ALERTS}{rule:016x}{:016x}", labels.fingerprint())
+}
+
+fn put(key: String, record: &impl serde::Serialize) -> Op {
+    // Records are plain structs of text and numbers; they always become JSON.
+    Op::Put { key, value: serde_json::to_vec(record).unwrap_or_default() }
+}
+
+fn key_of(op: &Op) -> &str {
+    match op {
+        Op::Put { key, .. } | Op::Delete { key } => key,
+    }
+}
+
+impl Ledger for Keeper {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<LedgerEntry>, LedgerError>> {
+        async {
+            let (mut entries, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = self.store.list(LEDGER, 0, cursor).await.map_err(|error| failed("load", LEDGER, error))?;
+                entries.extend(page.entries.into_iter().map(|(key, versioned)| LedgerEntry {
+                    key: key[LEDGER.len()..].to_string(),
+                    value: versioned.value,
+                    revision: versioned.mod_rev,
+                }));
+                cursor = page.next;
+                if cursor.is_none() {
+                    return Ok(entries);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn put(&self, key: String, value: Vec<u8>, expected: u64) -> BoxFuture<'_, Result<u64, LedgerError>> {
+        async move {
+            let full = format!("{LEDGER}{key}");
+            let txn = if expected == 0 { Txn::create(full, value) } else { Txn::replace(full, expected, value) };
+            self.change("write", key, txn).await
+        }
+        .boxed()
+    }
+
+    fn delete(&self, key: String, expected: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
+        async move {
+            let full = format!("{LEDGER}{key}");
+            let txn = Txn::delete(full.clone()).when(Compare::ModRev(full, expected));
+            self.change("delete", key, txn).await.map(drop)
+        }
+        .boxed()
+    }
+}
+
+impl Keeper {
+    async fn change(&self, operation: &'static str, key: String, txn: Txn) -> Result<u64, LedgerError> {
+        let done = self.store.txn(txn).await.and_then(|committed| committed.or_conflict());
+        done.map_err(|error| match error {
+            StoreError::Conflict => LedgerError::Conflict { key },
+            error => failed(operation, &key, error),
+        })
+    }
+}
+
+fn failed(operation: &'static str, key: &str, error: StoreError) -> LedgerError {
+    LedgerError::Unavailable { operation, key: key.to_string(), source: Box::new(error) }
+}
