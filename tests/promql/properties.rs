@@ -202,6 +202,8 @@ fn another_parser_agrees() {
             }
             match (parse(&query), promql_parser::parser::parse(&query)) {
                 (Ok(_), Ok(_)) => both += 1,
+                // A label name that is not UTF-8 is refused at once here, and by Prometheus when it evaluates.
+                (Err(error), Ok(_)) if error.to_string().contains("is not UTF-8") => {}
                 (Err(error), Ok(_)) => panic!("only the other parser accepts this: {}", error.render(&query)),
                 (Ok(_), Err(_)) => ours_only.push(query),
                 (Err(_), Err(_)) => {}
