@@ -45,8 +45,7 @@ pub(super) struct Ranges {
 /// What is known of a subquery: its inner steps are evaluated once, however many windows share them.
 #[derive(Default)]
 struct Steps {
-    tracks: Rc<Vec<Track>>,
-    index: HashMap<Labels, usize>,
+    gathered: Gathered,
     /// First and last inner step evaluated.
     known: Option<(i64, i64)>,
 }
@@ -190,11 +189,11 @@ impl<'a> Evaluator<'a> {
         while next <= end {
             let samples = self.vector(&subquery.expr, next)?;
             self.count(samples.len().max(1)).map_err(|error| error.at(expr.span))?;
-            record(Rc::make_mut(&mut steps.tracks), &mut steps.index, samples, next).map_err(|e| e.at(expr.span))?;
+            steps.gathered.add(samples, next).map_err(|error| error.at(expr.span))?;
             steps.known = Some((steps.known.map_or(next, |(low, _)| low), next));
             next = next.saturating_add(step);
         }
-        let tracks = Rc::clone(&steps.tracks);
+        let tracks = steps.gathered.window(start, end);
         self.subqueries.insert(key(expr), steps);
         Ok(Ranges { tracks, start, end, edge: Edge::Plain })
     }
@@ -219,7 +218,7 @@ impl<'a> Evaluator<'a> {
 
     /// All steps of a range query.
     pub(super) fn steps(&mut self, expr: &Expr) -> Result<Vec<Series>, QueryError> {
-        let (mut tracks, mut index) = (Vec::new(), HashMap::new());
+        let mut gathered = Gathered::default();
         let mut at = self.clock.start;
         while at <= self.clock.end {
             let samples = match self.eval(expr, at)? {
@@ -228,9 +227,10 @@ impl<'a> Evaluator<'a> {
                 Eval::String(_) => return Err(QueryError::typed("a string has no range", expr.span)),
             };
             self.count(samples.len()).map_err(|error| error.at(expr.span))?;
-            record(&mut tracks, &mut index, samples, at).map_err(|error| error.at(expr.span))?;
+            gathered.add(samples, at).map_err(|error| error.at(expr.span))?;
             at = at.saturating_add(self.clock.step);
         }
+        let tracks = Rc::unwrap_or_clone(gathered.tracks);
         merged(tracks).map_err(|error| error.at(expr.span))
     }
 }
@@ -255,30 +255,63 @@ fn negated(value: Eval) -> Eval {
     }
 }
 
-/// Adds one step's samples to the series gathered so far.
-fn record(
-    tracks: &mut Vec<Track>,
-    index: &mut HashMap<Labels, usize>,
-    samples: Vec<Sample>,
-    at: i64,
-) -> Result<(), QueryError> {
-    for sample in samples {
-        let place = match index.entry(sample.labels) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                let labels = entry.key().clone();
-                tracks.push(Track { labels, drop_name: sample.drop_name, points: Vec::new() });
-                *entry.insert(tracks.len() - 1)
+/// Series gathered step by step.
+#[derive(Default)]
+struct Gathered {
+    tracks: Rc<Vec<Track>>,
+    /// By labels, and whether the name goes: `m or -m` may give either at different steps.
+    index: HashMap<(Labels, bool), usize>,
+    /// Some labels occur with both.
+    twins: bool,
+}
+
+impl Gathered {
+    /// Adds one step's samples.
+    fn add(&mut self, samples: Vec<Sample>, at: i64) -> Result<(), QueryError> {
+        let tracks = Rc::make_mut(&mut self.tracks);
+        for sample in samples {
+            let drop_name = sample.drop_name;
+            let place = match self.index.entry((sample.labels, drop_name)) {
+                Entry::Occupied(entry) => *entry.get(),
+                Entry::Vacant(entry) => {
+                    let labels = entry.key().0.clone();
+                    tracks.push(Track { labels: labels.clone(), drop_name, points: Vec::new() });
+                    entry.insert(tracks.len() - 1);
+                    self.twins |= self.index.contains_key(&(labels, !drop_name));
+                    tracks.len() - 1
+                }
+            };
+            let track = &mut tracks[place];
+            if track.points.last().is_some_and(|last| last.t == at) {
+                return Err(same_labels());
             }
-        };
-        let track = &mut tracks[place];
-        if track.points.last().is_some_and(|last| last.t == at) {
-            return Err(same_labels());
+            track.points.push(Point { t: at, v: sample.v });
         }
-        track.drop_name |= sample.drop_name;
-        track.points.push(Point { t: at, v: sample.v });
+        Ok(())
     }
-    Ok(())
+
+    /// The series for a window. Twins are one series there, whose name goes if it goes for any point inside.
+    fn window(&self, start: i64, end: i64) -> Rc<Vec<Track>> {
+        if !self.twins {
+            return Rc::clone(&self.tracks);
+        }
+        let mut joined: Vec<Track> = Vec::new();
+        let mut index: HashMap<&Labels, usize> = HashMap::new();
+        for track in self.tracks.iter() {
+            let points = window::inside(&track.points, start, end);
+            if points.is_empty() {
+                continue;
+            }
+            let place = *index.entry(&track.labels).or_insert_with(|| {
+                joined.push(Track { labels: track.labels.clone(), drop_name: false, points: Vec::new() });
+                joined.len() - 1
+            });
+            joined[place].drop_name |= track.drop_name;
+            joined[place].points.extend_from_slice(points);
+            joined[place].points.sort_by_key(|point| point.t);
+        }
+        Rc::new(joined)
+    }
 }
 
 /// The error for two series that an operation made equal.

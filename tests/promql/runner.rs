@@ -8,7 +8,7 @@ use davylamp::query::{Answer, Limits, Severity, Value, instant, parse, range};
 use super::language::{Command, Expected, Item, SeriesLine, When, commands};
 
 /// Series in memory.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Memory(pub BTreeMap<Labels, Vec<Point>>);
 
 impl Source for Memory {
