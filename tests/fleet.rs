@@ -145,3 +145,14 @@ async fn a_thousand_devices_live_in_one_process() {
     }
     assert_eq!(polled, 28);
 }
+
+#[tokio::test]
+async fn dropping_the_fleet_closes_every_socket() {
+    let fleet = Fleet::start(demo::many(3), 7).await.unwrap();
+    let devices = fleet.devices().to_vec();
+    drop(fleet);
+    tokio::task::yield_now().await;
+    for device in &devices {
+        assert_eq!(collector(device).fetch().await.unwrap_err().reason, FailureReason::Unreachable);
+    }
+}

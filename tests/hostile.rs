@@ -33,17 +33,21 @@ const EXPECTED: [(Hostile, FailureReason, FailureReason); 11] = {
     ]
 };
 
-fn collector(device: &DeviceHandle) -> Box<dyn Collector> {
-    let target = Target {
-        id: device.id().into(),
-        kind: device.kind().into(),
-        address: device.address().to_string(),
+fn target(kind: &str, address: String) -> Target {
+    Target {
+        id: "hostile".into(),
+        kind: kind.into(),
+        address,
         interval: Duration::from_secs(5),
         timeout: TIMEOUT,
         cron: None,
         labels: Labels::empty(),
         options: serde_json::Value::Null,
-    };
+    }
+}
+
+fn collector(device: &DeviceHandle) -> Box<dyn Collector> {
+    let target = target(device.kind(), device.address().to_string());
     (collect::kind(device.kind()).unwrap().open)(&target).unwrap()
 }
 
@@ -91,5 +95,31 @@ async fn each_gives_its_reason_in_bounded_time_and_memory() {
             // The device serves one caller at a time and must have let go of us.
             tokio::time::timeout(GRACE, async { while poll(&*collector).await.is_err() {} }).await.unwrap();
         }
+    }
+}
+
+/// A device whose second document hangs still gives its first, before the scheduler would cut the poll.
+#[tokio::test]
+async fn a_hanging_luxury_does_not_cost_the_poll() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let info = r#"{"ASICModel":"BM1370","hashRate":1000,"uptimeSeconds":90000}"#;
+    let summary = r#"{"STATUS":[{"STATUS":"S","Code":11}],"SUMMARY":[{"Elapsed":90000,"MHS 5s":1000}]}"#;
+    let axeos = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{info}", info.len());
+    for (kind, first) in [("axeos", axeos), ("cgminer", format!("{summary}\0"))] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = target(kind, listener.local_addr().unwrap().to_string());
+        let collector = (collect::kind(kind).unwrap().open)(&target).unwrap();
+        let mut device = tokio::task::JoinSet::new();
+        device.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await.unwrap();
+            stream.write_all(first.as_bytes()).await.unwrap();
+            drop(stream);
+            let hanging = listener.accept().await.unwrap();
+            std::future::pending::<()>().await;
+            drop(hanging);
+        });
+        let reading = tokio::time::timeout(TIMEOUT, poll(&*collector)).await.expect("cut by the scheduler").unwrap();
+        assert!(reading.samples.len() > 10, "{kind}: {reading:?}");
     }
 }

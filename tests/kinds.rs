@@ -153,27 +153,95 @@ fn every_reply_is_read_as_its_golden_says() {
     assert!(wrong.is_empty(), "if the change is right: GOLDEN=1 cargo test --test kinds\n{}", wrong.join("\n"));
 }
 
+/// What holds for every reading of a kind, whatever was sent.
+fn check(kind: &Kind, name: &str, reading: &Reading) {
+    let mut series = BTreeSet::new();
+    for sample in &reading.samples {
+        let place = format!("{}/{name}: {}{} {}", kind.name, sample.family.name, sample.labels, sample.value);
+        // A kind without families declares them at run time, or carries on what others declared.
+        let declared = kind.families.is_empty() || kind.families.contains(&&*sample.family);
+        assert!(declared, "{place}: is not among the families of the kind");
+        assert!(sample.family.allows(sample.value), "{place}: is impossible");
+        for (label, value) in sample.labels.iter() {
+            let of_type = matches!(label, "le" | "quantile");
+            let known = kind.families.is_empty() || of_type || sample.family.labels.contains(&label);
+            assert!(known, "{place}: the family does not declare the label {label}");
+            assert_ne!(label, kind.subject, "{place}: the subject's label is added by the store");
+            assert!(!value.chars().any(char::is_control), "{place}: a control character in {label}");
+        }
+        let key = (sample.family.name.clone(), sample.suffix.as_str(), sample.labels.clone());
+        assert!(series.insert(key), "{place}: twice in one reading");
+    }
+}
+
 #[test]
 fn every_sample_belongs_to_a_declared_family() {
     for kind in KINDS {
         for (name, replies) in polls(kind) {
-            let Ok(reading) = open(kind, &name).parse(&replies) else { continue };
-            let mut series = BTreeSet::new();
-            for sample in &reading.samples {
-                let place = format!("{}/{name}: {}{}", kind.name, sample.family.name, sample.labels);
-                // A kind without families declares them at run time, or carries on what others declared.
-                let declared = kind.families.is_empty() || kind.families.contains(&&*sample.family);
-                assert!(declared, "{place} is not among the families of the kind");
-                for (label, _) in sample.labels.iter() {
-                    let of_type = matches!(label, "le" | "quantile");
-                    let known = kind.families.is_empty() || of_type || sample.family.labels.contains(&label);
-                    assert!(known, "{place}: the family does not declare the label {label}");
-                    assert_ne!(label, kind.subject, "{place}: the subject's label is added by the store");
-                }
-                let key = (sample.family.name.clone(), sample.suffix.as_str(), sample.labels.clone());
-                assert!(series.insert(key), "{place} twice in one reading");
+            if let Ok(reading) = open(kind, &name).parse(&replies) {
+                check(kind, &name, &reading);
             }
         }
+    }
+}
+
+/// Numbers that follow from a seed: the same damage in every run.
+fn random(seed: &mut u64) -> usize {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) as usize
+}
+
+/// One to four injuries: bytes overwritten, cut out, doubled, or replaced by what parsers stumble over.
+fn damage(body: &[u8], seed: &mut u64) -> Vec<u8> {
+    const STUMBLES: [&[u8]; 12] = [
+        b"}{",
+        b",,",
+        b"nan",
+        b"-1",
+        b"1e999",
+        b"\"\"",
+        b"null",
+        b"[[[[",
+        b"\\u00",
+        b"\xff\xfe",
+        b"\0",
+        b"18446744073709551616",
+    ];
+    let mut bytes = body.to_vec();
+    for _ in 0..=random(seed) % 4 {
+        let start = random(seed) % (bytes.len() + 1);
+        let end = (start + random(seed) % 12).min(bytes.len());
+        let piece = match random(seed) % 4 {
+            0 => Vec::new(),
+            1 => bytes[start..end].repeat(2),
+            2 => vec![(random(seed) % 256) as u8; end - start],
+            _ => STUMBLES[random(seed) % STUMBLES.len()].to_vec(),
+        };
+        bytes.splice(start..end, piece);
+    }
+    bytes
+}
+
+#[test]
+fn damaged_replies_neither_panic_nor_lie() {
+    let mut seed = 1;
+    for kind in KINDS {
+        let (mut read, mut refused) = (0, 0);
+        for (name, replies) in polls(kind) {
+            let collector = open(kind, &name);
+            for _ in 0..100 {
+                let mut injure = |reply: &Reply| Reply { body: damage(&reply.body, &mut seed).into(), ..reply.clone() };
+                match collector.parse(&replies.iter().map(&mut injure).collect::<Vec<_>>()) {
+                    Ok(reading) => {
+                        check(kind, &name, &reading);
+                        read += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        println!("{}: {read} damaged replies read, {refused} refused", kind.name);
+        assert!(read + refused >= 100, "{}", kind.name);
     }
 }
 

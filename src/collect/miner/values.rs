@@ -26,9 +26,9 @@ impl<'a> Fields<'a> {
         number(self.get(&[key])?)
     }
 
-    /// A number from the first of several names that is there.
+    /// A number from the first of several names that holds one.
     pub fn number_of(self, keys: &[&str]) -> Option<f64> {
-        number(self.get(keys)?)
+        keys.iter().find_map(|key| self.number(key))
     }
 
     /// A number for which zero means "no reading".
@@ -53,17 +53,17 @@ impl<'a> Fields<'a> {
 
     /// Text that is not empty, cleaned for a label.
     pub fn text(self, key: &str) -> Option<String> {
-        self.text_of(&[key])
-    }
-
-    /// Text from the first of several names that is there.
-    pub fn text_of(self, keys: &[&str]) -> Option<String> {
-        let text = match self.get(keys)? {
+        let text = match self.get(&[key])? {
             Value::String(text) => clean(text),
             Value::Number(number) => number.to_string(),
             _ => return None,
         };
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Text from the first of several names that holds some.
+    pub fn text_of(self, keys: &[&str]) -> Option<String> {
+        keys.iter().find_map(|key| self.text(key))
     }
 
     /// The objects of an array; empty where there is none.

@@ -9,9 +9,10 @@ mod parse;
 mod stratum;
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use url::Url;
 
 use super::families;
@@ -23,7 +24,7 @@ use crate::model::{Family, PollFailure, Reading, Target};
 /// The row of this kind in the table.
 pub const KIND: Kind = Kind {
     name: "axeos",
-    summary: "Bitaxe, NerdQAxe and relatives with AxeOS (HTTP)",
+    summary: "Bitaxe, NerdQAxe and relatives with AxeOS (HTTP); an interval of 15s is kind to their web server",
     subject: "miner",
     support: Support::Recorded,
     default_address: "host, port 80",
@@ -32,8 +33,7 @@ pub const KIND: Kind = Kind {
     options: &[
         OptionDoc {
             name: "chips",
-            help: "true: hash rate, errors and temperature of every chip (default false; at most 512 series). \
-                   Interval: 15s is kind to the device's web server, 5s the least.",
+            help: "true: hash rate, errors and temperature of every chip (default false; at most 512 series)",
         },
         OptionDoc { name: "show_pool_user", help: "true: pool users unmasked (default false: they are wallets)" },
     ],
@@ -161,14 +161,16 @@ impl AxeOs {
         memory.asic.clone()
     }
 
-    /// The reply of `/asic`, from memory or from the device. A failure costs nothing but that reply.
+    /// The reply of `/asic`, from memory or from the device. A failure costs nothing but that reply, and at most half of
+    /// the time that is left: the poll must be whole before the scheduler cuts it.
     async fn asic(&self, uptime: f64, deadline: Instant) -> Option<Reply> {
         match self.recall(uptime) {
             Asic::Known(reply) => return Some(reply),
             Asic::Failed(polls) if polls > 0 => return None,
             Asic::Failed(_) | Asic::Unknown => {}
         }
-        let answer = self.get(&self.asic, deadline).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = self.get(&self.asic, Instant::now() + left / 2).await;
         let (asic, reply) = match answer {
             Ok(answer) if answer.status < 500 => {
                 let reply = reply("GET /api/system/asic", answer);
@@ -190,9 +192,9 @@ impl Collector for AxeOs {
         Box::pin(async move {
             let deadline = Instant::now() + self.timeout;
             let info = reply("GET /api/system/info", self.get(&self.info, deadline).await?.success()?);
-            let peek = parse::peek(&info.body);
+            let lacks_model_at = parse::lacks_model_at(&info.body);
             let mut replies = vec![info];
-            if let Some(uptime) = peek.lacks_model_at {
+            if let Some(uptime) = lacks_model_at {
                 replies.extend(self.asic(uptime, deadline).await);
             }
             Ok(replies)

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::families;
-use super::super::values::Fields;
+use super::super::values::{Fields, number};
 use super::{Options, hardware, hashing, stratum};
 use crate::collect::{ParseError, Reply};
 use crate::model::{Identity, Reading};
@@ -13,25 +13,19 @@ const STARTING_SECONDS: f64 = 60.0;
 /// A device that does not hash at all is still starting until then.
 const SLOW_START_SECONDS: f64 = 180.0;
 
-/// The little that `fetch` has to know of a reply.
-#[derive(Debug, Default, PartialEq)]
-pub struct Peek {
-    /// The uptime in seconds of a device whose reply does not say what it is; `None` where nothing has to be asked.
-    pub lacks_model_at: Option<f64>,
-}
-
-/// Looks whether `/asic` has to be asked.
-pub fn peek(info: &[u8]) -> Peek {
+/// Whether `/asic` has to be asked: the uptime, in seconds, of a device whose reply does not say what it is. This is all
+/// that `fetch` knows of a reply.
+pub fn lacks_model_at(info: &[u8]) -> Option<f64> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Known {
         asic_count: Option<serde::de::IgnoredAny>,
         device_model: Option<serde::de::IgnoredAny>,
-        uptime_seconds: Option<f64>,
+        uptime_seconds: Option<Value>,
     }
-    let known: Option<Known> = serde_json::from_slice(info).ok();
-    let lacking = known.filter(|known| known.asic_count.is_none() || known.device_model.is_none());
-    Peek { lacks_model_at: lacking.map(|known| known.uptime_seconds.unwrap_or(0.0)) }
+    let known: Known = serde_json::from_slice(info).ok()?;
+    let whole = known.asic_count.is_some() && known.device_model.is_some();
+    (!whole).then(|| known.uptime_seconds.as_ref().and_then(number).unwrap_or(0.0))
 }
 
 /// Turns the replies of one poll into samples.
@@ -42,11 +36,11 @@ pub fn parse(replies: &[Reply], address: &str, options: Options) -> Result<Readi
         match document(reply) {
             Ok(value) if is_info(&value) => info = Some(value),
             Ok(value) if is_asic(&value) => asic = Some(value),
-            Ok(_) if reply.status == Some(404) => {}
-            Ok(value) => return Err(not_ours(reply, &value)),
-            // A device without /asic answers with 404 and a page of HTML.
-            Err(_) if reply.status.is_some_and(|status| status >= 400) && info.is_some() => {}
-            Err(error) => return Err(error),
+            // The second document is a luxury: firmware without it answers with 404 and a page of HTML.
+            _ if info.is_some() && reply.status.is_some_and(|status| status >= 300) => {}
+            Ok(value) if info.is_none() => return Err(not_ours(reply, &value)),
+            Err(error) if info.is_none() => return Err(error),
+            _ => reading.notes.push(format!("{}: could not be read and was left out", reply.request)),
         }
     }
     let (info, asic) = (info.unwrap_or_default(), asic.unwrap_or_default());
@@ -151,14 +145,14 @@ impl Device<'_> {
     /// The state, the most alarming first.
     fn state(self) -> &'static str {
         let set = |key: &str| self.info.flag(key).unwrap_or(false);
-        let number = |key: &str| self.info.number(key).unwrap_or(0.0);
-        let (uptime, hashing) = (number("uptimeSeconds"), number("hashRate") > 0.0);
+        let count = |key: &str| self.info.number(key).unwrap_or(0.0);
+        let (uptime, hashing) = (count("uptimeSeconds"), count("hashRate") > 0.0);
         match () {
             () if self.info.text_of(&["power_fault", "hardware_fault"]).is_some() => "fault",
             () if set("overheat_mode") => "overheated",
             () if set("miningPaused") => "paused",
             () if set("shutdown") => "sleeping",
-            () if uptime < STARTING_SECONDS && number("sharesAccepted") == 0.0 => "starting",
+            () if uptime < STARTING_SECONDS && count("sharesAccepted") == 0.0 => "starting",
             () if hashing => "hashing",
             () if uptime < SLOW_START_SECONDS => "starting",
             () => "unknown",

@@ -7,12 +7,12 @@ use super::super::values::Fields;
 use super::text;
 use crate::collect::{ParseError, Reply};
 
-/// "Invalid command".
-const UNKNOWN_COMMAND: f64 = 14.0;
 /// "No devices": the answer of a miner whose boards are all gone, and no failure of the poll.
 const NO_DEVICES: f64 = 10.0;
 /// "Access denied".
 const DENIED: f64 = 45.0;
+/// A refusal is shorter than this; what is longer need not be read twice.
+const LONGEST_REFUSAL: usize = 512;
 
 /// Everything one poll brought, sorted by section.
 #[derive(Debug, Default)]
@@ -170,9 +170,13 @@ impl Status {
     }
 }
 
-/// Whether a reply to the combined request says that the program does not know it.
-pub fn is_unknown_command(body: &[u8]) -> bool {
+/// Whether a reply to the combined request is a refusal that the single commands may not meet. Access that is denied
+/// to one is denied to all.
+pub fn is_refused(body: &[u8]) -> bool {
+    if body.len() > LONGEST_REFUSAL {
+        return false;
+    }
     let Ok(repaired) = repair::read(body) else { return false };
     let status = Status::of(&repaired.value);
-    status.refused && status.code == Some(UNKNOWN_COMMAND)
+    status.refused && status.code != Some(DENIED)
 }

@@ -9,9 +9,10 @@ mod parse;
 mod text;
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::families;
 use super::place::Place;
@@ -96,7 +97,7 @@ pub fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
 /// What is kept between polls, until one fails: the device may come back with another program.
 #[derive(Clone, Debug, Default)]
 struct Memory {
-    /// It answered the combined request with "invalid command".
+    /// It refused the combined request, usually as "invalid command".
     singly: bool,
     /// The reply to `version`, and for how many polls it is still believed.
     version: Option<(Reply, u32)>,
@@ -122,7 +123,7 @@ impl CgMiner {
         let mut replies = Vec::new();
         if !memory.singly {
             let reply = self.ask(COMBINED, deadline).await?;
-            memory.singly = documents::is_unknown_command(&reply.body);
+            memory.singly = documents::is_refused(&reply.body);
             if !memory.singly {
                 replies.push(reply);
             }
@@ -134,8 +135,12 @@ impl CgMiner {
         }
         memory.version = match memory.version.take() {
             Some((reply, polls)) if polls > 0 => Some((reply, polls - 1)),
-            // Without it the poll is still whole; it is asked for again at the next one.
-            _ => self.ask("version", deadline).await.ok().map(|reply| (reply, VERSION_POLLS)),
+            _ => {
+                // Without it the poll is still whole, so it may take half of what is left; the next poll asks again.
+                let left = deadline.saturating_duration_since(Instant::now());
+                let reply = self.ask("version", Instant::now() + left / 2).await.ok();
+                reply.map(|reply| (reply, VERSION_POLLS))
+            }
         };
         replies.extend(memory.version.as_ref().map(|(reply, _)| reply.clone()));
         Ok(replies)

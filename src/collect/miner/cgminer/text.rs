@@ -8,11 +8,11 @@ const MAX_SECTIONS: usize = 1024;
 
 /// Reads a text reply; `None` when it is not one.
 pub fn read(body: &[u8]) -> Option<Value> {
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim_matches(['\0', '\n', '\r', ' ']);
-    if !text.starts_with("STATUS=") {
+    if !body.trim_ascii_start().starts_with(b"STATUS=") {
         return None;
     }
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_matches(['\0', '\n', '\r', ' ']);
     let mut document = Map::new();
     for section in text.split('|').filter(|section| !section.is_empty()).take(MAX_SECTIONS) {
         let (name, fields) = read_section(section);
