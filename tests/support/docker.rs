@@ -1,6 +1,9 @@
 //! A Docker engine for tests: a dockerd of our own, in a folder, a network and a mount namespace of its own, so that
 //! nothing of the machine's is touched and nothing is left behind.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // in a test a failure shows itself
+#![allow(clippy::disallowed_methods)] // it waits for processes, outside of any runtime
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -5,7 +5,7 @@ use crate::model::Family;
 /// What the engine is.
 pub(super) static ENGINE_INFO: Family = Family::info(
     "docker_engine_info",
-    "The engine: its version, the API version spoken with it, operating system, architecture, cgroup version.",
+    "The engine: its version, its newest API version, operating system, architecture, cgroup version.",
     &["version", "api_version", "os", "arch", "cgroup_version"],
 );
 /// How many containers there are.

@@ -129,7 +129,7 @@ struct Witness {
 impl Witness {
     fn inspected(&mut self, inspected: &Inspected) {
         let count = inspected.restart_count.unwrap_or(0);
-        let state = &inspected.state;
+        let Some(state) = &inspected.state else { return };
         let started = state.started_at.as_deref().filter(|text| super::words::nanoseconds(text).is_some());
         let started = started.map(str::to_string);
         if self.base.is_none() {
@@ -251,5 +251,107 @@ impl Lifecycle {
             gaps: self.gaps,
             containers: containers.map(|(id, witness)| (id.clone(), witness.counters())).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(action: &str, id: &str) -> String {
+        format!("{{\"Type\":\"container\",\"Action\":{action:?},\"Actor\":{{\"ID\":{id:?}}}}}\n")
+    }
+
+    fn inspected(restart_count: u64, started_at: &str, oom_killed: bool) -> Inspected {
+        let state = serde_json::json!({ "OOMKilled": oom_killed, "StartedAt": started_at });
+        serde_json::from_value(serde_json::json!({ "RestartCount": restart_count, "State": state })).unwrap()
+    }
+
+    const NEVER: &str = "0001-01-01T00:00:00Z";
+
+    fn at(second: u32) -> String {
+        format!("2026-05-01T00:00:{second:02}Z")
+    }
+
+    fn restarts(lifecycle: &Lifecycle) -> u64 {
+        lifecycle.summary().containers["a"].restarts
+    }
+
+    #[test]
+    fn restarts_rise_through_manual_starts_that_reset_the_engines_count() {
+        let mut life = Lifecycle::default();
+        life.take_inspected("a", &inspected(7, &at(1), false));
+        assert_eq!(restarts(&life), 7);
+        life.take_events(event("start", "a").as_bytes());
+        life.take_inspected("a", &inspected(0, &at(2), false));
+        assert_eq!(restarts(&life), 8);
+        life.take_events(event("start", "a").repeat(2).as_bytes());
+        life.take_inspected("a", &inspected(2, &at(4), false));
+        assert_eq!(restarts(&life), 10, "two witnesses of the same restarts count them once");
+    }
+
+    #[test]
+    fn a_start_that_the_inspection_saw_first_is_not_counted_again_when_its_event_arrives() {
+        let mut life = Lifecycle::default();
+        life.take_inspected("a", &inspected(0, &at(1), false));
+        life.take_inspected("a", &inspected(1, &at(2), false));
+        assert_eq!(restarts(&life), 1);
+        life.take_events(event("start", "a").as_bytes());
+        life.take_inspected("a", &inspected(1, &at(2), false));
+        assert_eq!(restarts(&life), 1);
+    }
+
+    #[test]
+    fn a_first_start_is_no_restart() {
+        let mut life = Lifecycle::default();
+        life.take_inspected("a", &inspected(0, NEVER, false));
+        life.take_events(event("start", "a").as_bytes());
+        life.take_inspected("a", &inspected(0, &at(1), false));
+        assert_eq!(restarts(&life), 0);
+        let mut life = Lifecycle::default();
+        life.take_events((event("create", "a") + &event("start", "a").repeat(3)).as_bytes());
+        life.take_inspected("a", &inspected(2, &at(3), false));
+        assert_eq!(restarts(&life), 2, "born, started and restarted twice between two polls");
+    }
+
+    #[test]
+    fn kills_are_counted_by_event_or_by_flag() {
+        let kills = |life: &Lifecycle| life.summary().containers["a"].oom_kills;
+        let mut life = Lifecycle::default();
+        life.take_inspected("a", &inspected(0, &at(1), false));
+        life.take_events(event("oom", "a").repeat(2).as_bytes());
+        life.take_inspected("a", &inspected(0, &at(1), true));
+        assert_eq!(kills(&life), 2, "two killed children, one container");
+        let mut life = Lifecycle::default();
+        life.take_inspected("a", &inspected(0, &at(1), true));
+        life.take_inspected("a", &inspected(0, &at(1), true));
+        assert_eq!(kills(&life), 1, "the flag stays up");
+        life.take_inspected("a", &inspected(1, &at(2), true));
+        assert_eq!(kills(&life), 2, "killed again, and the event was missed");
+    }
+
+    #[test]
+    fn actions_are_a_closed_set_and_command_lines_never_become_labels() {
+        let mut life = Lifecycle::default();
+        let actions =
+            ["exec_start: /bin/sh -c secret", "health_status: healthy", "health_status: unhealthy", "teleport"];
+        let body: String = actions.iter().map(|action| event(action, "a")).collect();
+        assert_eq!(life.take_events(body.as_bytes()), Some(HashSet::from(["a".to_string()])));
+        let counts: Vec<_> = life.summary().events.into_iter().map(|e| (e.kind, e.action, e.count)).collect();
+        let of = |action: &str, count| ("container".to_string(), action.to_string(), count);
+        assert_eq!(counts, [of("health_status", 2), of("other", 1)]);
+        assert!(!filters().contains("exec"));
+    }
+
+    #[test]
+    fn lost_events_are_a_gap() {
+        let mut life = Lifecycle::default();
+        assert_eq!(life.take_events(event("die", "a").repeat(KEPT_BY_ENGINE).as_bytes()), None);
+        assert_eq!(life.take_events(b"{\"Type\":\"container\",\"Act"), None);
+        assert_eq!(life.summary().gaps, 2);
+        assert_eq!(life.take_events(b""), Some(HashSet::new()));
+        life.take_inspected("a", &inspected(0, &at(1), false));
+        life.retain(&HashSet::new());
+        assert!(life.summary().containers.is_empty(), "containers that are gone are forgotten");
     }
 }

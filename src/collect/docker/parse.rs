@@ -33,10 +33,12 @@ pub(super) fn parse(replies: &[Reply], max_containers: usize) -> Result<Reading,
     if list.broken > 0 {
         reading.notes.push(format!("{LIST}: {} containers could not be read", list.broken));
     }
-    let summary: Summary = answers.read(lifecycle::REQUEST, &mut reading).unwrap_or_default();
+    let summary: Option<Summary> = answers.read(lifecycle::REQUEST, &mut reading);
     engine(&mut reading, &answers);
     counts(&mut reading, &list);
-    events(&mut reading, &summary);
+    if let Some(summary) = &summary {
+        events(&mut reading, summary);
+    }
     let mut missing = 0_u32;
     let mut names = HashSet::new();
     for container in &list.containers {
@@ -48,7 +50,8 @@ pub(super) fn parse(replies: &[Reply], max_containers: usize) -> Result<Reading,
         let mut out = Out { reading: &mut reading, name: &name };
         out.described(container);
         if let Some(inspected) = answers.read(&format!("GET /containers/{}/json", container.id), out.reading) {
-            out.inspected(container, &inspected, summary.containers.get(&container.id));
+            let counted = summary.as_ref().and_then(|summary| summary.containers.get(&container.id));
+            out.inspected(container, &inspected, counted);
         }
         if container.is_alive() {
             let stats = answers.read(&format!("GET /containers/{}/stats", container.id), out.reading);
@@ -199,7 +202,7 @@ impl Out<'_> {
 
     /// What inspecting says, with what we counted ourselves.
     fn inspected(&mut self, container: &Listed, inspected: &Inspected, counted: Option<&Counters>) {
-        let state = &inspected.state;
+        let Some(state) = &inspected.state else { return };
         let health = state.health.as_ref().and_then(|health| health.status.as_deref()).unwrap_or_default();
         self.state(&f::HEALTH, "health", &HEALTHS, if health.is_empty() { "none" } else { health });
         self.put(&f::START_TIME, seconds(state.started_at.as_deref()));

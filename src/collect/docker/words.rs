@@ -134,9 +134,8 @@ impl List {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Inspected {
-    pub created: Option<String>,
     pub restart_count: Option<u64>,
-    pub state: InspectedState,
+    pub state: Option<InspectedState>,
     pub host_config: HostConfig,
 }
 
@@ -149,8 +148,6 @@ pub(super) struct InspectedState {
     pub exit_code: Option<i64>,
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
-    /// Podman before 4.6 says `Healthcheck`.
-    #[serde(alias = "Healthcheck")]
     pub health: Option<Health>,
 }
 
@@ -226,5 +223,6 @@ pub(super) fn nanoseconds(text: &str) -> Option<i64> {
 
 /// Seconds since the epoch, as [`nanoseconds`].
 pub(super) fn seconds(text: Option<&str>) -> Option<f64> {
-    nanoseconds(text?).map(|nanos| nanos as f64 / 1e9)
+    // Whole milliseconds first: a float does not hold the nanoseconds of today.
+    nanoseconds(text?).map(|nanos| (nanos / 1_000_000) as f64 / 1e3)
 }
