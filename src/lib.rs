@@ -6,3 +6,4 @@ pub mod model; // the words: targets, samples, labels, observations, alerts
 pub mod secret; // secrets by reference, and never shown
 
 pub mod collect; // what a kind of target answers → samples
+pub mod store; // what is remembered: state on the disk, behind a door
