@@ -3,6 +3,7 @@
 pub mod column;
 pub mod page;
 pub mod recent;
+pub mod state;
 
 pub use page::Format;
 pub use recent::{Limits, Recent};
