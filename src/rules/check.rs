@@ -63,7 +63,8 @@ fn rule(reader: &mut Reader<'_>, node: &Node<'_>, group_labels: &BTreeMap<String
     all.extend(own);
     let (name, kind) = match (alert, record) {
         (Some(_), Some(_)) => {
-            reader.error(&node.path, "a rule is either an alert or a recording: only one of alert and record may be set");
+            reader
+                .error(&node.path, "a rule is either an alert or a recording: only one of alert and record may be set");
             return None;
         }
         (None, None) if misshapen => return None,
@@ -86,12 +87,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node<'_>, group_labels: &BTreeMap<String
 }
 
 /// Checks what a recording rule must not have, and its name.
-fn recording(
-    reader: &mut Reader<'_>,
-    node: &Node<'_>,
-    fields: &BTreeMap<String, Node<'_>>,
-    name: &str,
-) -> Option<()> {
+fn recording(reader: &mut Reader<'_>, node: &Node<'_>, fields: &BTreeMap<String, Node<'_>>, name: &str) -> Option<()> {
     let mut sound = true;
     for field in ALERT_FIELDS {
         let Some(given) = fields.get(field) else { continue };
@@ -186,7 +182,9 @@ fn annotations(reader: &mut Reader<'_>, node: &Node<'_>) -> BTreeMap<String, Str
 
 fn warn_of_name(reader: &mut Reader<'_>, path: &[Step], name: &str) {
     if !is_label_name(name) {
-        let message = format!("{name:?} is a name only since Prometheus 3 and must be quoted in queries; use letters, digits and _");
+        let message = format!(
+            "{name:?} is a name only since Prometheus 3 and must be quoted in queries; use letters, digits and _"
+        );
         reader.warn(path, message);
     }
 }
@@ -202,7 +200,8 @@ fn expression(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<(Expr, String)
     match query::parse(&text) {
         Ok(expr) => {
             if !matches!(expr.value_type(), ValueType::Vector | ValueType::Scalar) {
-                let message = format!("the expression gives a {}; a rule needs a vector or a scalar", expr.value_type());
+                let message =
+                    format!("the expression gives a {}; a rule needs a vector or a scalar", expr.value_type());
                 reader.warn(&node.path, message);
             }
             Some((expr, text))

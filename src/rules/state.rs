@@ -262,7 +262,8 @@ impl RuleState {
         let samples = match &self.rule.kind {
             RuleKind::Record => record(&self.rule, input, at, elements)?,
             RuleKind::Alert(alert) => {
-                let candidates = elements.iter().map(|element| candidate(&self.rule, alert, input, at, element)).collect();
+                let candidates =
+                    elements.iter().map(|element| candidate(&self.rule, alert, input, at, element)).collect();
                 let rule = &self.rule;
                 let limit = lower(input.limit, input.settings.max_alerts);
                 let interval = input.interval;
@@ -381,13 +382,17 @@ fn candidate(rule: &Rule, alert: &AlertRule, input: &Input<'_>, at: i64, element
         labels.set(name.clone(), template.expand_or_error(&scope));
     }
     labels.set("alertname", rule.name.as_str());
-    let annotations =
-        alert.annotations.iter().map(|(name, template)| (name.clone(), template.expand_or_error(&scope)));
+    let annotations = alert.annotations.iter().map(|(name, template)| (name.clone(), template.expand_or_error(&scope)));
     Candidate { labels: labels.build(), annotations: Labels::new(annotations), value: element.v }
 }
 
 /// The series of a recording rule.
-fn record(rule: &Rule, input: &Input<'_>, at: i64, elements: Vec<VectorSample>) -> Result<Vec<VectorSample>, RuleError> {
+fn record(
+    rule: &Rule,
+    input: &Input<'_>,
+    at: i64,
+    elements: Vec<VectorSample>,
+) -> Result<Vec<VectorSample>, RuleError> {
     let (limit, count) = (input.limit, elements.len());
     if limit > 0 && count > limit {
         return Err(RuleError::Limit { count, limit });

@@ -78,7 +78,9 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StepError {
     /// Two elements became the same alert.
-    #[error("two elements have the labels {0} after the rule's labels are applied; aggregate, or keep a label that tells them apart")]
+    #[error(
+        "two elements have the labels {0} after the rule's labels are applied; aggregate, or keep a label that tells them apart"
+    )]
     Duplicate(Labels),
     /// More alerts than allowed.
     #[error("{count} alerts exceed the limit of {limit}")]
@@ -276,7 +278,11 @@ mod tests {
 
     #[test]
     fn keep_firing_for_bridges_a_gap() {
-        let seen = play(&rule(0, 20), &[(0, true), (10, false), (20, true), (30, false), (40, false), (50, false)], Evidence::Data);
+        let seen = play(
+            &rule(0, 20),
+            &[(0, true), (10, false), (20, true), (30, false), (40, false), (50, false)],
+            Evidence::Data,
+        );
         assert_eq!(seen, story(&[(0, "firing since 0"), (50, "resolved since 0+")]));
     }
 

@@ -93,7 +93,12 @@ fn pending_and_resolved() {
         HOT,
         &samples,
         120,
-        &["15 Hot a pending since 15", "75 Hot a pending since 75", "105 Hot a firing since 105", "120 Hot a resolved since 105 with data"],
+        &[
+            "15 Hot a pending since 15",
+            "75 Hot a pending since 75",
+            "105 Hot a firing since 105",
+            "120 Hot a resolved since 105 with data",
+        ],
     );
 }
 
@@ -198,7 +203,8 @@ fn an_error_is_no_resolve_and_is_told_once() {
         {alert: Hot, expr: 'temp > 80'},
         {record: level, expr: 'temp', labels: {rig: same}},
         {alert: Fine, expr: 'vector(1)'}]}]";
-    let mut samples = samples(&[("temp{rig='a'}", "90x9"), ("temp{rig='b'}", "70 90x8"), ("temp{rig='c'}", "70 70 90x8")]);
+    let mut samples =
+        samples(&[("temp{rig='a'}", "90x9"), ("temp{rig='b'}", "70 90x8"), ("temp{rig='c'}", "70 70 90x8")]);
     samples.load("temp{rig='d'}", "70x9", 15_000);
     let mut engine = engine(text);
     assert_eq!(evaluate_all(&mut engine, &samples, 0).transitions.len(), 2);
@@ -276,8 +282,10 @@ fn the_trace_says_why_nothing_fires() {
 
 #[test]
 fn a_reload_keeps_what_did_not_change() {
-    let before = "groups: [{name: g, interval: 15s, rules: [{alert: Hot, expr: 'temp > 80'}, {alert: Old, expr: 'temp > 80'}]}]";
-    let after = "groups: [{name: g, interval: 15s, rules: [{alert: New, expr: 'temp > 80'}, {alert: Hot, expr: 'temp > 85'}]}]";
+    let before =
+        "groups: [{name: g, interval: 15s, rules: [{alert: Hot, expr: 'temp > 80'}, {alert: Old, expr: 'temp > 80'}]}]";
+    let after =
+        "groups: [{name: g, interval: 15s, rules: [{alert: New, expr: 'temp > 80'}, {alert: Hot, expr: 'temp > 85'}]}]";
     let samples = samples(&[("temp{rig='a'}", "90x9")]);
     let mut engine = engine(before);
     evaluate_all(&mut engine, &samples, 0);

@@ -138,7 +138,13 @@ impl<'a> Run<'a> {
         Ok(Flow::Next)
     }
 
-    fn range(&mut self, pipe: &'a Pipe, body: &'a [Node], otherwise: &'a [Node], dot: &Value) -> Result<Flow, TemplateError> {
+    fn range(
+        &mut self,
+        pipe: &'a Pipe,
+        body: &'a [Node],
+        otherwise: &'a [Node],
+        dot: &Value,
+    ) -> Result<Flow, TemplateError> {
         let scope = self.variables.len();
         let value = self.commands(pipe, dot)?;
         // Lazy: a list of 100,000 numbers built anew inside a loop would cost far more than its steps.
@@ -168,7 +174,13 @@ impl<'a> Run<'a> {
         Ok(Flow::Next)
     }
 
-    fn call_template(&mut self, name: &str, pipe: Option<&'a Pipe>, at: usize, dot: &Value) -> Result<(), TemplateError> {
+    fn call_template(
+        &mut self,
+        name: &str,
+        pipe: Option<&'a Pipe>,
+        at: usize,
+        dot: &Value,
+    ) -> Result<(), TemplateError> {
         self.step(at)?;
         let argument = match pipe {
             Some(pipe) => self.pipe(pipe, dot)?,
@@ -287,9 +299,12 @@ impl<'a> Run<'a> {
             OperandKind::Int(n) => Value::Int(*n),
             OperandKind::Float(v) => Value::Float(*v),
             OperandKind::Text(text) => Value::text(text.as_str()),
-            OperandKind::Variable(name) => {
-                self.variables.iter().rev().find(|(known, _)| known == name).map_or(Value::Nil, |(_, value)| value.clone())
-            }
+            OperandKind::Variable(name) => self
+                .variables
+                .iter()
+                .rev()
+                .find(|(known, _)| known == name)
+                .map_or(Value::Nil, |(_, value)| value.clone()),
             OperandKind::Function(name) => self.call(operand.at, name, &[], dot, None)?,
             OperandKind::Pipe(pipe) => self.pipe(pipe, dot)?,
         };
@@ -298,9 +313,8 @@ impl<'a> Run<'a> {
 
     fn fields(&self, operand: &Operand, mut value: Value) -> Result<Value, TemplateError> {
         for name in &operand.fields {
-            value = field(&value, name).ok_or_else(|| {
-                self.error(operand.at, format!("{} has no field {name:?}", value.type_name()))
-            })?;
+            value = field(&value, name)
+                .ok_or_else(|| self.error(operand.at, format!("{} has no field {name:?}", value.type_name())))?;
         }
         Ok(value)
     }

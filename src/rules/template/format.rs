@@ -142,7 +142,9 @@ mod tests {
         ] {
             assert_eq!(shortest(value), text, "{value}");
         }
-        for (value, text) in [(12_345.0, "1.234e+04"), (999.96, "1000"), (5.0, "5"), (0.12345, "0.1235"), (1e-7, "1e-07")] {
+        for (value, text) in
+            [(12_345.0, "1.234e+04"), (999.96, "1000"), (5.0, "5"), (0.12345, "0.1235"), (1e-7, "1e-07")]
+        {
             assert_eq!(general(value, Some(4)), text, "{value}");
         }
         assert_eq!(fixed(2.345, 2), "2.35");

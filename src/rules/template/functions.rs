@@ -193,7 +193,11 @@ fn number(arguments: &[Value], i: usize) -> Result<f64, CallError> {
 #[allow(clippy::cast_possible_truncation, reason = "checked to lie inside i64")]
 fn nanos(seconds: f64) -> Result<i64, CallError> {
     let nanos = seconds * 1e9;
-    if nanos.is_finite() && nanos.abs() < 9.2e18 { Ok(nanos as i64) } else { refuse(format!("{seconds} is out of range")) }
+    if nanos.is_finite() && nanos.abs() < 9.2e18 {
+        Ok(nanos as i64)
+    } else {
+        refuse(format!("{seconds} is out of range"))
+    }
 }
 
 fn query(expression: &str, scope: &Scope<'_>) -> Result<Value, CallError> {

@@ -270,7 +270,8 @@ impl Lexer<'_> {
     fn number(&mut self) -> Result<TokenKind, TemplateError> {
         let at = self.at;
         let rest = self.rest();
-        let mut end = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '+' | '-')).unwrap_or(rest.len());
+        let mut end =
+            rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '+' | '-')).unwrap_or(rest.len());
         // A sign belongs to a number only in front or right behind an exponent.
         let sign = |i: usize, c: char| i > 0 && matches!(c, '+' | '-') && !rest[..i].ends_with(['e', 'E', 'p', 'P']);
         if let Some((i, _)) = rest[..end].char_indices().find(|(i, c)| sign(*i, *c)) {

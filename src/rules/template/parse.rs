@@ -350,10 +350,7 @@ impl Parser<'_> {
 }
 
 fn is_keyword(word: &str) -> bool {
-    matches!(
-        word,
-        "if" | "else" | "end" | "with" | "range" | "define" | "template" | "block" | "break" | "continue"
-    )
+    matches!(word, "if" | "else" | "end" | "with" | "range" | "define" | "template" | "block" | "break" | "continue")
 }
 
 fn describe(kind: &TokenKind) -> String {

@@ -210,7 +210,11 @@ mod tests {
         for (format, arguments, expected) in [
             ("%.2f", vec![Value::Float(1.0 / 3.0)], "0.33"),
             ("%5.1f|%-6s|%06.2f", vec![Value::Float(2.25), text("ab"), Value::Float(-1.5)], "  2.2|ab    |-01.50"),
-            ("%d %x %q %t", vec![Value::Int(10), Value::Int(255), text("a\"b"), Value::Bool(true)], "10 ff \"a\\\"b\" true"),
+            (
+                "%d %x %q %t",
+                vec![Value::Int(10), Value::Int(255), text("a\"b"), Value::Bool(true)],
+                "10 ff \"a\\\"b\" true",
+            ),
             ("%v %v %v", vec![Value::Float(0.5), text("x"), Value::Nil], "0.5 x <nil>"),
             ("%e %g", vec![Value::Float(1500.0), Value::Float(1e21)], "1.500000e+03 1e+21"),
             ("%d%%", vec![Value::Float(5.0)], "%!d(float64=5)%"),

@@ -83,9 +83,14 @@ mod tests {
 
     #[test]
     fn hosts_and_ports() {
-        for (text, host) in
-            [("a.b:80", "a.b"), ("a.b", "a.b"), ("[::1]:80", "::1"), ("::1", "::1"), ("[::1]", "[::1]"), ("a:b:c", "a:b:c")]
-        {
+        for (text, host) in [
+            ("a.b:80", "a.b"),
+            ("a.b", "a.b"),
+            ("[::1]:80", "::1"),
+            ("::1", "::1"),
+            ("[::1]", "[::1]"),
+            ("a:b:c", "a:b:c"),
+        ] {
             assert_eq!(strip_port(text), host, "{text}");
         }
         for (text, host) in [
