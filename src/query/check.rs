@@ -6,8 +6,12 @@ use super::functions::Function;
 
 /// Checks a whole tree.
 pub(super) fn check(expr: &Expr) -> Result<(), QueryError> {
-    for child in expr.children() {
-        check(child)?;
+    for (index, child) in expr.children().into_iter().enumerate() {
+        // The second argument of `info` filters labels; it need not demand any.
+        let filter = index == 1 && matches!(&expr.node, Node::Call(function, _) if function.name == "info");
+        if !(filter && matches!(child.node, Node::Vector(_))) {
+            check(child)?;
+        }
     }
     match &expr.node {
         Node::Vector(selector) => non_empty(selector, expr),

@@ -12,7 +12,7 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::series::is_stale;
 
 use super::annotation::Notes;
-use super::ast::{Edge, Expr, Node, Subquery};
+use super::ast::{Edge, Expr, MAX_MILLIS, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
 use super::load::{Clock, Loader, Track, key};
 use super::{Limits, aggregate, binary, functions, window};
@@ -45,11 +45,13 @@ pub(super) struct Ranges {
 /// What is known of a subquery: its inner steps are evaluated once, however many windows share them.
 #[derive(Default)]
 struct Steps {
-    tracks: Rc<Vec<Track>>,
-    index: HashMap<Labels, usize>,
+    gathered: Gathered,
     /// First and last inner step evaluated.
     known: Option<(i64, i64)>,
 }
+
+/// A subquery evaluates its inner expression at most so often per window: empty steps cost time, but no samples.
+const MAX_SUBQUERY_STEPS: usize = 1_000_000;
 
 /// One evaluation.
 pub(super) struct Evaluator<'a> {
@@ -69,12 +71,17 @@ impl<'a> Evaluator<'a> {
         (start, end, step): (i64, i64, i64),
         limits: &'a Limits,
     ) -> Result<Self, QueryError> {
-        let lookback = i64::try_from(limits.lookback.as_millis()).unwrap_or(i64::MAX / 4);
-        let clock = Clock { start, end, step, lookback };
-        let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new() };
+        if [start, end].iter().any(|time| !(-MAX_MILLIS..=MAX_MILLIS).contains(time)) {
+            return Err(QueryError::new(QueryErrorKind::Evaluation(
+                "the time of the query is out of bounds".to_string(),
+            )));
+        }
         if step > 0 && (end - start) / step >= i64::try_from(limits.max_steps).unwrap_or(i64::MAX) {
             return Err(QueryError::new(QueryErrorKind::TooManySteps { limit: limits.max_steps }));
         }
+        let lookback = i64::try_from(limits.lookback.as_millis()).unwrap_or(MAX_MILLIS).min(MAX_MILLIS);
+        let clock = Clock { start, end, step, lookback };
+        let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new() };
         loader.load(expr, start, end)?;
         let (samples, tracks) = (loader.samples, loader.tracks);
         Ok(Evaluator { clock, notes: Notes::default(), limits, samples, tracks, subqueries: HashMap::new() })
@@ -167,9 +174,9 @@ impl<'a> Evaluator<'a> {
         let start = end.saturating_sub(self.clock.range(&subquery.range, expr)?);
         let step = self.clock.subquery_step(subquery.step.as_ref(), expr)?;
         // Steps stand on multiples of the step, whatever the query's own time is.
-        let first = (start.div_euclid(step) + 1).saturating_mul(step);
-        if end.saturating_sub(first) / step >= i64::try_from(self.limits.max_steps).unwrap_or(i64::MAX) {
-            return Err(QueryError::new(QueryErrorKind::TooManySteps { limit: self.limits.max_steps }).at(expr.span));
+        let first = start.div_euclid(step).saturating_add(1).saturating_mul(step);
+        if end.saturating_sub(first) / step >= MAX_SUBQUERY_STEPS as i64 {
+            return Err(QueryError::new(QueryErrorKind::TooManySteps { limit: MAX_SUBQUERY_STEPS }).at(expr.span));
         }
         let mut steps = self.subqueries.remove(&key(expr)).unwrap_or_default();
         let mut next = match steps.known {
@@ -181,12 +188,12 @@ impl<'a> Evaluator<'a> {
         };
         while next <= end {
             let samples = self.vector(&subquery.expr, next)?;
-            self.count(samples.len()).map_err(|error| error.at(expr.span))?;
-            record(Rc::make_mut(&mut steps.tracks), &mut steps.index, samples, next).map_err(|e| e.at(expr.span))?;
+            self.count(samples.len().max(1)).map_err(|error| error.at(expr.span))?;
+            steps.gathered.add(samples, next).map_err(|error| error.at(expr.span))?;
             steps.known = Some((steps.known.map_or(next, |(low, _)| low), next));
             next = next.saturating_add(step);
         }
-        let tracks = Rc::clone(&steps.tracks);
+        let tracks = steps.gathered.window(start, end);
         self.subqueries.insert(key(expr), steps);
         Ok(Ranges { tracks, start, end, edge: Edge::Plain })
     }
@@ -211,7 +218,7 @@ impl<'a> Evaluator<'a> {
 
     /// All steps of a range query.
     pub(super) fn steps(&mut self, expr: &Expr) -> Result<Vec<Series>, QueryError> {
-        let (mut tracks, mut index) = (Vec::new(), HashMap::new());
+        let mut gathered = Gathered::default();
         let mut at = self.clock.start;
         while at <= self.clock.end {
             let samples = match self.eval(expr, at)? {
@@ -220,9 +227,10 @@ impl<'a> Evaluator<'a> {
                 Eval::String(_) => return Err(QueryError::typed("a string has no range", expr.span)),
             };
             self.count(samples.len()).map_err(|error| error.at(expr.span))?;
-            record(&mut tracks, &mut index, samples, at).map_err(|error| error.at(expr.span))?;
+            gathered.add(samples, at).map_err(|error| error.at(expr.span))?;
             at = at.saturating_add(self.clock.step);
         }
+        let tracks = Rc::unwrap_or_clone(gathered.tracks);
         merged(tracks).map_err(|error| error.at(expr.span))
     }
 }
@@ -247,30 +255,63 @@ fn negated(value: Eval) -> Eval {
     }
 }
 
-/// Adds one step's samples to the series gathered so far.
-fn record(
-    tracks: &mut Vec<Track>,
-    index: &mut HashMap<Labels, usize>,
-    samples: Vec<Sample>,
-    at: i64,
-) -> Result<(), QueryError> {
-    for sample in samples {
-        let place = match index.entry(sample.labels) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                let labels = entry.key().clone();
-                tracks.push(Track { labels, drop_name: sample.drop_name, points: Vec::new() });
-                *entry.insert(tracks.len() - 1)
+/// Series gathered step by step.
+#[derive(Default)]
+struct Gathered {
+    tracks: Rc<Vec<Track>>,
+    /// By labels, and whether the name goes: `m or -m` may give either at different steps.
+    index: HashMap<(Labels, bool), usize>,
+    /// Some labels occur with both.
+    twins: bool,
+}
+
+impl Gathered {
+    /// Adds one step's samples.
+    fn add(&mut self, samples: Vec<Sample>, at: i64) -> Result<(), QueryError> {
+        let tracks = Rc::make_mut(&mut self.tracks);
+        for sample in samples {
+            let drop_name = sample.drop_name;
+            let place = match self.index.entry((sample.labels, drop_name)) {
+                Entry::Occupied(entry) => *entry.get(),
+                Entry::Vacant(entry) => {
+                    let labels = entry.key().0.clone();
+                    tracks.push(Track { labels: labels.clone(), drop_name, points: Vec::new() });
+                    entry.insert(tracks.len() - 1);
+                    self.twins |= self.index.contains_key(&(labels, !drop_name));
+                    tracks.len() - 1
+                }
+            };
+            let track = &mut tracks[place];
+            if track.points.last().is_some_and(|last| last.t == at) {
+                return Err(same_labels());
             }
-        };
-        let track = &mut tracks[place];
-        if track.points.last().is_some_and(|last| last.t == at) {
-            return Err(same_labels());
+            track.points.push(Point { t: at, v: sample.v });
         }
-        track.drop_name |= sample.drop_name;
-        track.points.push(Point { t: at, v: sample.v });
+        Ok(())
     }
-    Ok(())
+
+    /// The series for a window. Twins are one series there, whose name goes if it goes for any point inside.
+    fn window(&self, start: i64, end: i64) -> Rc<Vec<Track>> {
+        if !self.twins {
+            return Rc::clone(&self.tracks);
+        }
+        let mut joined: Vec<Track> = Vec::new();
+        let mut index: HashMap<&Labels, usize> = HashMap::new();
+        for track in self.tracks.iter() {
+            let points = window::inside(&track.points, start, end);
+            if points.is_empty() {
+                continue;
+            }
+            let place = *index.entry(&track.labels).or_insert_with(|| {
+                joined.push(Track { labels: track.labels.clone(), drop_name: false, points: Vec::new() });
+                joined.len() - 1
+            });
+            joined[place].drop_name |= track.drop_name;
+            joined[place].points.extend_from_slice(points);
+            joined[place].points.sort_by_key(|point| point.t);
+        }
+        Rc::new(joined)
+    }
 }
 
 /// The error for two series that an operation made equal.

@@ -11,6 +11,7 @@ use crate::model::series::is_stale;
 
 use super::ast::{At, Edge, Expr, Length, Node, Selector, Shift};
 use super::error::{QueryError, QueryErrorKind};
+use super::functions::info;
 use super::{DEFAULT_SUBQUERY_STEP, Limits};
 
 /// A series and the points of it that an evaluation can need.
@@ -170,13 +171,14 @@ impl Loader<'_> {
             return Ok(());
         };
         self.load(base, from, to)?;
-        let (shift, matchers) = match args.get(1).map(|arg| &arg.node) {
-            Some(Node::Vector(selector)) => (selector.shift.clone(), super::functions::info::matchers(selector)),
-            _ => (Shift::default(), super::functions::info::default_matchers()),
+        let matchers = match args.get(1).map(|arg| &arg.node) {
+            Some(Node::Vector(selector)) => info::matchers(selector),
+            _ => info::default_matchers(),
         };
-        let low = self.clock.shift(&shift, from).saturating_sub(self.clock.lookback);
-        let tracks = self.read(&matchers, low.saturating_add(1), self.clock.shift(&shift, to), true)?;
-        self.tracks.insert(super::functions::info::key(base), Rc::new(tracks));
+        let time = |at| info::reference(&self.clock, base, at).unwrap_or(at);
+        let (low, high) = (time(from).saturating_sub(self.clock.lookback), time(to));
+        let tracks = self.read(&matchers, low.saturating_add(1), high, true)?;
+        self.tracks.insert(info::key(base), Rc::new(tracks));
         Ok(())
     }
 }

@@ -39,10 +39,8 @@ pub(super) fn pairs(expr: &Expr, node: &Binary, lhs: Vec<Sample>, rhs: Vec<Sampl
     let mut matching = Pairs { expr, node, out: Vec::new(), used: HashMap::new() };
     let swapped = node.matching.card == Cardinality::OneToMany;
     let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
-    let (fill_many, fill_one) = match swapped {
-        true => (node.matching.fill_right, node.matching.fill_left),
-        false => (node.matching.fill_left, node.matching.fill_right),
-    };
+    // Prometheus swaps the sides for `group_right`, but not what fills them; its tests pin that.
+    let (fill_many, fill_one) = (node.matching.fill_left, node.matching.fill_right);
     if (many.is_empty() && fill_many.is_none()) || (one.is_empty() && fill_one.is_none()) {
         return Ok(Vec::new());
     }

@@ -46,7 +46,7 @@ pub struct Limits {
     pub max_samples: usize,
     /// Series that the query's selectors may load, in all.
     pub max_series: usize,
-    /// Steps of a range query, and of each subquery.
+    /// Steps of a range query.
     pub max_steps: usize,
     /// How long a sample stays valid for an instant selector.
     pub lookback: Duration,
@@ -159,23 +159,16 @@ pub fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
     found
 }
 
-/// Writes a value as Prometheus does: `NaN`, `+Inf`, `-Inf`, exponents beyond 21 digits, else the shortest text that
-/// reads back to the same number.
+/// Writes a value as Prometheus' API does: `NaN`, `+Inf`, `-Inf`, else the shortest digits that read back to the same
+/// number, without an exponent.
 pub fn format_value(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_string();
+    if value == f64::INFINITY {
+        "+Inf".to_string()
+    } else if value == f64::NEG_INFINITY {
+        "-Inf".to_string()
+    } else {
+        value.to_string()
     }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_string();
-    }
-    if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) {
-        // Go writes at least two digits of exponent, with its sign.
-        let text = format!("{value:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
-        return format!("{digits}e{sign}{exponent:0>2}");
-    }
-    value.to_string()
 }
 
 #[cfg(test)]

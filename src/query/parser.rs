@@ -310,8 +310,8 @@ impl Parser {
             return Err(QueryError::syntax("bool can only follow a comparison operator", self.span()));
         }
         self.at += usize::from(returns_bool);
-        let mut matching = Matching::default();
-        matching.on = self.is_word("on") && self.opens_call();
+        let on = self.is_word("on") && self.opens_call();
+        let mut matching = Matching { on, ..Matching::default() };
         let explicit = matching.on || (self.is_word("ignoring") && self.opens_call());
         if explicit {
             self.advance();

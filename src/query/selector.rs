@@ -183,7 +183,15 @@ impl Parser {
 
     /// Arithmetic of lengths inside brackets and parentheses.
     fn length(&mut self, least: u8) -> Result<Length, QueryError> {
-        let mut lhs = self.deeper(Self::length_primary)?;
+        let negative = self.is_sign("-");
+        let mut lhs = if negative || self.is_sign("+") {
+            // Here, but not after `offset`, a sign binds below `^`.
+            self.advance();
+            let inner = self.deeper(|parser| parser.length(6))?;
+            if negative { Length::Negative(Box::new(inner)) } else { inner }
+        } else {
+            self.deeper(Self::length_primary)?
+        };
         let ops = [
             ("+", BinaryOp::Add, 4),
             ("-", BinaryOp::Subtract, 4),

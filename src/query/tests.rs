@@ -22,9 +22,15 @@ fn selectors_are_found_in_order() {
 
 #[test]
 fn values_are_written_as_prometheus_writes_them() {
-    for (value, text) in
-        [(1.0, "1"), (0.1, "0.1"), (1e21, "1e+21"), (1e-7, "1e-07"), (f64::INFINITY, "+Inf"), (-0.0, "-0")]
-    {
+    for (value, text) in [
+        (1.0, "1"),
+        (0.1, "0.1"),
+        (1e21, "1000000000000000000000"),
+        (1e-7, "0.0000001"),
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "+Inf"),
+        (-0.0, "-0"),
+    ] {
         assert_eq!(format_value(value), text);
     }
 }

@@ -186,16 +186,18 @@ fn edged_rate(window: &Window, kind: RateKind) -> Option<f64> {
     if smoothed {
         last = points[..last].partition_point(|point| point.t < window.end);
     }
-    if points[last].t <= window.start {
+    if points[last].t <= window.start || points[first].t > window.end {
         return None;
     }
+    // Both edges between the same two points: a reset there lies before both of them.
+    let one_gap = smoothed && last == first + 1 && points[first].t < window.start && points[last].t > window.end;
     let left = if smoothed && points[first].t < window.start {
         between(points[first], points[first + 1], window.start, kind.counter.then_some(true))
     } else {
         points[first].v
     };
     let right = if smoothed && last > 0 && points[last].t > window.end {
-        between(points[last - 1], points[last], window.end, kind.counter.then_some(false))
+        between(points[last - 1], points[last], window.end, kind.counter.then_some(one_gap))
     } else {
         points[last].v
     };

@@ -85,10 +85,16 @@ pub(super) fn quantiles(evaluator: &mut Evaluator, call: &Call, at: i64) -> Resu
         remark_on_order(evaluator, &labels, buckets.as_ref(), call.arg(0)?);
         for q in &wanted {
             let v = buckets.as_ref().map_or(f64::NAN, |buckets| buckets.quantile(*q));
-            out.push(Sample { v, labels: labels.with(label.clone(), format_value(*q)), drop_name: true });
+            out.push(Sample { v, labels: labels.with(label.clone(), open_metrics(*q)), drop_name: true });
         }
     }
     Ok(Eval::Vector(out))
+}
+
+/// A number as OpenMetrics writes it in labels: never without a point or an exponent.
+fn open_metrics(value: f64) -> String {
+    let text = format_value(value);
+    if value.is_finite() && !text.contains('.') { text + ".0" } else { text }
 }
 
 /// `histogram_fraction(lower, upper, buckets)`

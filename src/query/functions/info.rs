@@ -12,7 +12,7 @@ use crate::model::labels::METRIC_NAME;
 use super::super::ast::{Expr, Node, Selector};
 use super::super::error::QueryError;
 use super::super::eval::{Eval, Evaluator, Sample, newest};
-use super::super::load;
+use super::super::load::{self, Clock};
 use super::Call;
 
 /// The labels that tie a series to its info series.
@@ -29,8 +29,24 @@ pub(in super::super) fn default_matchers() -> Vec<Matcher> {
 /// What `info(v, {…})` reads: info metrics by name. The other matchers are applied to the labels later, because one
 /// that accepts the empty value must not hide a series.
 pub(in super::super) fn matchers(selector: &Selector) -> Vec<Matcher> {
-    let names: Vec<Matcher> = selector.matchers.iter().filter(|m| m.name == METRIC_NAME).cloned().collect();
-    if names.is_empty() { default_matchers() } else { names }
+    let mut names: Vec<Matcher> = selector.matchers.iter().filter(|m| m.name == METRIC_NAME).cloned().collect();
+    if names.is_empty() {
+        return default_matchers();
+    }
+    if names.iter().all(|matcher| matches!(matcher.op, MatchOp::NotEqual | MatchOp::NotRegex)) {
+        // Only told what it is not, an info metric is still one by its name.
+        names.extend(Matcher::new(METRIC_NAME, MatchOp::Regex, ".+_info"));
+    }
+    names
+}
+
+/// The time whose info series belong to `expr` at `at`: that at which its first selector reads.
+pub(in super::super) fn reference(clock: &Clock, expr: &Expr, at: i64) -> Option<i64> {
+    match &expr.node {
+        Node::Vector(selector) | Node::Matrix(selector, _) => Some(clock.shift(&selector.shift, at)),
+        Node::Subquery(subquery) => reference(clock, &subquery.expr, clock.shift(&subquery.shift, at)),
+        _ => expr.children().into_iter().find_map(|child| reference(clock, child, at)),
+    }
 }
 
 /// The key under which the info series of a call are kept: next to its first argument, whose own key is taken.
@@ -45,7 +61,7 @@ pub(super) fn info(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Ev
         Some(Node::Vector(selector)) => Some(selector),
         _ => None,
     };
-    let time = selector.map_or(at, |selector| evaluator.clock.shift(&selector.shift, at));
+    let time = reference(&evaluator.clock, base, at).unwrap_or(at);
     let wanted: Vec<&Matcher> =
         selector.map_or(Vec::new(), |s| s.matchers.iter().filter(|m| m.name != METRIC_NAME).collect());
     let names = selector.map_or_else(default_matchers, matchers);

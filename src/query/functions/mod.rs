@@ -156,8 +156,8 @@ fn windows(
     let lookback = evaluator.clock.lookback;
     let (low, high) = match ranges.edge {
         super::ast::Edge::Plain => (ranges.start, ranges.end),
-        super::ast::Edge::Anchored => (ranges.start - lookback, ranges.end),
-        super::ast::Edge::Smoothed => (ranges.start - lookback, ranges.end + lookback),
+        super::ast::Edge::Anchored => (ranges.start.saturating_sub(lookback), ranges.end),
+        super::ast::Edge::Smoothed => (ranges.start.saturating_sub(lookback), ranges.end.saturating_add(lookback)),
     };
     let sample = |track: &super::load::Track| {
         let points = inside(&track.points, low, high);

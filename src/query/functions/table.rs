@@ -102,6 +102,9 @@ fn best(window: &Window, beats: fn(f64, f64) -> bool) -> Option<crate::model::Po
 }
 
 fn mad(window: &Window) -> f64 {
+    if window.values().any(f64::is_nan) {
+        return f64::NAN;
+    }
     let median = |values: Vec<f64>| super::super::quantile::quantile(0.5, values);
     let middle = median(window.values().collect());
     median(window.values().map(|value| (value - middle).abs()).collect())

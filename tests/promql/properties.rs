@@ -1,0 +1,214 @@
+//! What holds for every query: an instant is a step of a range, text survives being written and read again, another
+//! parser agrees, and no text harms.
+
+use std::collections::BTreeMap;
+
+use davylamp::model::{Labels, Point};
+use davylamp::query::{Limits, MAX_DEPTH, QueryErrorKind, Value, instant, parse, range, selectors, window};
+use proptest::prelude::*;
+
+use super::language::{Command, commands};
+use super::runner::Memory;
+
+/// Expressions over `m` and `n`, nested a few levels.
+fn expression() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("m".to_string()),
+        Just("n{a=\"1\"}".to_string()),
+        Just("m offset 45s".to_string()),
+        Just("rate(m[2m])".to_string()),
+        Just("avg_over_time(n[90s])".to_string()),
+        Just("last_over_time(m[3m] @ 200)".to_string()),
+        Just("vector(time())".to_string()),
+        Just("increase(m[2m] anchored)".to_string()),
+    ];
+    leaf.prop_recursive(3, 24, 2, |inner| {
+        let pair = (inner.clone(), inner.clone());
+        prop_oneof![
+            inner.clone().prop_map(|a| format!("sum by (a) ({a})")),
+            inner.clone().prop_map(|a| format!("topk(1, {a})")),
+            inner.clone().prop_map(|a| format!("-({a})")),
+            inner.clone().prop_map(|a| format!("({a}) > 3")),
+            inner.clone().prop_map(|a| format!("max_over_time(({a})[3m:40s])")),
+            inner.clone().prop_map(|a| format!("label_replace({a}, \"b\", \"x$1\", \"a\", \"(.*)\")")),
+            pair.clone().prop_map(|(a, b)| format!("({a}) or ({b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a}) and on (a) ({b})")),
+            pair.prop_map(|(a, b)| format!("sum by (a) ({a}) / on (a) sum by (a) ({b})")),
+        ]
+    })
+}
+
+/// Series `m` and `n` with gaps, falls and stale markers.
+fn memory() -> impl Strategy<Value = Memory> {
+    let value = prop_oneof![
+        6 => (0..40_i32).prop_map(|v| Some(f64::from(v))),
+        1 => Just(Some(f64::from_bits(davylamp::model::series::STALE_NAN_BITS))),
+        2 => Just(None),
+    ];
+    let series = proptest::collection::vec(value, 20);
+    proptest::collection::vec(series, 4).prop_map(|rows| {
+        let points = |row: Vec<Option<f64>>| {
+            let point = |(index, v): (usize, Option<f64>)| Some(Point { t: index as i64 * 30_000, v: v? });
+            row.into_iter().enumerate().filter_map(point).collect()
+        };
+        let labels = |index: usize| {
+            let name = if index < 2 { "m" } else { "n" };
+            Labels::new([("__name__", name), ("a", if index % 2 == 0 { "1" } else { "2" })])
+        };
+        Memory(rows.into_iter().enumerate().map(|(index, row)| (labels(index), points(row))).collect())
+    })
+}
+
+fn bits(v: f64) -> u64 {
+    // All NaN are one here.
+    if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_instant_is_a_step_of_a_range(text in expression(), memory in memory(), step in 1..4_i64) {
+        let expr = parse(&text).unwrap();
+        let (start, end, step) = (60_000, 500_000, step * 37_000);
+        let Ok(answer) = range(&expr, &memory, start, end, step, &Limits::default()) else {
+            // Colliding series: some step must fail on its own too, or two steps collide with each other.
+            return Ok(());
+        };
+        let Value::Matrix(series) = answer.value else { panic!("no matrix") };
+        for at in (start..=end).step_by(step as usize) {
+            let Value::Vector(samples) = instant(&expr, &memory, at, &Limits::default()).unwrap().value else {
+                panic!("no vector")
+            };
+            let by_instant: BTreeMap<Labels, u64> = samples.into_iter().map(|s| (s.labels, bits(s.v))).collect();
+            let found = series.iter().filter_map(|series| {
+                Some((series.labels.clone(), bits(series.points.iter().find(|point| point.t == at)?.v)))
+            });
+            prop_assert_eq!(by_instant, found.collect::<BTreeMap<_, _>>(), "{} at {}", text, at);
+        }
+    }
+
+    #[test]
+    fn written_queries_read_back(text in expression()) {
+        let written = parse(&text).unwrap().to_string();
+        prop_assert_eq!(parse(&written).unwrap().to_string(), written);
+    }
+
+    #[test]
+    fn no_text_harms(text in "\\PC{0,60}") {
+        let _ = parse(&text).map_err(|error| error.render(&text));
+    }
+
+    #[test]
+    fn no_mix_of_tokens_harms(words in proptest::collection::vec(prop_oneof![
+        Just("sum"), Just("("), Just(")"), Just("["), Just("]"), Just("{"), Just("}"), Just("by"), Just("5m"), Just(":"),
+        Just("up"), Just("rate"), Just("offset"), Just("@"), Just("-"), Just("+"), Just("1"), Just("="), Just("\"a\""),
+        Just(","), Just("and"), Just("on"), Just("group_left"), Just("bool"), Just("=="), Just("start"), Just("step"),
+        Just("^"), Just("é"), Just("\"\\x"), Just("smoothed"), Just("topk"), Just("0x"), Just("1e"), Just("#"),
+    ], 0..24)) {
+        let text = words.join(" ");
+        match parse(&text) {
+            Ok(expr) => {
+                let _ = (window(&expr), selectors(&expr));
+                let memory = Memory::default();
+                let _ = instant(&expr, &memory, i64::MAX, &Limits::default());
+                let _ = instant(&expr, &memory, 0, &Limits::default());
+                let _ = range(&expr, &memory, 0, 1000, 1000, &Limits::default());
+            }
+            Err(error) => prop_assert!(!error.render(&text).is_empty()),
+        }
+    }
+}
+
+/// Bytes of every kind, cut to text: escapes, half characters, control codes.
+#[test]
+fn random_bytes_never_panic() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..20_000 {
+        let bytes: Vec<u8> = (0..state % 48)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        state = state.wrapping_add(0x1234_5678_9abc_def1);
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = parse(&text).map_err(|error| error.render(&text));
+    }
+}
+
+/// Runs on the stack that a worker thread of the runtime has, in a build without optimisation.
+#[test]
+fn deep_nesting_is_refused_before_the_stack_ends() {
+    let work = || {
+        for piece in [
+            "(",
+            "-",
+            "sum(",
+            "{",
+            "[",
+            "up[",
+            "1+",
+            "1^",
+            "a[1m:",
+            "x offset ",
+            "x[-(",
+            "x[(",
+            "x[1+",
+            "\"",
+            "rate(rate(",
+        ] {
+            for times in [200, 5_000, 200_000] {
+                let text = piece.repeat(times);
+                let error = parse(&text).unwrap_err();
+                assert!(error.render(&text).len() < 2 * text.len() + 1_000);
+            }
+        }
+        // As deep as is allowed: walking the tree must not overflow either.
+        let limits = Limits::default();
+        let wraps = [
+            ("(", ")"),
+            ("-", ""),
+            ("sum(", ")"),
+            ("abs(", ")"),
+            ("1 + ", ""),
+            ("", " + 1"),
+            ("max_over_time(", "[1m:])"),
+        ];
+        for (open, close) in wraps {
+            let text = |times: usize| format!("{}up{}", open.repeat(times), close.repeat(times));
+            let times = (1..=MAX_DEPTH).rev().find(|times| parse(&text(*times)).is_ok()).unwrap();
+            assert!(times >= MAX_DEPTH / 4, "{open:?} {times}");
+            let expr = parse(&text(times)).unwrap();
+            let _ = (expr.to_string(), window(&expr), selectors(&expr), expr.clone());
+            instant(&expr, &Memory::default(), 0, &limits).unwrap();
+            assert!(matches!(parse(&text(1_000)).unwrap_err().kind, QueryErrorKind::TooDeep { .. }));
+        }
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
+
+/// Every classic expression that the other parser accepts, ours accepts too, and the other way round.
+#[test]
+fn another_parser_agrees() {
+    let Some(folder) = super::corpus() else { return };
+    let classes = super::classes(&folder);
+    let (mut both, mut ours_only) = (0, Vec::new());
+    for path in super::test_files(&folder) {
+        for command in commands(&String::from_utf8_lossy(&std::fs::read(&path).unwrap())) {
+            let Command::Eval { line, query, .. } = command else { continue };
+            if classes.get(&(super::name(&path), line)).map(String::as_str) != Some("classic") {
+                continue;
+            }
+            match (parse(&query), promql_parser::parser::parse(&query)) {
+                (Ok(_), Ok(_)) => both += 1,
+                // A label name that is not UTF-8 is refused at once here, and by Prometheus when it evaluates.
+                (Err(error), Ok(_)) if error.to_string().contains("is not UTF-8") => {}
+                (Err(error), Ok(_)) => panic!("only the other parser accepts this: {}", error.render(&query)),
+                (Ok(_), Err(_)) => ours_only.push(query),
+                (Err(_), Err(_)) => {}
+            }
+        }
+    }
+    assert!(both >= 850, "{both} agree; only ours accepts {ours_only:#?}");
+}
