@@ -51,9 +51,12 @@ pub(super) fn group(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<RuleGrou
 
 fn rule(reader: &mut Reader<'_>, node: &Node<'_>, group_labels: &BTreeMap<String, String>) -> Option<Rule> {
     let fields = node.fields(reader, &RULE_FIELDS)?;
-    let text_of = |reader: &mut Reader<'_>, name: &str| fields.get(name).and_then(|node| node.text(reader));
-    let alert = text_of(reader, "alert").filter(|text| !text.is_empty());
-    let record = text_of(reader, "record").filter(|text| !text.is_empty());
+    let name_of = |reader: &mut Reader<'_>, name: &str| fields.get(name).map(|node| node.text(reader));
+    let (alert, record) = (name_of(reader, "alert"), name_of(reader, "record"));
+    // A name of the wrong shape has been reported; it is there all the same.
+    let misshapen = matches!(alert, Some(None)) || matches!(record, Some(None));
+    let alert = alert.flatten().filter(|text| !text.is_empty());
+    let record = record.flatten().filter(|text| !text.is_empty());
     let expr = expression(reader, &node.child("expr"));
     let own = fields.get("labels").map(|node| labels(reader, node)).unwrap_or_default();
     let mut all = group_labels.clone();
@@ -64,6 +67,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node<'_>, group_labels: &BTreeMap<String
                 .error(&node.path, "a rule is either an alert or a recording: only one of alert and record may be set");
             return None;
         }
+        (None, None) if misshapen => return None,
         (None, None) => {
             reader.error(&node.path, "one of alert and record must be set");
             return None;
@@ -197,7 +201,7 @@ fn expression(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<(Expr, String)
         Ok(expr) => {
             if !matches!(expr.value_type(), ValueType::Vector | ValueType::Scalar) {
                 let message =
-                    format!("the expression gives a {:?}; a rule needs a vector or a scalar", expr.value_type());
+                    format!("the expression gives a {}; a rule needs a vector or a scalar", expr.value_type());
                 reader.warn(&node.path, message);
             }
             Some((expr, text))
