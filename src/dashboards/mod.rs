@@ -59,7 +59,8 @@ pub struct Settings {
     pub datasource_name: String,
     /// Its uid: at most 40 letters, digits, `-` or `_`.
     pub datasource_uid: String,
-    /// Static labels of targets that become variables of the dashboards, coarsest first. Targets without them are shown too.
+    /// Static labels of targets that become variables of the dashboards, coarsest first. Targets without them are
+    /// shown too.
     pub filters: Vec<String>,
     /// Titles of Grafana's folders. Two must not be equal.
     pub folders: Folders,

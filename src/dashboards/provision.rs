@@ -41,8 +41,8 @@ fn providers(settings: &Settings, dashboards: &[File]) -> String {
         // String cannot fail.
         let _ = write!(
             text,
-            "  - name: davylamp-{name}\n    orgId: 1\n    type: file\n    folder: {}\n    folderUid: davylamp-folder-{name}\n    \
-             disableDeletion: false\n    allowUiUpdates: false\n    updateIntervalSeconds: 30\n    options:\n      \
+            "  - name: davylamp-{name}\n    orgId: 1\n    type: file\n    folder: {}\n    \
+             folderUid: davylamp-folder-{name}\n    disableDeletion: false\n    allowUiUpdates: false\n    updateIntervalSeconds: 30\n    options:\n      \
              path: {}\n      foldersFromFilesStructure: false\n",
             scalar(title),
             scalar(&path),
