@@ -89,7 +89,7 @@ fn now(page: &mut Page<'_>, context: &Context<'_>) {
             .decimals(0)
             .red_from(1.0)
             .no_value("0")
-            .query(format!("sum(increase({kills}[$__range]))"), "kills"),
+            .now(format!("sum(increase({kills}[$__range]))"), "kills"),
     );
 }
 

@@ -216,9 +216,9 @@ impl Draft {
         self.push(expr.into(), legend, false, "time_series")
     }
 
-    /// Adds a query for now only.
+    /// Adds a query for now only; there is no course to draw behind it.
     pub(super) fn now(self, expr: impl Into<String>, legend: &str) -> Self {
-        self.push(expr.into(), legend, true, "time_series")
+        self.plain().push(expr.into(), legend, true, "time_series")
     }
 
     pub(super) fn push(mut self, expr: String, legend: &str, instant: bool, format: &'static str) -> Self {

@@ -48,7 +48,7 @@ fn numbers(page: &mut Page<'_>, context: &Context<'_>) {
             )
             .unit("Hs")
             .decimals(2)
-            .query(format!("sum({hashrate})"), "hashrate"),
+            .query(format!("sum({hashrate}) or vector(0)"), "hashrate"),
     );
     page.add(
         Draft::stat(2, "Of expected")
@@ -59,7 +59,10 @@ fn numbers(page: &mut Page<'_>, context: &Context<'_>) {
             .unit("percentunit")
             .decimals(1)
             .steps(steps(&context.facts.thresholds, thresholds::HASHRATE_RATIO))
-            .query(format!("sum({hashrate} and on (miner) {expected}) / sum({expected})"), "of expected"),
+            .query(
+                format!("(sum({hashrate} and on (miner) {expected}) or vector(0)) / sum({expected})"),
+                "of expected",
+            ),
     );
     page.add(
         Draft::stat(3, "Online")
@@ -119,7 +122,7 @@ fn courses(page: &mut Page<'_>, context: &Context<'_>) {
             )
             .unit("Hs")
             .zero_based()
-            .query(format!("sum({hashrate})"), "hashrate")
+            .query(format!("sum({hashrate}) or vector(0)"), "hashrate")
             .query(format!("sum({expected})"), "expected"),
     );
     page.add(

@@ -35,7 +35,7 @@ pub(super) fn build(settings: &Settings, facts: &Facts) -> File {
     page.finish(
         Head {
             folder: ITSELF,
-            uid: "davylamp-self".to_string(),
+            uid: "davylamp-itself".to_string(),
             title: "Davylamp itself".to_string(),
             description: "Whether davylamp polls, keeps, evaluates and acts as it should, and what it costs.",
             from: "now-3h",
@@ -109,7 +109,7 @@ fn now(page: &mut Page<'_>) {
             .decimals(0)
             .red_from(1.0)
             .no_value("0")
-            .query(format!("sum(increase({}[$__range]))", own("davylamp_queue_dropped_total", "")), "dropped"),
+            .now(format!("sum(increase({}[$__range]))", own("davylamp_queue_dropped_total", "")), "dropped"),
     );
 }
 
@@ -366,6 +366,6 @@ fn process(page: &mut Page<'_>) {
             .decimals(0)
             .plain()
             .no_value("0")
-            .query(format!("sum(increase({written}[$__range]))"), "written"),
+            .now(format!("sum(increase({written}[$__range]))"), "written"),
     );
 }

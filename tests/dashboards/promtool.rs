@@ -166,4 +166,11 @@ fn the_numbers_of_the_fleet_are_right() {
         number("Firing alerts", "0"),
     ];
     evaluate(&series, &expected);
+    // All dead: zero, and not an empty panel that looks like a broken dashboard.
+    let dead = [
+        miner("miner_hashrate_hashes_per_second", "b", "", dies),
+        miner("miner_hashrate_expected_hashes_per_second", "b", "", dies),
+        up("b", "1x19 0x40"),
+    ];
+    evaluate(&dead, &[number("Hashrate", "0"), number("Of expected", "0"), number("Online", "0"), number("Down", "1")]);
 }

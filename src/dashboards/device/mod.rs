@@ -239,7 +239,7 @@ fn luck(page: &mut Page<'_>, context: &Context<'_>) {
             .size(8, 4)
             .decimals(0)
             .plain()
-            .query(format!("sum(increase({blocks}[$__range]))"), "blocks"),
+            .now(format!("sum(increase({blocks}[$__range]))"), "blocks"),
     );
     let network = context.select("miner_network_difficulty", "");
     page.add(
