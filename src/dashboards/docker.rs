@@ -53,50 +53,43 @@ fn of(context: &Context<'_>, metric: &str, more: &str) -> String {
 fn now(page: &mut Page<'_>, context: &Context<'_>) {
     let up = context.targets("davylamp_target_up");
     page.add(
-        Draft::stat(1, "Engines", "Whether each engine answered its last poll. From davylamp_target_up.")
+        Draft::stat(1, "Engines")
+            .about("Whether each engine answered its last poll. From davylamp_target_up.")
             .size(6, 4)
-            .unit("none")
             .words(UP_DOWN)
             .red_below_one()
             .query(format!("min by (target) ({up})"), "{{target}}"),
     );
     let state = of(context, "docker_container_state", "state=\"running\"");
-    page.add(
-        Draft::stat(2, "Running", "Containers that run now.")
-            .size(4, 4)
-            .unit("none")
-            .query(format!("sum({state})"), "running"),
-    );
+    page.add(Draft::stat(2, "Running").about("Containers that run now.").query(format!("sum({state})"), "running"));
     let other = of(context, "docker_container_state", "state=~\"restarting|dead\"");
     page.add(
-        Draft::stat(3, "Restarting or dead", "Containers that cannot stay up. Bad: anything above 0.")
+        Draft::stat(3, "Restarting or dead")
+            .about("Containers that cannot stay up. Bad: anything above 0.")
             .size(5, 4)
-            .unit("none")
             .red_from(1.0)
             .query(format!("sum({other})"), "restarting or dead"),
     );
     let sick = of(context, "docker_container_health", "health=\"unhealthy\"");
     page.add(
-        Draft::stat(4, "Unhealthy", "Containers whose own health check fails. Bad: anything above 0.")
-            .size(4, 4)
-            .unit("none")
+        Draft::stat(4, "Unhealthy")
+            .about("Containers whose own health check fails. Bad: anything above 0.")
             .red_from(1.0)
             .no_value("0")
             .query(format!("sum({sick})"), "unhealthy"),
     );
     let kills = of(context, "docker_container_oom_kills_total", "");
     page.add(
-        Draft::stat(
-            5,
-            "Killed for memory",
-            "Processes killed because their container ran out of memory, within the shown time. Bad: any.",
-        )
-        .size(5, 4)
-        .unit("none")
-        .decimals(0)
-        .red_from(1.0)
-        .no_value("0")
-        .query(format!("sum(increase({kills}[$__range]))"), "kills"),
+        Draft::stat(5, "Killed for memory")
+            .about(
+                "Processes killed because their container ran out of memory, within the shown time. Bad: \
+                    any.",
+            )
+            .size(5, 4)
+            .decimals(0)
+            .red_from(1.0)
+            .no_value("0")
+            .now(format!("sum(increase({kills}[$__range]))"), "kills"),
     );
 }
 
@@ -106,58 +99,54 @@ fn containers(page: &mut Page<'_>, context: &Context<'_>) {
     let state = of(context, "docker_container_state", "");
     let health = of(context, "docker_container_health", "");
     let cpu = of(context, "docker_container_cpu_seconds_total", "");
+    let cpu = format!("sum by (engine, container) (rate({cpu}[$__rate_interval]))");
+    let started = format!("{} * 1000", each("docker_container_start_time_seconds"));
+    let near_limit = steps(&context.facts.thresholds, thresholds::MEMORY_RATIO);
+    let only_this = "/d/davylamp-docker?${__url_time_range}&${datasource:queryparam}\
+                     &var-engine=${__data.fields.engine:percentencode}\
+                     &var-container=${__data.fields.container:percentencode}";
     let columns = vec![
         Column::labels(format!("max by (engine, container, image, compose_project) ({info})")),
         Column::label("engine", "Engine").width(110),
-        Column::label("container", "Container").width(190).link(
-            "Only this container",
-            "/d/davylamp-docker?${__url_time_range}&${datasource:queryparam}&var-engine=${__data.fields.engine:percentencode}\
-             &var-container=${__data.fields.container:percentencode}"
-                .to_string(),
-        ),
+        Column::label("container", "Container").width(190).link("Only this container", only_this.to_string()),
         Column::label("compose_project", "Project").width(120),
         Column::label("image", "Image").width(240),
         Column::labels(format!("max by (engine, container, state) ({state} == 1)")),
         Column::label("state", "State").width(95),
         Column::labels(format!("max by (engine, container, health) ({health} == 1)")),
         Column::label("health", "Health").width(95),
-        Column::value("CPU", "percentunit", format!("sum by (engine, container) (rate({cpu}[$__rate_interval]))")).width(85),
+        Column::value("CPU", "percentunit", cpu).width(85),
         Column::value("Memory", "bytes", each("docker_container_memory_working_set_bytes")).width(95),
-        Column::value("Of limit", "percentunit", memory_ratio(context)).width(85).steps(steps(&context.facts.thresholds, thresholds::MEMORY_RATIO)),
-        Column::value("Started", "dateTimeFromNow", format!("{} * 1000", each("docker_container_start_time_seconds"))).width(120),
+        Column::value("Of limit", "percentunit", memory_ratio(context)).width(85).steps(near_limit),
+        Column::value("Started", "dateTimeFromNow", started).width(120),
         Column::value("Last exit", "none", each("docker_container_last_exit_code")).width(85),
     ];
-    let table = Draft::table(11, "Containers", "Every container with its latest values. CPU in cores (100 % is one core), memory as the working set without the page cache. Click a name to see only that container.")
+    let table = Draft::table(11, "Containers")
+        .about(
+            "Every container with its latest values. CPU in cores (100 % is one core), memory as the \
+                    working set without the page cache. Click a name to see only that container.",
+        )
         .size(24, 11);
     page.add(table::fill(table, context, columns, ("Container", false)));
     let restarts = of(context, "docker_container_restarts_total", "");
     page.add(
-        Draft::lines(
-            12,
-            "Restarts",
-            "Restarts in the last 15 minutes by container. Bad: more than one; it does not stay up.",
-        )
-        .unit("none")
-        .from_zero()
-        .query(format!("sum by (engine, container) (increase({restarts}[15m])) > 0"), "{{container}}")
-        .no_value("none"),
+        Draft::lines(12, "Restarts")
+            .about("Restarts in the last 15 minutes by container. Bad: more than one; it does not stay up.")
+            .zero_based()
+            .query(format!("sum by (engine, container) (increase({restarts}[15m])) > 0"), "{{container}}")
+            .no_value("none"),
     );
     page.add(
-        Draft::timeline(
-            13,
-            "State",
-            "Which state each container was in; running ones are left out. Bad: restarting, dead.",
-            &[("1", "yes", "orange")],
-        )
-        .unit("none")
-        .no_value("all run")
-        .query(
-            format!(
-                "max by (engine, container, state) ({} == 1)",
-                of(context, "docker_container_state", "state!=\"running\"")
+        Draft::timeline(13, "State", &[("1", "yes", "orange")])
+            .about("Which state each container was in; running ones are left out. Bad: restarting, dead.")
+            .no_value("all run")
+            .query(
+                format!(
+                    "max by (engine, container, state) ({} == 1)",
+                    of(context, "docker_container_state", "state!=\"running\"")
+                ),
+                "{{container}} {{state}}",
             ),
-            "{{container}} {{state}}",
-        ),
     );
 }
 
@@ -172,35 +161,43 @@ fn compute(page: &mut Page<'_>, context: &Context<'_>) {
     let rate =
         |metric: &str| format!("sum by (engine, container) (rate({}[$__rate_interval]))", of(context, metric, ""));
     page.add(
-        Draft::lines(21, "CPU", "CPU time per second by container: 100 % is one core.")
+        Draft::lines(21, "CPU")
+            .about("CPU time per second by container: 100 % is one core.")
             .unit("percentunit")
-            .from_zero()
+            .zero_based()
             .query(rate("docker_container_cpu_seconds_total"), "{{container}}"),
     );
     page.add(
-        Draft::lines(
-            22,
-            "CPU throttled",
-            "Time per second that a container wanted to run and was held back by its own limit. Bad: a steady value.",
-        )
-        .unit("percentunit")
-        .from_zero()
-        .query(rate("docker_container_cpu_throttled_seconds_total"), "{{container}}"),
+        Draft::lines(22, "CPU throttled")
+            .about(
+                "Time per second that a container wanted to run and was held back by its own limit. Bad: \
+                    a steady value.",
+            )
+            .unit("percentunit")
+            .zero_based()
+            .query(rate("docker_container_cpu_throttled_seconds_total"), "{{container}}"),
     );
     let memory = of(context, "docker_container_memory_working_set_bytes", "");
     page.add(
-        Draft::lines(
-            23,
-            "Memory",
-            "Working set by container, in bytes: what it uses without the page cache that can be dropped.",
-        )
-        .unit("bytes")
-        .from_zero()
-        .query(format!("max by (engine, container) ({memory})"), "{{container}}"),
+        Draft::lines(23, "Memory")
+            .about(
+                "Working set by container, in bytes: what it uses without the page cache that can be \
+                    dropped.",
+            )
+            .unit("bytes")
+            .zero_based()
+            .query(format!("max by (engine, container) ({memory})"), "{{container}}"),
     );
     page.add(
-        Draft::lines(24, "Memory of limit", "Working set divided by the container's limit; only containers with a limit. The dashed line is the alert ContainerMemoryNearLimit.")
-            .unit("percentunit").from_zero().no_value("no container has a limit").steps(steps(&context.facts.thresholds, thresholds::MEMORY_RATIO))
+        Draft::lines(24, "Memory of limit")
+            .about(
+                "Working set divided by the container's limit; only containers with a limit. The dashed \
+                    line is the alert ContainerMemoryNearLimit.",
+            )
+            .unit("percentunit")
+            .zero_based()
+            .no_value("no container has a limit")
+            .steps(steps(&context.facts.thresholds, thresholds::MEMORY_RATIO))
             .query(memory_ratio(context), "{{container}}"),
     );
 }
@@ -232,13 +229,13 @@ fn traffic(page: &mut Page<'_>, context: &Context<'_>) {
     for (id, title, description, metric) in panels {
         let text =
             format!("{description} Containers on the host's network have no numbers of their own. From {metric}.");
-        page.add(Draft::lines(id, title, &text).unit("binBps").from_zero().query(rate(metric), "{{container}}"));
+        page.add(Draft::lines(id, title).about(&text).unit("binBps").zero_based().query(rate(metric), "{{container}}"));
     }
     let pids = of(context, "docker_container_pids", "");
     page.add(
-        Draft::lines(35, "Processes", "Processes and threads by container. Bad: a slope that never ends.")
-            .unit("none")
-            .from_zero()
+        Draft::lines(35, "Processes")
+            .about("Processes and threads by container. Bad: a slope that never ends.")
+            .zero_based()
             .query(format!("max by (engine, container) ({pids})"), "{{container}}"),
     );
 }
@@ -246,31 +243,29 @@ fn traffic(page: &mut Page<'_>, context: &Context<'_>) {
 fn engine(page: &mut Page<'_>, context: &Context<'_>) {
     let containers = context.select("docker_engine_containers", "");
     page.add(
-        Draft::lines(41, "Containers by state", "Number of containers by engine and state.")
+        Draft::lines(41, "Containers by state")
+            .about("Number of containers by engine and state.")
             .size(8, 8)
-            .unit("none")
             .decimals(0)
-            .from_zero()
+            .zero_based()
             .query(format!("sum by (engine, state) ({containers})"), "{{engine}} {{state}}"),
     );
     let usage = context.select("docker_disk_usage_bytes", "");
     page.add(
-        Draft::lines(
-            42,
-            "Disk use",
-            "Disk space by what uses it, in bytes. Bad: a slope; old images or build cache pile up.",
-        )
-        .size(8, 8)
-        .unit("bytes")
-        .from_zero()
-        .query(format!("max by (engine, type) ({usage})"), "{{engine}} {{type}}"),
+        Draft::lines(42, "Disk use")
+            .about("Disk space by what uses it, in bytes. Bad: a slope; old images or build cache pile up.")
+            .size(8, 8)
+            .unit("bytes")
+            .zero_based()
+            .query(format!("max by (engine, type) ({usage})"), "{{engine}} {{type}}"),
     );
     let events = context.select("docker_events_total", "");
     page.add(
-        Draft::lines(43, "Events", "Events per minute by sort. Bad: a container that dies and starts over and over.")
+        Draft::lines(43, "Events")
+            .about("Events per minute by sort. Bad: a container that dies and starts over and over.")
             .size(8, 8)
             .unit("cpm")
-            .from_zero()
+            .zero_based()
             .no_value("none")
             .query(
                 format!("sum by (engine, type, action) (rate({events}[$__rate_interval])) * 60 > 0"),
@@ -279,15 +274,12 @@ fn engine(page: &mut Page<'_>, context: &Context<'_>) {
     );
     let took = context.targets("davylamp_target_last_poll_duration_seconds");
     page.add(
-        Draft::lines(
-            44,
-            "Poll duration",
-            "How long the last poll of the engine took, in seconds. Bad: near the timeout.",
-        )
-        .size(8, 8)
-        .unit("s")
-        .from_zero()
-        .query(format!("max by (target) ({took})"), "{{target}}"),
+        Draft::lines(44, "Poll duration")
+            .about("How long the last poll of the engine took, in seconds. Bad: near the timeout.")
+            .size(8, 8)
+            .unit("s")
+            .zero_based()
+            .query(format!("max by (target) ({took})"), "{{target}}"),
     );
     let info = context.select("docker_engine_info", "");
     let columns = vec![
@@ -299,6 +291,7 @@ fn engine(page: &mut Page<'_>, context: &Context<'_>) {
         Column::label("arch", "Architecture").width(110),
         Column::label("cgroup_version", "cgroups").width(80),
     ];
-    let table = Draft::table(45, "Engines", "Version and system of each engine. From docker_engine_info.").size(16, 8);
+    let table =
+        Draft::table(45, "Engines").about("Version and system of each engine. From docker_engine_info.").size(16, 8);
     page.add(table::fill(table, context, columns, ("Engine", false)));
 }

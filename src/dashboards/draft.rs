@@ -33,7 +33,7 @@ pub(super) const NO_YES: &[(&str, &str, &str)] = &[("0", "no", "green"), ("1", "
 pub(super) struct Draft(pub(super) Panel);
 
 impl Draft {
-    fn new(id: u32, kind: &'static str, title: &str, description: &str, options: Options) -> Self {
+    fn new(id: u32, kind: &'static str, title: &str, options: Options) -> Self {
         let defaults = FieldDefaults {
             unit: "none".to_string(),
             decimals: None,
@@ -50,7 +50,7 @@ impl Draft {
             id,
             r#type: kind,
             title: title.to_string(),
-            description: description.to_string(),
+            description: String::new(),
             datasource: DATASOURCE,
             grid_pos: GridPos { h: 8, w: 12, x: 0, y: 0 },
             targets: Vec::new(),
@@ -61,7 +61,7 @@ impl Draft {
     }
 
     /// One large number with its recent course behind it.
-    pub(super) fn stat(id: u32, title: &str, description: &str) -> Self {
+    pub(super) fn stat(id: u32, title: &str) -> Self {
         let options = Options::Stat {
             color_mode: "value",
             graph_mode: "area",
@@ -73,15 +73,15 @@ impl Draft {
             text_mode: "auto",
             wide_layout: true,
         };
-        Draft::new(id, "stat", title, description, options).size(4, 4)
+        Draft::new(id, "stat", title, options).size(4, 4)
     }
 
     /// Lines over time.
-    pub(super) fn lines(id: u32, title: &str, description: &str) -> Self {
+    pub(super) fn lines(id: u32, title: &str) -> Self {
         let legend =
             Legend { calcs: vec!["lastNotNull", "max"], display_mode: "table", placement: "bottom", show_legend: true };
         let options = Options::TimeSeries { legend, tooltip: Tooltip { mode: "multi", sort: "desc" } };
-        let mut draft = Draft::new(id, "timeseries", title, description, options);
+        let mut draft = Draft::new(id, "timeseries", title, options);
         draft.0.field_config.defaults.color.mode = "palette-classic-by-name";
         draft.0.field_config.defaults.custom = Some(Custom::TimeSeries {
             draw_style: "line",
@@ -96,7 +96,7 @@ impl Draft {
     }
 
     /// A short list of bars, one per series.
-    pub(super) fn bars(id: u32, title: &str, description: &str) -> Self {
+    pub(super) fn bars(id: u32, title: &str) -> Self {
         let options = Options::BarGauge {
             display_mode: "gradient",
             legend: Legend { calcs: Vec::new(), display_mode: "list", placement: "bottom", show_legend: false },
@@ -110,16 +110,11 @@ impl Draft {
             sizing: "auto",
             value_mode: "color",
         };
-        Draft::new(id, "bargauge", title, description, options)
+        Draft::new(id, "bargauge", title, options)
     }
 
     /// Coloured bands: which state held when.
-    pub(super) fn timeline(
-        id: u32,
-        title: &str,
-        description: &str,
-        words: &[(&str, &'static str, &'static str)],
-    ) -> Self {
+    pub(super) fn timeline(id: u32, title: &str, words: &[(&str, &'static str, &'static str)]) -> Self {
         let options = Options::Timeline {
             align_value: "left",
             legend: Legend { calcs: Vec::new(), display_mode: "list", placement: "bottom", show_legend: true },
@@ -128,17 +123,23 @@ impl Draft {
             show_value: "never",
             tooltip: Tooltip { mode: "single", sort: "none" },
         };
-        let mut draft = Draft::new(id, "state-timeline", title, description, options).words(words);
+        let mut draft = Draft::new(id, "state-timeline", title, options).words(words);
         draft.0.field_config.defaults.custom = Some(Custom::Timeline { fill_opacity: 70, line_width: 0 });
         draft
     }
 
     /// An empty table; [`super::table`] adds columns.
-    pub(super) fn table(id: u32, title: &str, description: &str) -> Self {
+    pub(super) fn table(id: u32, title: &str) -> Self {
         let options = Options::Table { cell_height: "sm", frame_index: 0, show_header: true, sort_by: Vec::new() };
-        let mut draft = Draft::new(id, "table", title, description, options).size(24, 10);
+        let mut draft = Draft::new(id, "table", title, options).size(24, 10);
         draft.0.field_config.defaults.custom = Some(Custom::Table { align: "auto", inspect: false });
         draft
+    }
+
+    /// What it shows, in what unit, what bad looks like, where it comes from.
+    pub(super) fn about(mut self, description: &str) -> Self {
+        self.0.description = description.to_string();
+        self
     }
 
     /// Width (of 24) and height.
@@ -167,7 +168,7 @@ impl Draft {
     }
 
     /// A scale that starts at zero.
-    pub(super) fn from_zero(mut self) -> Self {
+    pub(super) fn zero_based(mut self) -> Self {
         self.0.field_config.defaults.min = Some(Number(0.0));
         self
     }
@@ -199,6 +200,12 @@ impl Draft {
         self.steps(Some(vec![Step { color: "green", value: None }, Step { color: "red", value: Some(Number(bad)) }]))
     }
 
+    /// A link on every value.
+    pub(super) fn link(mut self, title: &str, url: String) -> Self {
+        self.0.field_config.defaults.links.push(value_link(title, url));
+        self
+    }
+
     /// Red at zero, green from one on: for things that should answer.
     pub(super) fn red_below_one(self) -> Self {
         self.steps(Some(vec![Step { color: "red", value: None }, Step { color: "green", value: Some(Number(1.0)) }]))
@@ -209,9 +216,9 @@ impl Draft {
         self.push(expr.into(), legend, false, "time_series")
     }
 
-    /// Adds a query for now only.
+    /// Adds a query for now only; there is no course to draw behind it.
     pub(super) fn now(self, expr: impl Into<String>, legend: &str) -> Self {
-        self.push(expr.into(), legend, true, "time_series")
+        self.plain().push(expr.into(), legend, true, "time_series")
     }
 
     pub(super) fn push(mut self, expr: String, legend: &str, instant: bool, format: &'static str) -> Self {

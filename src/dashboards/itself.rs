@@ -35,7 +35,7 @@ pub(super) fn build(settings: &Settings, facts: &Facts) -> File {
     page.finish(
         Head {
             folder: ITSELF,
-            uid: "davylamp-self".to_string(),
+            uid: "davylamp-itself".to_string(),
             title: "Davylamp itself".to_string(),
             description: "Whether davylamp polls, keeps, evaluates and acts as it should, and what it costs.",
             from: "now-3h",
@@ -61,89 +61,88 @@ fn per_second(metric: &str) -> String {
 
 fn now(page: &mut Page<'_>) {
     page.add(
-        Draft::stat(1, "Version", "Running version. From davylamp_build_info.")
-            .size(4, 4)
-            .unit("none")
+        Draft::stat(1, "Version")
+            .about("Running version. From davylamp_build_info.")
             .name_only()
             .now(format!("max by (version) ({})", own("davylamp_build_info", "")), "{{version}}"),
     );
     let start = own("process_start_time_seconds", "");
     page.add(
-        Draft::stat(
-            2,
-            "Running for",
-            "Time since the start of the process; of several, the shortest. Bad: it keeps starting anew.",
-        )
-        .size(4, 4)
-        .unit("dtdurations")
-        .plain()
-        .query(format!("min(time() - ({}))", process_metric(&start)), "running"),
+        Draft::stat(2, "Running for")
+            .about(
+                "Time since the start of the process; of several, the shortest. Bad: it keeps starting \
+                    anew.",
+            )
+            .unit("dtdurations")
+            .plain()
+            .query(format!("min(time() - ({}))", process_metric(&start)), "running"),
     );
     let up = own("davylamp_target_up", "");
     page.add(
-        Draft::stat(3, "Targets that answer", "Targets whose last poll succeeded, divided by all. Bad: below 100 %.")
-            .size(4, 4)
+        Draft::stat(3, "Targets that answer")
+            .about("Targets whose last poll succeeded, divided by all. Bad: below 100 %.")
             .unit("percentunit")
             .decimals(1)
             .no_value("no targets")
             .query(format!("sum({up}) / count({up})"), "answering"),
     );
     page.add(
-        Draft::stat(4, "Configuration", "Whether the last reload was taken over. Bad: refused; the old configuration still holds. From davylamp_config_last_reload_successful.")
-            .size(4, 4).unit("none").words(&[("0", "refused", "red"), ("1", "current", "green")]).red_below_one()
+        Draft::stat(4, "Configuration")
+            .about(
+                "Whether the last reload was taken over. Bad: refused; the old configuration still holds. \
+                    From davylamp_config_last_reload_successful.",
+            )
+            .words(&[("0", "refused", "red"), ("1", "current", "green")])
+            .red_below_one()
             .query(format!("min({})", own("davylamp_config_last_reload_successful", "")), "configuration"),
     );
     page.add(
-        Draft::stat(5, "Firing alerts", "Alerts that fire now. From davylamp_alerts.")
-            .size(4, 4)
-            .unit("none")
+        Draft::stat(5, "Firing alerts")
+            .about("Alerts that fire now. From davylamp_alerts.")
             .red_from(1.0)
             .no_value("0")
             .query(format!("sum({})", own("davylamp_alerts", "state=\"firing\"")), "firing"),
     );
     page.add(
-        Draft::stat(6, "Dropped", "Messages dropped by full queues within the shown time. Bad: any.")
-            .size(4, 4)
-            .unit("none")
+        Draft::stat(6, "Dropped")
+            .about("Messages dropped by full queues within the shown time. Bad: any.")
             .decimals(0)
             .red_from(1.0)
             .no_value("0")
-            .query(format!("sum(increase({}[$__range]))", own("davylamp_queue_dropped_total", "")), "dropped"),
+            .now(format!("sum(increase({}[$__range]))", own("davylamp_queue_dropped_total", "")), "dropped"),
     );
 }
 
 fn polling(page: &mut Page<'_>, context: &Context<'_>) {
     page.add(
-        Draft::lines(11, "Polls", "Polls per second by result. Bad: anything but ok. From davylamp_polls_total.")
+        Draft::lines(11, "Polls")
+            .about("Polls per second by result. Bad: anything but ok. From davylamp_polls_total.")
             .size(8, 8)
             .unit("ops")
-            .from_zero()
+            .zero_based()
             .query(format!("sum by (result) ({})", per_second("davylamp_polls_total")), "{{result}}"),
     );
     let buckets = per_second("davylamp_poll_duration_seconds_bucket");
     let quantile = |q: &str| format!("histogram_quantile({q}, sum by (le, kind) ({buckets}))");
     page.add(
-        Draft::lines(
-            12,
-            "Poll duration",
-            "Median and 99th percentile of the duration of polls by kind, in seconds. Bad: near the timeout.",
-        )
-        .size(8, 8)
-        .unit("s")
-        .from_zero()
-        .query(quantile("0.5"), "{{kind}} median")
-        .query(quantile("0.99"), "{{kind}} p99"),
+        Draft::lines(12, "Poll duration")
+            .about(
+                "Median and 99th percentile of the duration of polls by kind, in seconds. Bad: near the \
+                    timeout.",
+            )
+            .size(8, 8)
+            .unit("s")
+            .zero_based()
+            .query(quantile("0.5"), "{{kind}} median")
+            .query(quantile("0.99"), "{{kind}} p99"),
     );
     page.add(
-        Draft::lines(
-            13,
-            "Targets that answer",
-            "Share of the targets of each kind whose last poll succeeded. Bad: below 100 %.",
-        )
-        .size(8, 8)
-        .unit("percentunit")
-        .range(0.0, 1.0)
-        .query(format!("avg by (kind) ({})", own("davylamp_target_up", "")), "{{kind}}"),
+        Draft::lines(13, "Targets that answer")
+            .about("Share of the targets of each kind whose last poll succeeded. Bad: below 100 %.")
+            .size(8, 8)
+            .unit("percentunit")
+            .range(0.0, 1.0)
+            .query(format!("avg by (kind) ({})", own("davylamp_target_up", "")), "{{kind}}"),
     );
     let up = context.targets("davylamp_target_up");
     let last = context.targets("davylamp_target_last_success_timestamp_seconds");
@@ -155,15 +154,16 @@ fn polling(page: &mut Page<'_>, context: &Context<'_>) {
         Column::label("kind", "Kind").width(110),
         Column::value("Last poll", "s", format!("max by (target) ({took})")).width(100),
     ];
-    let table = Draft::table(
-        14,
-        "Targets by silence",
-        "Time since the last successful poll of each target; the kind stands only at targets that are down.",
-    )
-    .size(12, 9);
+    let table = Draft::table(14, "Targets by silence")
+        .about(
+            "Time since the last successful poll of each target; the kind stands only at targets that \
+                    are down.",
+        )
+        .size(12, 9);
     page.add(table::fill(table, context, columns, ("Silent for", true)));
     page.add(
-        Draft::bars(15, "Slowest ten targets", "Duration of the last poll, in seconds; the ten longest.")
+        Draft::bars(15, "Slowest ten targets")
+            .about("Duration of the last poll, in seconds; the ten longest.")
             .size(12, 9)
             .unit("s")
             .now(format!("topk(10, max by (target) ({took}))"), "{{target}}"),
@@ -172,45 +172,62 @@ fn polling(page: &mut Page<'_>, context: &Context<'_>) {
 
 fn store(page: &mut Page<'_>) {
     page.add(
-        Draft::lines(
-            21,
-            "Series",
-            "Series in the recent window by kind. Bad: a step up; a label that takes ever new values.",
-        )
-        .size(8, 8)
-        .unit("short")
-        .from_zero()
-        .query(format!("sum by (kind) ({})", own("davylamp_series", "")), "{{kind}}"),
-    );
-    page.add(
-        Draft::lines(22, "Impossible values", "Values per minute that could not be true and were not exported, by kind and family. Bad: a device with a broken sensor or new firmware.")
-            .size(8, 8).unit("cpm").from_zero().no_value("none")
-            .query(format!("sum by (kind, family) ({}) * 60", per_second("davylamp_values_rejected_total")), "{{kind}} {{family}}"),
-    );
-    page.add(
-        Draft::lines(23, "Queues", "Messages that wait in each queue. Bad: one that does not come down again.")
+        Draft::lines(21, "Series")
+            .about("Series in the recent window by kind. Bad: a step up; a label that takes ever new values.")
             .size(8, 8)
-            .unit("none")
-            .from_zero()
+            .unit("short")
+            .zero_based()
+            .query(format!("sum by (kind) ({})", own("davylamp_series", "")), "{{kind}}"),
+    );
+    page.add(
+        Draft::lines(22, "Impossible values")
+            .about(
+                "Values per minute that could not be true and were not exported, by kind and family. Bad: \
+                    a device with a broken sensor or new firmware.",
+            )
+            .size(8, 8)
+            .unit("cpm")
+            .zero_based()
+            .no_value("none")
+            .query(
+                format!("sum by (kind, family) ({}) * 60", per_second("davylamp_values_rejected_total")),
+                "{{kind}} {{family}}",
+            ),
+    );
+    page.add(
+        Draft::lines(23, "Queues")
+            .about("Messages that wait in each queue. Bad: one that does not come down again.")
+            .size(8, 8)
+            .zero_based()
             .query(format!("max by (queue) ({})", own("davylamp_queue_depth", "")), "{{queue}}"),
     );
     page.add(
-        Draft::lines(24, "Store on disk", "Size of the state on disk, in bytes.")
+        Draft::lines(24, "Store on disk")
+            .about("Size of the state on disk, in bytes.")
             .size(8, 8)
             .unit("bytes")
-            .from_zero()
+            .zero_based()
             .query(format!("max by (instance) ({})", own("davylamp_store_bytes", "")), "{{instance}}"),
     );
     let buckets = per_second("davylamp_store_commit_duration_seconds_bucket");
     page.add(
-        Draft::lines(25, "Commit duration", "99th percentile of the time until state is on disk, in seconds. Bad: above a tenth of a second; the disk is slow.")
-            .size(8, 8).unit("s").from_zero().no_value("no commits").query(format!("histogram_quantile(0.99, sum by (le) ({buckets}))"), "p99"),
+        Draft::lines(25, "Commit duration")
+            .about(
+                "99th percentile of the time until state is on disk, in seconds. Bad: above a tenth of a \
+                    second; the disk is slow.",
+            )
+            .size(8, 8)
+            .unit("s")
+            .zero_based()
+            .no_value("no commits")
+            .query(format!("histogram_quantile(0.99, sum by (le) ({buckets}))"), "p99"),
     );
     page.add(
-        Draft::lines(26, "Store errors", "Failed operations of the store per minute. Bad: any; /-/ready says no.")
+        Draft::lines(26, "Store errors")
+            .about("Failed operations of the store per minute. Bad: any; /-/ready says no.")
             .size(8, 8)
             .unit("cpm")
-            .from_zero()
+            .zero_based()
             .query(format!("sum by (instance) ({}) * 60", per_second("davylamp_store_errors_total")), "{{instance}}"),
     );
 }
@@ -218,42 +235,43 @@ fn store(page: &mut Page<'_>) {
 fn rules(page: &mut Page<'_>) {
     let per_minute = |metric: &str| format!("sum by (group) ({}) * 60", per_second(metric));
     page.add(
-        Draft::lines(31, "Evaluations", "Evaluated rules per minute by group.")
+        Draft::lines(31, "Evaluations")
+            .about("Evaluated rules per minute by group.")
             .size(8, 8)
             .unit("cpm")
-            .from_zero()
+            .zero_based()
             .query(per_minute("davylamp_rule_evaluations_total"), "{{group}}"),
     );
     page.add(
-        Draft::lines(
-            32,
-            "Failed and missed evaluations",
-            "Evaluations per minute that failed or came too late, by group. Bad: any; alerts may be missing.",
-        )
-        .size(8, 8)
-        .unit("cpm")
-        .from_zero()
-        .no_value("none")
-        .query(per_minute("davylamp_rule_evaluation_failures_total"), "{{group}} failed")
-        .query(per_minute("davylamp_rule_evaluations_missed_total"), "{{group}} missed"),
+        Draft::lines(32, "Failed and missed evaluations")
+            .about(
+                "Evaluations per minute that failed or came too late, by group. Bad: any; alerts may be \
+                    missing.",
+            )
+            .size(8, 8)
+            .unit("cpm")
+            .zero_based()
+            .no_value("none")
+            .query(per_minute("davylamp_rule_evaluation_failures_total"), "{{group}} failed")
+            .query(per_minute("davylamp_rule_evaluations_missed_total"), "{{group}} missed"),
     );
     page.add(
-        Draft::lines(
-            33,
-            "Group duration",
-            "How long the last evaluation of each group took, in seconds. Bad: near the group's interval.",
-        )
-        .size(8, 8)
-        .unit("s")
-        .from_zero()
-        .query(format!("max by (group) ({})", own("davylamp_rule_group_last_duration_seconds", "")), "{{group}}"),
+        Draft::lines(33, "Group duration")
+            .about(
+                "How long the last evaluation of each group took, in seconds. Bad: near the group's \
+                    interval.",
+            )
+            .size(8, 8)
+            .unit("s")
+            .zero_based()
+            .query(format!("max by (group) ({})", own("davylamp_rule_group_last_duration_seconds", "")), "{{group}}"),
     );
     page.add(
-        Draft::lines(34, "Alerts", "Alerts by state. From davylamp_alerts.")
+        Draft::lines(34, "Alerts")
+            .about("Alerts by state. From davylamp_alerts.")
             .size(24, 7)
-            .unit("none")
             .decimals(0)
-            .from_zero()
+            .zero_based()
             .query(format!("sum by (state) ({})", own("davylamp_alerts", "")), "{{state}}"),
     );
 }
@@ -261,64 +279,65 @@ fn rules(page: &mut Page<'_>) {
 fn automation(page: &mut Page<'_>) {
     let within = |metric: &str| format!("increase({}[$__range])", own(metric, ""));
     page.add(
-        Draft::bars(41, "Runs", "Runs within the shown time by result. Bad: anything but a success.")
+        Draft::bars(41, "Runs")
+            .about("Runs within the shown time by result. Bad: anything but a success.")
             .size(8, 8)
-            .unit("none")
             .decimals(0)
             .no_value("none")
             .now(format!("sum by (result) ({})", within("davylamp_runs_total")), "{{result}}"),
     );
     page.add(
-        Draft::bars(42, "Suppressed", "Runs that a guard held back within the shown time, by reason. Many are a sign of a guard that works or of a rule that shouts.")
-            .size(8, 8).unit("none").decimals(0).no_value("none")
+        Draft::bars(42, "Suppressed")
+            .about(
+                "Runs that a guard held back within the shown time, by reason. Many are a sign of a guard \
+                    that works or of a rule that shouts.",
+            )
+            .size(8, 8)
+            .decimals(0)
+            .no_value("none")
             .now(format!("sum by (reason) ({})", within("davylamp_run_suppressions_total")), "{{reason}}"),
     );
     page.add(
-        Draft::lines(
-            43,
-            "Running",
-            "Runs in progress now. Bad: at the configured limit for long. From davylamp_runs_running.",
-        )
-        .size(8, 8)
-        .unit("none")
-        .decimals(0)
-        .from_zero()
-        .query(format!("sum by (instance) ({})", own("davylamp_runs_running", "")), "{{instance}}"),
+        Draft::lines(43, "Running")
+            .about("Runs in progress now. Bad: at the configured limit for long. From davylamp_runs_running.")
+            .size(8, 8)
+            .decimals(0)
+            .zero_based()
+            .query(format!("sum by (instance) ({})", own("davylamp_runs_running", "")), "{{instance}}"),
     );
 }
 
 fn process(page: &mut Page<'_>) {
     let cpu = per_second("process_cpu_seconds_total");
     page.add(
-        Draft::lines(51, "CPU", "CPU time per second: 100 % is one core.")
+        Draft::lines(51, "CPU")
+            .about("CPU time per second: 100 % is one core.")
             .size(6, 8)
             .unit("percentunit")
-            .from_zero()
+            .zero_based()
             .query(process_metric(&cpu), "{{instance}}"),
     );
     page.add(
-        Draft::lines(52, "Memory", "Resident memory of the process, in bytes. Bad: a slope that never ends.")
+        Draft::lines(52, "Memory")
+            .about("Resident memory of the process, in bytes. Bad: a slope that never ends.")
             .size(6, 8)
             .unit("bytes")
-            .from_zero()
+            .zero_based()
             .query(process_metric(&own("process_resident_memory_bytes", "")), "{{instance}}"),
     );
     page.add(
-        Draft::lines(
-            53,
-            "Open files",
-            "Open file descriptors of the process. Bad: a slope; connections that nobody closes.",
-        )
-        .size(6, 8)
-        .unit("none")
-        .from_zero()
-        .query(process_metric(&own("process_open_fds", "")), "{{instance}}"),
+        Draft::lines(53, "Open files")
+            .about("Open file descriptors of the process. Bad: a slope; connections that nobody closes.")
+            .size(6, 8)
+            .zero_based()
+            .query(process_metric(&own("process_open_fds", "")), "{{instance}}"),
     );
     page.add(
-        Draft::lines(54, "HTTP requests", "Requests per second by route and status. Bad: 5xx.")
+        Draft::lines(54, "HTTP requests")
+            .about("Requests per second by route and status. Bad: 5xx.")
             .size(6, 8)
             .unit("reqps")
-            .from_zero()
+            .zero_based()
             .query(
                 format!("sum by (route, status) ({})", per_second("davylamp_http_requests_total")),
                 "{{route}} {{status}}",
@@ -326,21 +345,27 @@ fn process(page: &mut Page<'_>) {
     );
     let reloaded = own("davylamp_config_last_reload_success_timestamp_seconds", "");
     page.add(
-        Draft::stat(55, "Configuration taken over", "When the running configuration was taken over. From davylamp_config_last_reload_success_timestamp_seconds.")
-            .size(12, 4).unit("dateTimeFromNow").plain().query(format!("max({reloaded}) * 1000"), "reload"),
+        Draft::stat(55, "Configuration taken over")
+            .about(
+                "When the running configuration was taken over. From \
+                    davylamp_config_last_reload_success_timestamp_seconds.",
+            )
+            .size(12, 4)
+            .unit("dateTimeFromNow")
+            .plain()
+            .query(format!("max({reloaded}) * 1000"), "reload"),
     );
     let written = own("davylamp_dashboards_written_total", "");
     page.add(
-        Draft::stat(
-            56,
-            "Dashboards written",
-            "Dashboard files written within the shown time. A steady stream means that something else edits them.",
-        )
-        .size(12, 4)
-        .unit("none")
-        .decimals(0)
-        .plain()
-        .no_value("0")
-        .query(format!("sum(increase({written}[$__range]))"), "written"),
+        Draft::stat(56, "Dashboards written")
+            .about(
+                "Dashboard files written within the shown time. A steady stream means that something else \
+                    edits them.",
+            )
+            .size(12, 4)
+            .decimals(0)
+            .plain()
+            .no_value("0")
+            .now(format!("sum(increase({written}[$__range]))"), "written"),
     );
 }

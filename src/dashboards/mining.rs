@@ -51,3 +51,8 @@ pub(super) fn up(context: &Context<'_>) -> String {
     let up = context.targets("davylamp_target_up");
     format!("max by (miner, kind) (label_replace({up}, \"miner\", \"$1\", \"target\", \"(.+)\"))")
 }
+
+/// The same series with the miner's kind, which names the dashboard that a click opens.
+pub(super) fn with_kind(context: &Context<'_>, expr: &str) -> String {
+    format!("({expr}) * on (miner) group_left (kind) ({} > 0)", up(context))
+}

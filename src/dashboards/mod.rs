@@ -59,7 +59,8 @@ pub struct Settings {
     pub datasource_name: String,
     /// Its uid: at most 40 letters, digits, `-` or `_`.
     pub datasource_uid: String,
-    /// Static labels of targets that become variables of the dashboards, coarsest first. Targets without them are shown too.
+    /// Static labels of targets that become variables of the dashboards, coarsest first. Targets without them are
+    /// shown too.
     pub filters: Vec<String>,
     /// Titles of Grafana's folders. Two must not be equal.
     pub folders: Folders,
@@ -74,7 +75,7 @@ pub struct Folders {
     /// Docker engines and containers.
     pub docker: String,
     /// Davylamp itself.
-    pub davylamp: String,
+    pub itself: String,
 }
 
 impl Default for Settings {
@@ -98,7 +99,7 @@ impl Default for Folders {
         Folders {
             miners: "Davylamp Miners".to_string(),
             docker: "Davylamp Docker".to_string(),
-            davylamp: "Davylamp Itself".to_string(),
+            itself: "Davylamp Itself".to_string(),
         }
     }
 }
@@ -134,11 +135,11 @@ impl Settings {
                 "less than 1s: write Prometheus' scrape_interval, for example 15s".to_string(),
             );
         }
-        let titles = [&self.folders.miners, &self.folders.docker, &self.folders.davylamp];
+        let titles = [&self.folders.miners, &self.folders.docker, &self.folders.itself];
         let texts = [
             ("folders.miners", titles[0]),
             ("folders.docker", titles[1]),
-            ("folders.davylamp", titles[2]),
+            ("folders.itself", titles[2]),
             ("datasource_name", &self.datasource_name),
             ("prometheus_url", &self.prometheus_url),
             ("grafana_path", &self.grafana_path),

@@ -184,8 +184,8 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Lays the panels out from left to right in lines, drops headings that nothing follows, and lets the last panel of a
-/// line fill it: a panel that was left out leaves no hole.
+/// Lays the panels out from left to right in lines of one height, drops headings that nothing follows, and lets the
+/// last panel of a line fill it: a panel that was left out leaves no hole.
 fn place(items: &mut Vec<Item>) {
     let headings: Vec<bool> = items.iter().map(|item| matches!(item, Item::Row(_))).collect();
     let mut index = 0;
@@ -196,14 +196,14 @@ fn place(items: &mut Vec<Item>) {
     let (mut x, mut y, mut height) = (0, 0, 0);
     for at in 0..items.len() {
         let size = *position(&mut items[at]);
-        if x + size.w > GRID {
-            (x, y, height) = (0, y + height, 0);
+        if x + size.w > GRID || (x > 0 && size.h != height) {
+            (x, y) = (0, y + height);
         }
         let next = items.get_mut(at + 1).map(|item| *position(item));
-        let last = next.is_none_or(|next| x + size.w + next.w > GRID);
+        let last = next.is_none_or(|next| x + size.w + next.w > GRID || next.h != size.h);
         let w = if last { GRID - x } else { size.w };
         *position(&mut items[at]) = GridPos { h: size.h, w, x, y };
-        (x, height) = (x + w, height.max(size.h));
+        (x, height) = (x + w, size.h);
     }
 }
 

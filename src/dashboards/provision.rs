@@ -16,7 +16,7 @@ pub(super) const MINERS: &str = "miners";
 /// Docker engines and containers.
 pub(super) const DOCKER: &str = "docker";
 /// Davylamp itself.
-pub(super) const ITSELF: &str = "davylamp";
+pub(super) const ITSELF: &str = "itself";
 
 /// Both files, for the folders that hold a dashboard.
 pub(super) fn files(settings: &Settings, dashboards: &[File]) -> [File; 2] {
@@ -29,7 +29,7 @@ pub(super) fn files(settings: &Settings, dashboards: &[File]) -> [File; 2] {
 /// One provider per folder: `foldersFromFilesStructure` knows one level only and lets Grafana choose the folder's uid.
 fn providers(settings: &Settings, dashboards: &[File]) -> String {
     let titles = &settings.folders;
-    let folders = [(MINERS, &titles.miners), (DOCKER, &titles.docker), (ITSELF, &titles.davylamp)];
+    let folders = [(MINERS, &titles.miners), (DOCKER, &titles.docker), (ITSELF, &titles.itself)];
     let mut text = format!("# {MARK}\napiVersion: 1\nproviders:\n");
     for (name, title) in folders {
         let prefix = format!("{name}/");
@@ -41,8 +41,8 @@ fn providers(settings: &Settings, dashboards: &[File]) -> String {
         // String cannot fail.
         let _ = write!(
             text,
-            "  - name: davylamp-{name}\n    orgId: 1\n    type: file\n    folder: {}\n    folderUid: davylamp-folder-{name}\n    \
-             disableDeletion: false\n    allowUiUpdates: false\n    updateIntervalSeconds: 30\n    options:\n      \
+            "  - name: davylamp-{name}\n    orgId: 1\n    type: file\n    folder: {}\n    \
+             folderUid: davylamp-folder-{name}\n    disableDeletion: false\n    allowUiUpdates: false\n    updateIntervalSeconds: 30\n    options:\n      \
              path: {}\n      foldersFromFilesStructure: false\n",
             scalar(title),
             scalar(&path),
@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn only_folders_with_a_dashboard_have_a_provider() {
-        let dashboard = File { path: "davylamp/x.json".to_string(), content: String::new() };
+        let dashboard = File { path: "itself/x.json".to_string(), content: String::new() };
         let text = providers(&Settings::default(), &[dashboard]);
         assert_eq!(text.matches("- name:").count(), 1, "{text}");
-        assert!(text.contains("path: \"/etc/grafana/provisioning/davylamp\""), "{text}");
+        assert!(text.contains("path: \"/etc/grafana/provisioning/itself\""), "{text}");
     }
 }

@@ -1,11 +1,12 @@
 //! The identifiers of Grafana's units, so that a misspelt one is found before somebody sees "12 celcius".
 
-/// Whether Grafana knows `unit`. Custom units are written `suffix:J/TH`, `prefix:…`, `time:…`, `si:…`, `count:…` or
-/// `currency:…`.
+/// Kinds of custom units, as in `suffix:J/TH`.
+const CUSTOM: [&str; 6] = ["suffix:", "prefix:", "time:", "si:", "count:", "currency:"];
+
+/// Whether Grafana knows `unit`, or it is a custom one.
 pub fn is_unit(unit: &str) -> bool {
-    const CUSTOM: [&str; 6] = ["suffix:", "prefix:", "time:", "si:", "count:", "currency:"];
-    UNITS.binary_search(&unit).is_ok()
-        || CUSTOM.iter().any(|kind| unit.strip_prefix(kind).is_some_and(|rest| !rest.is_empty()))
+    let custom = |kind: &&str| unit.strip_prefix(*kind).is_some_and(|rest| !rest.is_empty());
+    UNITS.binary_search(&unit).is_ok() || CUSTOM.iter().any(custom)
 }
 
 /// Sorted by bytes.

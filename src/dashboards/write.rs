@@ -54,7 +54,7 @@ pub enum DashboardError {
         path: String,
     },
     /// Somebody else's file stands where one of ours belongs.
-    #[error("{}: exists and was not written by davylamp; move it away, or set dashboards.path to another folder", path.display())]
+    #[error("{}: was not written by davylamp; move it away, or set dashboards.path to another folder", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -158,7 +158,10 @@ fn is_marked(content: &[u8]) -> bool {
 /// we write. The manifest is a file that anybody could have edited: what it names is checked the same way.
 fn is_our_path(path: &str) -> bool {
     let parts: Vec<_> = Path::new(path).components().collect();
-    let plain = |part: &Component<'_>| matches!(part, Component::Normal(name) if name.to_str().is_some_and(|name| !name.starts_with('.')));
+    let plain = |part: &Component<'_>| match part {
+        Component::Normal(name) => name.to_str().is_some_and(|name| !name.starts_with('.')),
+        _ => false,
+    };
     let ending = [".json", ".yaml"].iter().any(|ending| path.ends_with(ending));
     (1..=2).contains(&parts.len()) && parts.iter().all(plain) && ending && !path.contains(['\n', '\0', '\\'])
 }
@@ -174,12 +177,13 @@ fn place(dir: &Path, relative: &str) -> Result<PathBuf, DashboardError> {
     }
 }
 
-/// Makes a folder that others may read.
+/// Makes a folder that others may read, and the missing ones above it.
 fn folder(path: &Path) -> Result<(), DashboardError> {
-    if path.is_dir() {
+    if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(path).map_err(|error| failed("create the folder", path, error))?;
+    path.parent().map_or(Ok(()), folder)?;
+    fs::create_dir(path).map_err(|error| failed("create the folder", path, error))?;
     set_mode(path, FOLDER_MODE)
 }
 

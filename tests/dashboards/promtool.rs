@@ -51,9 +51,10 @@ fn series() -> Vec<(String, &'static str)> {
         list.push((format!("{name}{{{common}{comma}{labels}}}"), values));
     };
     for kind in ["axeos", "cgminer", "docker"] {
-        for name in ["up", "last_poll_duration_seconds", "last_success_timestamp_seconds"] {
-            let labels = format!("target=\"x\",kind=\"{kind}\"");
-            // Down, so that "what is down" has something to show; the first kind answers again at the end.
+        let labels = format!("target=\"x\",kind=\"{kind}\"");
+        // One is up and the others are down: there are panels for both.
+        add("davylamp_target_up", &labels, if kind == "axeos" { "1x60" } else { "0x60" });
+        for name in ["last_poll_duration_seconds", "last_success_timestamp_seconds"] {
             add(&format!("davylamp_target_{name}"), &labels, "0x60");
         }
         add("davylamp_polls_total", &format!("target=\"x\",kind=\"{kind}\",result=\"timeout\""), "0+1x60");
@@ -95,18 +96,17 @@ fn metrics() -> BTreeSet<String> {
     words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix))).map(str::to_string).collect()
 }
 
-#[test]
-fn on_a_fleet_that_reports_everything_every_query_returns_a_series() {
+/// Runs `promtool test rules`: these series, and for each expression the one value that it must have after 30 minutes.
+fn evaluate(series: &[(String, &str)], expected: &[(String, &str)]) {
     let Some(mut promtool) = promtool() else { return };
     let mut test = "rule_files: []\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n".to_string();
-    for (series, values) in series() {
-        writeln!(test, "  - series: {}\n    values: {}", quoted(&series), quoted(values)).unwrap();
+    for (series, values) in series {
+        writeln!(test, "  - series: {}\n    values: {}", quoted(series), quoted(values)).unwrap();
     }
     test.push_str("  promql_expr_test:\n");
-    for expr in expressions() {
-        let asks = quoted(&format!("(count({expr}) > bool 0)"));
-        writeln!(test, "  - expr: {asks}\n    eval_time: 30m\n    exp_samples: [{{labels: '{{}}', value: 1}}]")
-            .unwrap();
+    for (expr, value) in expected {
+        let samples = format!("[{{labels: '{{}}', value: {value}}}]");
+        writeln!(test, "  - expr: {}\n    eval_time: 30m\n    exp_samples: {samples}", quoted(expr)).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("test.yml");
@@ -114,4 +114,63 @@ fn on_a_fleet_that_reports_everything_every_query_returns_a_series() {
     let output = promtool.args(["test", "rules"]).arg(&file).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn on_a_fleet_that_reports_everything_every_query_returns_a_series() {
+    let expected: Vec<_> = expressions().into_iter().map(|expr| (format!("(count({expr}) > bool 0)"), "1")).collect();
+    evaluate(&series(), &expected);
+}
+
+/// Two miners of which one died ten minutes ago: the numbers on the wall must say so.
+#[test]
+fn the_numbers_of_the_fleet_are_right() {
+    let miner = |metric: &str, miner: &str, more: &str, values: &'static str| {
+        (format!("{metric}{{site=\"x\",group=\"x\",miner=\"{miner}\"{more}}}"), values)
+    };
+    let up = |target: &str, values: &'static str| {
+        (format!("davylamp_target_up{{site=\"x\",group=\"x\",kind=\"axeos\",target=\"{target}\"}}"), values)
+    };
+    let dies = "1000000000000x19 stale";
+    let series = [
+        miner("miner_hashrate_hashes_per_second", "a", "", "900000000000x60"),
+        miner("miner_hashrate_hashes_per_second", "b", "", dies),
+        miner("miner_hashrate_expected_hashes_per_second", "a", "", "1000000000000x60"),
+        miner("miner_hashrate_expected_hashes_per_second", "b", "", dies),
+        miner("miner_power_watts", "a", ",source=\"measured\"", "18x60"),
+        miner("miner_power_watts", "a", ",source=\"estimated\"", "99x60"),
+        miner("miner_power_watts", "b", ",source=\"estimated\"", "15x19 stale"),
+        // No expectation and no power: it must spoil neither ratio.
+        miner("miner_hashrate_hashes_per_second", "c", "", "500000000000x60"),
+        up("a", "1x60"),
+        up("b", "1x19 0x40"),
+        up("c", "1x60"),
+    ];
+    let fleet = fixture::shipped_dashboards().into_iter().find(|(path, _)| path.ends_with("fleet.json")).unwrap().1;
+    let number = |title: &str, value: &'static str| {
+        let panel = fixture::panels(&fleet).find(|panel| fixture::text(panel, "/title") == title);
+        let expr = fixture::text(panel.unwrap_or_else(|| panic!("{title}")), "/targets/0/expr");
+        // All chosen, as Grafana fills it in.
+        let expr = ["site", "group", "miner"]
+            .iter()
+            .fold(expr.to_string(), |expr, name| expr.replace(&format!("\"${name}\""), "\".*\""));
+        (expr, value)
+    };
+    let expected = [
+        number("Hashrate", "1400000000000"),
+        number("Of expected", "0.45"),
+        number("Online", "2"),
+        number("Down", "1"),
+        number("Power", "18"),
+        number("Efficiency", "20"),
+        number("Firing alerts", "0"),
+    ];
+    evaluate(&series, &expected);
+    // All dead: zero, and not an empty panel that looks like a broken dashboard.
+    let dead = [
+        miner("miner_hashrate_hashes_per_second", "b", "", dies),
+        miner("miner_hashrate_expected_hashes_per_second", "b", "", dies),
+        up("b", "1x19 0x40"),
+    ];
+    evaluate(&dead, &[number("Hashrate", "0"), number("Of expected", "0"), number("Online", "0"), number("Down", "1")]);
 }

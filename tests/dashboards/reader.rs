@@ -150,7 +150,9 @@ fn modes_do_not_depend_on_the_umask() {
         [Problem::Closed(0o600)]
     );
     dashboards::write(&root, &files).unwrap();
-    assert_eq!((mode(&root), mode(&root.join("miners"))), (0o755, 0o755));
+    for folder in ["", "..", "miners"] {
+        assert_eq!(mode(&root.join(folder)), 0o755, "{folder:?}");
+    }
     for file in &files {
         assert_eq!(mode(&root.join(&file.path)), 0o644, "{}", file.path);
     }
@@ -275,7 +277,7 @@ fn check_finds_what_would_freeze_or_spoil() {
     let put = |path: &str, content: &str| fs::write(dir.path().join(path), content).unwrap();
     let fleet = fs::read_to_string(dir.path().join("miners/davylamp-fleet.json")).unwrap();
     put("miners/.copy.json", &fleet);
-    put("davylamp/davylamp-self.json", &fleet.replace("davylamp-fleet", "other").replace("Fleet overview", "Other"));
+    put("itself/davylamp-itself.json", &fleet.replace("davylamp-fleet", "other").replace("Fleet overview", "Other"));
     put("docker/broken.json", "{");
     put("docker/v2.json", r#"{"title":"v2","apiVersion":"dashboard.grafana.app/v2","spec":{}}"#);
     put(
@@ -291,7 +293,7 @@ fn check_finds_what_would_freeze_or_spoil() {
     let found: Vec<String> = dashboards::check(dir.path(), &wanted, parse).iter().map(ToString::to_string).collect();
     let expected = [
         ("datasources/datasources.yaml", "is missing"),
-        ("davylamp/davylamp-self.json", "differs"),
+        ("itself/davylamp-itself.json", "differs"),
         ("docker/bad.json", "__inputs"),
         ("docker/bad.json", "id 1 is used twice"),
         ("docker/bad.json", "does not stand on the grid"),
