@@ -4,10 +4,12 @@
 //! writes OpenMetrics; the exposition reads that text back with the reader of the `prometheus` kind, so that
 //! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -22,6 +24,40 @@ pub type Counters = Family<SelfLabels, Counter>;
 pub type Gauges = Family<SelfLabels, Gauge<f64, AtomicU64>>;
 /// A histogram by labels.
 pub type Histograms = Family<SelfLabels, Histogram, fn() -> Histogram>;
+
+/// One counter of a family.
+pub type Count = Counter;
+
+/// A histogram in seconds that is counted elsewhere, as plain numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Figures(Arc<Mutex<FiguresNow>>);
+
+#[derive(Debug, Default)]
+struct FiguresNow {
+    sum: f64,
+    buckets: Vec<(f64, u64)>,
+}
+
+impl Figures {
+    /// Sets the sum in seconds and the counts by upper bound, not cumulative; the last bound is infinite.
+    pub fn set(&self, sum: f64, buckets: impl IntoIterator<Item = (f64, u64)>) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        now.sum = sum;
+        now.buckets = buckets.into_iter().collect();
+    }
+}
+
+impl EncodeMetric for Figures {
+    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
+        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = now.buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(now.sum, count, &now.buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
 
 /// Every self-metric. Cloning a field is cheap and counts into the same place.
 pub struct Telemetry {
@@ -44,7 +80,7 @@ pub struct Telemetry {
     /// Bytes of the state database on disk.
     pub store_bytes: Gauges,
     /// How long a durable commit takes.
-    pub store_commit_duration: Histograms,
+    pub store_commit_duration: Figures,
     /// Failed operations of the state database.
     pub store_errors: Counters,
     /// 1 when the state database works.
@@ -96,7 +132,7 @@ impl Telemetry {
             queue_dropped: list.counter("davylamp_queue_dropped", "Entries that an internal queue had to drop"),
             panics: list.counter("davylamp_panics", "Panics that were caught, by task"),
             store_bytes: list.gauge("davylamp_store_bytes", "Bytes of the state database on disk"),
-            store_commit_duration: list.histogram("davylamp_store_commit_duration", "How long a durable commit takes"),
+            store_commit_duration: list.figures("davylamp_store_commit_duration", "How long a durable commit takes"),
             store_errors: list.counter("davylamp_store_errors", "Failed operations of the state database"),
             store_healthy: list.gauge("davylamp_store_healthy", "1 when the state database works"),
             rule_evaluations: list.counter("davylamp_rule_evaluations", "Rule evaluations, by group"),
@@ -148,6 +184,12 @@ impl List {
         let family = Counters::default();
         self.0.register(name, help, family.clone());
         family
+    }
+
+    fn figures(&mut self, name: &str, help: &str) -> Figures {
+        let figures = Figures::default();
+        self.0.register_with_unit(name, help, Unit::Seconds, figures.clone());
+        figures
     }
 
     fn gauge(&mut self, name: &str, help: &str) -> Gauges {

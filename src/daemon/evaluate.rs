@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::figures::raise;
 use super::keep::{Keeper, worth_noting};
 use super::shared::{RuleNote, Shared};
 use crate::config::Config;
@@ -174,8 +175,8 @@ impl Evaluator {
             tracing::warn!(rule = &*problem.rule, error = %problem.error, "rule failed");
         }
         for group in self.engine.groups() {
-            let labels = vec![("group", group.name.clone())];
-            let (evaluations, failures) = group.rules().map(RuleState::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+            let labels = vec![("group", group.name().to_string())];
+            let (evaluations, failures) = group.rules().iter().map(RuleState::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
             raise(&telemetry.rule_evaluations.get_or_create(&labels), evaluations);
             raise(&telemetry.rule_failures.get_or_create(&labels), failures);
             raise(&telemetry.rule_missed.get_or_create(&labels), group.missed());
@@ -216,19 +217,13 @@ fn recorded(name: &str) -> Arc<Family> {
     })
 }
 
-/// Brings a counter up to a total that is counted elsewhere.
-fn raise(counter: &crate::telemetry::CountTo, total: u64) {
-    let behind = total.saturating_sub(counter.get());
-    counter.inc_by(behind);
-}
-
 fn note(state: &RuleState) -> RuleNote {
     let rule = state.rule();
     let selectors = query::selectors(&rule.expr);
     let only_up = |matchers: &Vec<crate::model::Matcher>| {
         matchers.iter().any(|matcher| matcher.name == "__name__" && matcher.value == TARGET_UP.name)
     };
-    let warming_up = state.warming_up();
+    let warming_up = state.last().is_none_or(|last| last.warming_up);
     let mut remarks = Vec::new();
     if let Some(error) = state.last_error() {
         remarks.push(format!("fails: {error}"));

@@ -164,7 +164,7 @@ fn run_row(run: &Run) -> RunRow {
         target: run.target.clone(),
         playbook: run.playbook.clone(),
         state: run.state.as_str().to_string(),
-        at: run.created_at / 1000,
+        at: run.queued_at / 1000,
         detail: run.detail.clone(),
     }
 }

@@ -1,0 +1,197 @@
+//! The control task: owns the scheduler, loads the configuration anew, listens to signals.
+//!
+//! A reload is all or nothing: everything is read, checked and opened first; only then is anything swapped.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::keep::Keeper;
+use super::notify::Notifier;
+use super::shared::{Shared, TargetState};
+use super::world::ReloadRequest;
+use crate::act::check::Binding;
+use crate::collect::kind;
+use crate::config::Config;
+use crate::dashboards;
+use crate::model::TargetId;
+use crate::schedule::calendar::{Entry, REVIEW_EVERY};
+use crate::schedule::{Difference, Scheduler};
+
+/// How long polls under way may take at shutdown.
+const POLL_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Owns what a reload changes.
+pub(super) struct Control {
+    pub(super) path: PathBuf,
+    pub(super) shared: Arc<Shared>,
+    pub(super) keeper: Keeper,
+    pub(super) scheduler: Scheduler,
+    pub(super) configs: watch::Sender<Arc<Config>>,
+    pub(super) bindings: watch::Sender<Arc<Vec<Binding>>>,
+    pub(super) reloads: mpsc::Receiver<ReloadRequest>,
+    pub(super) export: Arc<Notify>,
+    pub(super) notifier: Arc<Notifier>,
+}
+
+impl Control {
+    /// Starts everything that the configuration names.
+    pub(super) async fn start(&mut self) {
+        let config = self.shared.config.get();
+        self.apply(&config).await;
+        self.mark(true);
+    }
+
+    /// Works until `stop`; then no poll begins any more, and those under way get their grace.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut hangup = signal(SignalKind::hangup()).ok();
+        let mut review = tokio::time::interval(REVIEW_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = heard(&mut hangup) => {
+                    let _ = self.reload().await;
+                }
+                Some(answer) = self.reloads.recv() => {
+                    let outcome = self.reload().await;
+                    // Who asked may have gone away.
+                    let _ = answer.send(outcome);
+                }
+                _ = review.tick() => self.scheduler.review().await,
+            }
+        }
+        self.scheduler.stop(POLL_GRACE).await;
+    }
+
+    async fn reload(&mut self) -> Result<String, String> {
+        self.notifier.reloading();
+        let path = self.path.clone();
+        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+        let outcome = match loaded.map_err(|error| error.to_string()).and_then(|loaded| loaded.map_err(|e| e.to_string())) {
+            Ok(config) => Ok(self.swap(config).await),
+            Err(mistakes) => Err(mistakes),
+        };
+        match &outcome {
+            Ok(summary) => tracing::info!(summary, "configuration loaded anew"),
+            Err(mistakes) => tracing::error!("the configuration was not loaded; the old one stays in force:\n{mistakes}"),
+        }
+        self.mark(outcome.is_ok());
+        let notice = outcome.as_ref().err();
+        self.shared.notice("reload", notice.map(|text| format!("The last reload failed; the old configuration stays in force.\n{text}")));
+        self.notifier.ready();
+        outcome
+    }
+
+    async fn swap(&mut self, config: Arc<Config>) -> String {
+        let before = self.shared.config.get();
+        let mut fixed = Vec::new();
+        if before.file.server != config.file.server {
+            fixed.push("server");
+        }
+        if before.file.storage.path != config.file.storage.path {
+            fixed.push("storage");
+        }
+        if before.act.runner != config.act.runner || before.act.ansible.runs != config.act.ansible.runs {
+            fixed.push("ansible");
+        }
+        self.shared.config.set(config.clone());
+        let difference = self.apply(&config).await;
+        let _ = self.configs.send(config.clone());
+        let _ = self.bindings.send(Arc::new(config.act.bindings.clone()));
+        let mut summary = format!(
+            "{} target(s) started, {} stopped, {} kept; {} rule group(s), {} remediation(s)",
+            difference.started.len(),
+            difference.stopped.len(),
+            difference.kept,
+            config.groups.len(),
+            config.act.bindings.len()
+        );
+        if !fixed.is_empty() {
+            summary.push_str(&format!("; changes of {} need a restart", fixed.join(", ")));
+        }
+        summary
+    }
+
+    /// Brings targets, calendar and dashboards in line with a configuration.
+    async fn apply(&mut self, config: &Config) -> Difference {
+        let ids: BTreeSet<TargetId> = config.jobs.iter().map(|job| job.target.id.clone()).collect();
+        for job in &config.jobs {
+            let subject = kind(&job.target.kind).map_or("target", |kind| kind.subject);
+            self.shared.recent.declare(&job.target, subject);
+        }
+        let gone = self.shared.targets(|targets| {
+            let gone: Vec<TargetId> = targets.keys().filter(|id| !ids.contains(*id)).cloned().collect();
+            targets.retain(|id, _| ids.contains(id));
+            for id in &ids {
+                targets.entry(id.clone()).or_insert_with(TargetState::default);
+            }
+            gone
+        });
+        let difference = self.scheduler.apply(config.jobs.clone()).await;
+        // Only now: a poll of a removed target that was under way must not bring it back.
+        for id in gone {
+            self.shared.recent.forget(&id);
+            self.keeper.forget_target(&id);
+        }
+        let expression = config.file.storage.export.clone();
+        let entry = Entry { id: "state export".into(), expression, zone: chrono_tz::Tz::UTC, wake: self.export.clone() };
+        self.scheduler.apply_daemon_jobs(vec![entry]).await;
+        self.draw(config).await;
+        difference
+    }
+
+    async fn draw(&self, config: &Config) {
+        if !config.file.dashboards.enabled {
+            return;
+        }
+        let (files, folder) = (drawings(config), config.resolve(&config.file.dashboards.path));
+        let written = tokio::task::spawn_blocking(move || dashboards::write(&folder, &files)).await;
+        let outcome = written.map_err(|error| error.to_string()).and_then(|done| done.map_err(|error| error.to_string()));
+        match &outcome {
+            Ok(done) => {
+                self.shared.telemetry.dashboards_written.get_or_create(&Vec::new()).inc_by(done.written.len() as u64);
+                tracing::info!(written = done.written.len(), unchanged = done.unchanged.len(), "dashboards");
+            }
+            Err(error) => tracing::error!(error, "cannot write dashboards"),
+        }
+        self.shared.notice("dashboards", outcome.err().map(|error| format!("Dashboards cannot be written: {error}")));
+    }
+
+    fn mark(&self, success: bool) {
+        let telemetry = &self.shared.telemetry;
+        telemetry.reload_successful.get_or_create(&Vec::new()).set(f64::from(u8::from(success)));
+        if success {
+            let now = crate::schedule::poll::unix_millis() as f64 / 1000.0;
+            telemetry.reload_timestamp.get_or_create(&Vec::new()).set(now);
+        }
+    }
+}
+
+/// The dashboards of a configuration.
+pub fn drawings(config: &Config) -> Vec<dashboards::File> {
+    let mut facts = dashboards::Facts::default();
+    for name in config.jobs.iter().map(|job| &job.target.kind).collect::<BTreeSet<_>>() {
+        let intervals = config.jobs.iter().filter(|job| job.target.kind == *name).map(|job| job.target.interval);
+        if let (Some(kind), Some(longest)) = (kind(name), intervals.max()) {
+            facts.add_kind(kind, longest);
+        }
+    }
+    facts.thresholds = super::thresholds::of_rules(&config.groups);
+    dashboards::all(&config.file.dashboards, &facts)
+}
+
+/// Waits for a signal; for ever where it cannot be had.
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            if signal.recv().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
