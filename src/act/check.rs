@@ -80,7 +80,7 @@ enum Piece {
 
 impl TargetTemplate {
     /// Reads a template.
-    fn parse(text: &str) -> Option<TargetTemplate> {
+    pub(super) fn parse(text: &str) -> Option<TargetTemplate> {
         let (mut pieces, mut rest) = (Vec::new(), text);
         while let Some((before, after)) = rest.split_once("{{") {
             let (inside, behind) = after.split_once("}}")?;

@@ -12,8 +12,8 @@ pub trait World: Send + Sync {
     /// Every alert that fires at this moment.
     fn firing(&self) -> Vec<Alert>;
 
-    /// What is known about a rule, by the key in [`Alert::rule`].
-    fn rule(&self, rule: &str) -> RuleFacts;
+    /// What is known about a rule, by the key in [`Alert::rule`]; `None` when there is no such rule any more.
+    fn rule(&self, rule: &str) -> Option<RuleFacts>;
 
     /// Whether the target's last poll succeeded; `None` when davylamp polls no target of this name.
     fn target_up(&self, target: &str) -> Option<bool>;

@@ -8,13 +8,18 @@
 //! nothing an alert says reaches a command line or a template. What is deliberately absent: PromQL, HTTP and the
 //! store. Facts come as values through [`facts::World`], claims go through [`ledger::Ledger`].
 
+pub mod actor;
+pub mod book;
 pub mod check;
+mod drive;
+pub mod episode;
 pub mod events;
 pub mod executor;
 pub mod facts;
 pub mod files;
 pub mod inventory;
 pub mod job;
+pub mod judge;
 pub mod ledger;
 pub mod metrics;
 pub mod playbook;

@@ -1,17 +1,30 @@
 //! What the tests with a real `ansible-playbook` share: where it is, a folder with playbooks and an inventory, and an
 //! executor that uses the binary under test as its supervisor.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
+use davylamp::act::actor::Actor;
+use davylamp::act::book::Book;
 use davylamp::act::check::{Ansible, check};
 use davylamp::act::executor::local::Local;
 use davylamp::act::executor::{Executor, Report, RunRequest, RunStatus};
-use davylamp::act::facts::Host;
-use davylamp::act::run::RunId;
-use davylamp::act::settings::AnsibleSettings;
+use davylamp::act::facts::{Host, RuleFacts, World};
+use davylamp::act::ledger::{Ledger, LedgerEntry, LedgerError};
+use davylamp::act::run::{Run, RunId};
+use davylamp::act::settings::{AnsibleSettings, Remediation};
 use davylamp::act::vars::Value;
+use davylamp::model::{Alert, AlertState, Labels, Transition};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// `ansible-playbook` from DAVYLAMP_ANSIBLE or PATH; without one the test says that it is skipped.
 pub fn ansible() -> Option<PathBuf> {
@@ -28,22 +41,43 @@ pub fn ansible() -> Option<PathBuf> {
 
 /// A place to work in: `playbooks/`, `inventory`, `runs/`, and `trace`, to which playbooks append a line.
 pub struct Bench {
-    pub folder: tempfile::TempDir,
+    pub folder: Folder,
     pub settings: AnsibleSettings,
 }
 
+/// Our own folder, or one that belongs to the process that started us.
+pub enum Folder {
+    Own(tempfile::TempDir),
+    Lent(PathBuf),
+}
+
+impl Folder {
+    pub fn path(&self) -> &Path {
+        match self {
+            Folder::Own(folder) => folder.path(),
+            Folder::Lent(folder) => folder,
+        }
+    }
+}
+
 impl Bench {
+    pub fn open(folder: PathBuf, command: &Path) -> Bench {
+        Self::within(Folder::Lent(folder), command)
+    }
+
+    fn within(folder: Folder, command: &Path) -> Bench {
+        let settings = AnsibleSettings {
+            command: command.to_path_buf(),
+            inventory: "inventory".into(),
+            kill_grace: Duration::from_secs(1),
+            ..AnsibleSettings::default()
+        };
+        Bench { settings, folder }
+    }
+
     pub fn new(command: &Path) -> Bench {
         let folder = tempfile::Builder::new().prefix("act").tempdir_in("/tmp").unwrap();
-        let bench = Bench {
-            settings: AnsibleSettings {
-                command: command.to_path_buf(),
-                inventory: "inventory".into(),
-                kill_grace: Duration::from_secs(1),
-                ..AnsibleSettings::default()
-            },
-            folder,
-        };
+        let bench = Self::within(Folder::Own(folder), command);
         std::fs::create_dir(bench.path("playbooks")).unwrap();
         std::fs::set_permissions(bench.path("playbooks"), PermissionsExt::from_mode(0o755)).unwrap();
         bench.write("inventory", "[miners]\nm1\nm2\n[miners:vars]\nansible_connection=local\nansible_python_interpreter=\"{{ ansible_playbook_python }}\"\n");
@@ -123,4 +157,211 @@ pub async fn ended(executor: &dyn Executor, run: &RunId) -> Report {
         }
     }
     panic!("the run does not end");
+}
+
+/// Where a process kills itself with SIGKILL: at the write of a record in this state, before or after it is durable.
+#[derive(Clone, Debug)]
+pub struct KillPoint {
+    pub at: String,
+    pub before: bool,
+}
+
+/// A ledger in one file, rewritten and synced with every change.
+pub struct FileLedger {
+    path: PathBuf,
+    lock: Mutex<()>,
+    pub kill: Option<KillPoint>,
+    /// The next write of a record in this state fails; true: after it was written.
+    pub failure: Mutex<Option<(String, bool)>>,
+}
+
+type Entries = BTreeMap<String, (u64, String)>;
+
+impl FileLedger {
+    pub fn new(path: PathBuf) -> Self {
+        FileLedger { path, lock: Mutex::new(()), kill: None, failure: Mutex::new(None) }
+    }
+
+    pub fn read(&self) -> Entries {
+        std::fs::read(&self.path).map(|bytes| serde_json::from_slice(&bytes).unwrap()).unwrap_or_default()
+    }
+
+    fn change(&self, key: &str, expected: u64, value: Option<String>) -> Result<u64, LedgerError> {
+        let _lock = self.lock.lock().unwrap();
+        let mut entries = self.read();
+        if entries.get(key).map_or(0, |(revision, _)| *revision) != expected {
+            return Err(LedgerError::Conflict { key: key.into() });
+        }
+        let failed =
+            || Err(LedgerError::Unavailable { operation: "write", key: key.into(), source: "on purpose".into() });
+        let state = value.as_deref().map(|value| {
+            let value: serde_json::Value = serde_json::from_str(value).unwrap();
+            value["state"].as_str().unwrap_or("episode").to_string()
+        });
+        let failure = self.failure.lock().unwrap().take_if(|(at, _)| Some(&*at) == state.as_ref());
+        if matches!(failure, Some((_, false))) {
+            return failed();
+        }
+        let now = self.kill.as_ref().filter(|kill| state.as_deref() == Some(&kill.at));
+        if now.is_some_and(|kill| kill.before) {
+            die();
+        }
+        let revision = expected + 1;
+        match value {
+            Some(value) => entries.insert(key.into(), (revision, value)),
+            None => entries.remove(key),
+        };
+        let mut file = tempfile::NamedTempFile::new_in(self.path.parent().unwrap()).unwrap();
+        file.write_all(&serde_json::to_vec(&entries).unwrap()).unwrap();
+        file.as_file().sync_all().unwrap();
+        file.persist(&self.path).unwrap();
+        if now.is_some() {
+            die();
+        }
+        if failure.is_some() { failed() } else { Ok(revision) }
+    }
+}
+
+fn die() -> ! {
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+    unreachable!()
+}
+
+impl Ledger for FileLedger {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<LedgerEntry>, LedgerError>> {
+        let entries = self.read().into_iter();
+        let entries = entries.map(|(key, (revision, value))| LedgerEntry { key, value: value.into_bytes(), revision });
+        std::future::ready(Ok(entries.collect())).boxed()
+    }
+
+    fn put(&self, key: String, value: Vec<u8>, expected: u64) -> BoxFuture<'_, Result<u64, LedgerError>> {
+        std::future::ready(self.change(&key, expected, Some(String::from_utf8(value).unwrap()))).boxed()
+    }
+
+    fn delete(&self, key: String, expected: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
+        std::future::ready(self.change(&key, expected, None).map(|_| ())).boxed()
+    }
+}
+
+/// A world in which fires what the test says.
+#[derive(Default)]
+pub struct TestWorld {
+    pub firing: Mutex<Vec<Alert>>,
+    pub hosts: Vec<Host>,
+    pub up: Mutex<Option<bool>>,
+}
+
+impl World for TestWorld {
+    fn now(&self) -> i64 {
+        i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap()
+    }
+    fn firing(&self) -> Vec<Alert> {
+        self.firing.lock().unwrap().clone()
+    }
+    fn rule(&self, _rule: &str) -> Option<RuleFacts> {
+        Some(RuleFacts { warming_up: false, needs_values: true })
+    }
+    fn target_up(&self, _target: &str) -> Option<bool> {
+        *self.up.lock().unwrap()
+    }
+    fn hosts(&self) -> Vec<Host> {
+        self.hosts.clone()
+    }
+}
+
+/// An alert that fires for a miner.
+pub fn alert(name: &str, miner: &str, now: i64) -> Alert {
+    Alert {
+        rule: format!("fleet.yml;fleet;{name}").into(),
+        labels: Labels::new([("alertname", name), ("miner", miner)]),
+        annotations: Labels::new([("summary", "too slow")]),
+        state: AlertState::Firing,
+        value: 0.5,
+        active_at: now,
+        fired_at: Some(now),
+        resolved_at: None,
+        keep_firing_since: None,
+        last_seen_at: now,
+    }
+}
+
+/// A running actor.
+pub struct Acting {
+    pub book: Arc<Book>,
+    pub world: Arc<TestWorld>,
+    pub transitions: mpsc::Sender<Transition>,
+    pub stop: CancellationToken,
+    pub actor: tokio::task::JoinHandle<()>,
+}
+
+impl Acting {
+    /// Starts an actor with these remediations (YAML), without a grace at its start.
+    pub async fn start(bench: &Bench, ledger: FileLedger, executor: Arc<dyn Executor>, yaml: &str) -> Acting {
+        let remediations: Vec<Remediation> = serde_yaml::from_str(yaml).unwrap();
+        let settings = AnsibleSettings {
+            startup_grace: Duration::ZERO,
+            stop_grace: Duration::from_millis(100),
+            ..bench.settings.clone()
+        };
+        let base = bench.folder.path();
+        let checked = check(&remediations, &settings, base, base).unwrap();
+        let book = Arc::new(Book::load(Arc::new(ledger)).await.unwrap());
+        let world = Arc::new(TestWorld::default());
+        let (_, bindings) = tokio::sync::watch::channel(Arc::new(checked.bindings));
+        let grace = checked.ansible.kill_grace;
+        let actor = Actor::new(bindings, checked.limits, grace, book.clone(), executor, world.clone());
+        let (transitions, receiver) = mpsc::channel(100);
+        let stop = CancellationToken::new();
+        #[allow(clippy::disallowed_methods, reason = "the test owns the handle")]
+        let actor = tokio::spawn(actor.run(receiver, stop.clone()));
+        Acting { book, world, transitions, stop, actor }
+    }
+
+    /// Lets an alert fire: in the world, and as a transition.
+    pub async fn fire(&self, name: &str, miner: &str) -> Alert {
+        let alert = alert(name, miner, self.world.now());
+        self.world.firing.lock().unwrap().push(alert.clone());
+        self.send(AlertState::Firing, alert.clone(), false).await;
+        alert
+    }
+
+    /// Lets an alert resolve, with data or for want of data.
+    pub async fn resolve(&self, alert: &Alert, positive: bool) {
+        self.world.firing.lock().unwrap().retain(|other| other.labels != alert.labels);
+        self.send(AlertState::Resolved, alert.clone(), positive).await;
+    }
+
+    async fn send(&self, state: AlertState, alert: Alert, positive: bool) {
+        let alert = Alert { state, ..alert };
+        let transition = Transition { from: None, alert, at: self.world.now(), positive };
+        self.transitions.send(transition).await.unwrap();
+    }
+
+    /// Waits until this many runs have ended, and returns all runs.
+    pub async fn ended(&self, count: usize) -> Vec<Run> {
+        for _ in 0..600 {
+            let runs = self.book.runs();
+            if runs.iter().filter(|run| run.state.is_final()).count() >= count {
+                return runs;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("not {count} ended runs: {:#?}", self.book.runs());
+    }
+
+    /// Waits until something was held back for a reason this often.
+    pub async fn held_back(&self, reason: &str, times: u64) {
+        for _ in 0..400 {
+            if self.book.metrics().suppressed[reason] >= times {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("not held back for {reason}: {:?}", self.book.metrics());
+    }
+
+    pub async fn finish(self) {
+        self.stop.cancel();
+        self.actor.await.unwrap();
+    }
 }

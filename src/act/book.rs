@@ -1,0 +1,249 @@
+//! All runs and episodes: in memory to decide by and to show, in the ledger to survive.
+//!
+//! The ledger is written first. What is in memory has been on disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::act::episode::Episode;
+use crate::act::judge::Reason;
+use crate::act::ledger::{Ledger, LedgerEntry, LedgerError};
+use crate::act::metrics::ActMetrics;
+use crate::act::run::{Run, RunId, RunState, SCHEMA};
+
+/// Most ended runs that are kept, unless a guard still has to look at more.
+const KEEP_RUNS: usize = 1000;
+/// How many surplus records are removed at one time.
+const PRUNE_BATCH: usize = 50;
+
+/// The records. Shared by the actor, the tasks that follow runs, and whoever shows them.
+pub struct Book {
+    ledger: Arc<dyn Ledger>,
+    records: Mutex<Records>,
+}
+
+#[derive(Default)]
+struct Records {
+    runs: HashMap<RunId, (Run, u64)>,
+    episodes: HashMap<(String, String), (Episode, u64)>,
+    ended: BTreeMap<&'static str, u64>,
+    suppressed: BTreeMap<&'static str, u64>,
+    ledger_failures: u64,
+}
+
+impl Records {
+    fn admit(&mut self, entry: LedgerEntry) -> Result<(), LedgerError> {
+        if entry.key.starts_with("run/") {
+            let run: Run = decode(&entry)?;
+            self.runs.insert(run.id.clone(), (run, entry.revision));
+        } else if entry.key.starts_with("episode/") {
+            let episode: Episode = decode(&entry)?;
+            let index = (episode.binding.clone(), episode.target.clone());
+            self.episodes.insert(index, (episode, entry.revision));
+        }
+        Ok(())
+    }
+}
+
+impl Book {
+    /// Reads all records. One that cannot be understood stops the start: to forget a claim is to run twice.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn load(ledger: Arc<dyn Ledger>) -> Result<Book, LedgerError> {
+        let mut records = Records::default();
+        for entry in ledger.load().await? {
+            records.admit(entry)?;
+        }
+        Ok(Book { ledger, records: Mutex::new(records) })
+    }
+
+    /// Reads one record again, after a conflict over it: a write that was reported as failed may have come through.
+    pub(super) async fn refresh(&self, key: &str) -> Result<(), LedgerError> {
+        let entries = self.count(self.ledger.load().await)?;
+        let entry = entries.into_iter().find(|entry| entry.key == key);
+        entry.map_or(Ok(()), |entry| self.lock().admit(entry))
+    }
+
+    /// All runs, newest first.
+    pub fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = self.lock().runs.values().map(|(run, _)| run.clone()).collect();
+        runs.sort_by(|a, b| b.queued_at.cmp(&a.queued_at).then_with(|| a.id.cmp(&b.id)));
+        runs
+    }
+
+    /// One run.
+    pub fn run(&self, id: &RunId) -> Option<Run> {
+        self.lock().runs.get(id).map(|(run, _)| run.clone())
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> ActMetrics {
+        let records = self.lock();
+        let count = |wanted: fn(RunState) -> bool| records.runs.values().filter(|(run, _)| wanted(run.state)).count();
+        let zero = RunState::FINAL.iter().map(|state| (state.as_str(), 0));
+        let mut runs: BTreeMap<&'static str, u64> = zero.collect();
+        runs.extend(records.ended.iter());
+        let mut suppressed: BTreeMap<&'static str, u64> = Reason::ALL.iter().map(|r| (r.as_str(), 0)).collect();
+        suppressed.extend(records.suppressed.iter());
+        ActMetrics {
+            runs,
+            suppressed,
+            running: count(RunState::is_running),
+            queued: count(|state| state == RunState::Queued),
+            ledger_failures: records.ledger_failures,
+        }
+    }
+
+    /// Writes a run: created if it is new, changed if it is known, and only if nobody else did either since.
+    pub(super) async fn save(&self, run: &Run) -> Result<(), LedgerError> {
+        let expected = self.lock().runs.get(&run.id).map_or(0, |(_, revision)| *revision);
+        let value = encode(run.key(), run)?;
+        let revision = self.count(self.ledger.put(run.key(), value, expected).await)?;
+        self.keep(run, revision);
+        Ok(())
+    }
+
+    /// After a conflict over a run that we own: was it our own write, reported as failed, that came through after all?
+    /// Not to be asked about a claim: there, equal bytes prove nothing about who wrote them.
+    pub(super) async fn was_written(&self, run: &Run) -> Result<bool, LedgerError> {
+        let value = encode(run.key(), run)?;
+        let entries = self.count(self.ledger.load().await)?;
+        let Some(entry) = entries.into_iter().find(|entry| entry.key == run.key() && entry.value == value) else {
+            return Ok(false);
+        };
+        self.keep(run, entry.revision);
+        Ok(true)
+    }
+
+    fn keep(&self, run: &Run, revision: u64) {
+        let mut records = self.lock();
+        let before = records.runs.insert(run.id.clone(), (run.clone(), revision));
+        if run.state.is_final() && before.is_none_or(|(before, _)| !before.state.is_final()) {
+            *records.ended.entry(run.state.as_str()).or_default() += 1;
+        }
+    }
+
+    /// Removes a run that was never begun, so that it may be wanted again.
+    pub(super) async fn drop_run(&self, id: &RunId) -> Result<(), LedgerError> {
+        let Some((key, revision)) = self.lock().runs.get(id).map(|(run, revision)| (run.key(), *revision)) else {
+            return Ok(());
+        };
+        self.count(self.ledger.delete(key, revision).await)?;
+        self.lock().runs.remove(id);
+        Ok(())
+    }
+
+    /// Shows a run as interrupted without writing it: the record belongs to somebody else now.
+    pub(super) fn disown(&self, id: &RunId) {
+        if let Some((run, _)) = self.lock().runs.get_mut(id) {
+            run.state = RunState::Interrupted;
+            run.detail = "its record was changed by someone else; it is not started here".into();
+        }
+    }
+
+    /// The current or last episode of a binding and a target.
+    pub(super) fn episode(&self, binding: &str, target: &str) -> Option<Episode> {
+        self.lock().episodes.get(&(binding.to_string(), target.to_string())).map(|(episode, _)| episode.clone())
+    }
+
+    /// All episodes.
+    pub(super) fn episodes(&self) -> Vec<Episode> {
+        self.lock().episodes.values().map(|(episode, _)| episode.clone()).collect()
+    }
+
+    /// Writes an episode, if it differs from what is known.
+    pub(super) async fn save_episode(&self, episode: &Episode) -> Result<(), LedgerError> {
+        let index = (episode.binding.clone(), episode.target.clone());
+        let known = self.lock().episodes.get(&index).cloned();
+        if known.as_ref().is_some_and(|(known, _)| known == episode) {
+            return Ok(());
+        }
+        let value = encode(episode.key(), episode)?;
+        let expected = known.map_or(0, |(_, revision)| revision);
+        let revision = self.count(self.ledger.put(episode.key(), value, expected).await)?;
+        self.lock().episodes.insert(index, (episode.clone(), revision));
+        Ok(())
+    }
+
+    /// When runs of a binding on a target were claimed, and when they ended.
+    pub(super) fn history(&self, binding: &str, target: &str) -> Vec<(i64, Option<i64>)> {
+        let records = self.lock();
+        let ours = records.runs.values().filter(|(run, _)| run.binding == binding && run.target == target);
+        ours.filter_map(|(run, _)| Some((run.claimed_at?, run.ended_at))).collect()
+    }
+
+    /// The runs that are going on.
+    pub(super) fn running(&self) -> Vec<Run> {
+        self.lock().runs.values().filter(|(run, _)| run.state.is_running()).map(|(run, _)| run.clone()).collect()
+    }
+
+    /// Counts an alert that is held back.
+    pub(super) fn suppressed(&self, reason: Reason) {
+        *self.lock().suppressed.entry(reason.as_str()).or_default() += 1;
+    }
+
+    /// Removes the oldest ended runs, and closed episodes, that no guard looks at any more (before `horizon`).
+    pub(super) async fn prune(&self, horizon: i64) -> Result<(), LedgerError> {
+        let (mut old, gone) = {
+            let records = self.lock();
+            let over = |run: &Run| run.state.is_final() && run.ended_at.is_some_and(|ended| ended < horizon);
+            let old = records.runs.values().filter(|(run, _)| over(run));
+            let old: Vec<(i64, RunId)> = old.map(|(run, _)| (run.queued_at, run.id.clone())).collect();
+            let closed = |episode: &Episode| episode.closed_at.is_some_and(|closed| closed < horizon);
+            let gone = records.episodes.iter().filter(|(_, (episode, _))| closed(episode)).take(PRUNE_BATCH);
+            let gone: Vec<_> =
+                gone.map(|(index, (episode, revision))| (index.clone(), episode.key(), *revision)).collect();
+            (old, gone)
+        };
+        let surplus = self.lock().runs.len().saturating_sub(KEEP_RUNS).min(PRUNE_BATCH);
+        old.sort();
+        for (_, id) in old.into_iter().take(surplus) {
+            self.drop_run(&id).await?;
+        }
+        for (index, key, revision) in gone {
+            self.count(self.ledger.delete(key, revision).await)?;
+            self.lock().episodes.remove(&index);
+        }
+        Ok(())
+    }
+
+    fn count<T>(&self, result: Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if result.is_err() {
+            self.lock().ledger_failures += 1;
+        }
+        result
+    }
+
+    /// A std lock: it is held for a look or an insert, never across an await. After a panic elsewhere the records are
+    /// still whole, because each change is one insert.
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn encode<T: serde::Serialize>(key: String, record: &T) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec(record).map_err(|source| LedgerError::Unavailable {
+        operation: "write",
+        key,
+        source: source.into(),
+    })
+}
+
+fn decode<T: serde::de::DeserializeOwned>(entry: &LedgerEntry) -> Result<T, LedgerError> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        schema: u32,
+    }
+    let bad = |source: Box<dyn std::error::Error + Send + Sync>| LedgerError::Unavailable {
+        operation: "understand",
+        key: entry.key.clone(),
+        source,
+    };
+    // The version first: a newer record would only fail in some field and say nothing of the cause.
+    match serde_json::from_slice(&entry.value) {
+        Ok(Versioned { schema: SCHEMA }) => serde_json::from_slice(&entry.value).map_err(|error| bad(error.into())),
+        Ok(Versioned { schema }) => Err(bad(format!("its schema is {schema}, this version knows {SCHEMA}").into())),
+        Err(error) => Err(bad(error.into())),
+    }
+}

@@ -1,0 +1,129 @@
+//! One claimed run from its start to its verdict. After a crash the same road is walked without the start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::act::book::Book;
+use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus};
+use crate::act::facts::World;
+use crate::act::ledger::LedgerError;
+use crate::act::run::{Run, RunState};
+use crate::act::verdict::verdict;
+
+/// How often a run is looked at: soon after its start, rarer later.
+const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long to wait before a failed write to the ledger is tried again.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the tasks that follow runs share.
+#[derive(Clone)]
+pub(super) struct Driver {
+    pub(super) book: Arc<Book>,
+    pub(super) executor: Arc<dyn Executor>,
+    pub(super) world: Arc<dyn World>,
+    /// Set when the daemon stops: a run that is ended then was interrupted, not cancelled.
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+impl Driver {
+    /// Starts a claimed run, if there is a request, and follows it to its end. Every step is recorded.
+    pub(super) async fn drive(self, mut run: Run, request: Option<RunRequest>) {
+        let result = match request {
+            Some(request) => self.start(&mut run, request).await,
+            None => Ok(()),
+        };
+        let result = match result {
+            Ok(()) if !run.state.is_final() => self.follow(&mut run).await,
+            other => other,
+        };
+        match result {
+            Ok(()) => tracing::info!(run = %run.id, binding = run.binding, target = run.target,
+                state = run.state.as_str(), detail = run.detail, "run ended"),
+            Err(error) => {
+                tracing::error!(run = %run.id, %error, "the record of a run was taken over by someone else");
+                self.book.disown(&run.id);
+            }
+        }
+    }
+
+    async fn start(&self, run: &mut Run, request: RunRequest) -> Result<(), LedgerError> {
+        match self.executor.start(request).await {
+            Ok(started) => {
+                run.state = RunState::Spawned;
+                run.spawned_at = Some(self.world.now());
+                run.playbook_sha256 = Some(started.playbook_sha256);
+                run.vars_sha256 = Some(started.vars_sha256);
+                run.supervisor = Some(started.supervisor);
+                self.save(run).await
+            }
+            Err(ExecutorError::Refused(why)) => self.end(run, RunState::Failed, why).await,
+            // Nobody knows whether it was started; the run's status will tell.
+            Err(error) => {
+                tracing::warn!(run = %run.id, %error, "no answer to a start");
+                Ok(())
+            }
+        }
+    }
+
+    async fn follow(&self, run: &mut Run) -> Result<(), LedgerError> {
+        let mut pause = LOOK.0;
+        loop {
+            match self.executor.status(run.id.clone()).await {
+                Ok(RunStatus::Ended(report)) => return self.judge(run, *report).await,
+                Ok(RunStatus::Lost | RunStatus::Unknown) => {
+                    // Only when it can no longer start, and nothing of it is left, is it over.
+                    if self.executor.abandon(run.id.clone()).await.is_ok() {
+                        let why = "its supervisor is gone without a record; how far the play got is unknown";
+                        return self.end(run, RunState::Interrupted, why.into()).await;
+                    }
+                }
+                Ok(RunStatus::Running) => {}
+                Err(error) => tracing::debug!(run = %run.id, %error, "cannot ask for a run"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK.1);
+        }
+    }
+
+    async fn judge(&self, run: &mut Run, report: Report) -> Result<(), LedgerError> {
+        let (mut state, mut detail) = verdict(&report.exit, &report.events, &[run.target.as_str()]);
+        if state == RunState::Cancelled && self.stopping.load(Ordering::Relaxed) {
+            (state, detail) = (RunState::Interrupted, "the daemon stopped and ended the play".into());
+        }
+        run.state = RunState::Exited;
+        run.exit = Some(report.exit);
+        run.tasks = report.events.tasks;
+        run.tasks_dropped = report.events.tasks_dropped;
+        run.stats = report.events.stats.unwrap_or_default();
+        self.save(run).await?;
+        self.end(run, state, detail).await
+    }
+
+    async fn end(&self, run: &mut Run, state: RunState, detail: String) -> Result<(), LedgerError> {
+        run.state = state;
+        run.detail = detail;
+        run.ended_at = Some(self.world.now());
+        self.save(run).await
+    }
+
+    /// Writes until it is written: what happened in the world has happened, whatever the disk says.
+    async fn save(&self, run: &Run) -> Result<(), LedgerError> {
+        let mut failed_before = false;
+        loop {
+            match self.book.save(run).await {
+                Err(error @ LedgerError::Unavailable { .. }) => {
+                    tracing::error!(run = %run.id, %error, "cannot record a run; trying again");
+                    failed_before = true;
+                }
+                Err(conflict) if failed_before => match self.book.was_written(run).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => return Err(conflict),
+                    Err(error) => tracing::error!(run = %run.id, %error, "cannot read the record of a run"),
+                },
+                other => return other,
+            }
+            tokio::time::sleep(WRITE_AGAIN).await;
+        }
+    }
+}
