@@ -266,5 +266,11 @@ fn names_and_options_are_well_formed() {
         let errors: Vec<String> = errors.into_iter().flatten().map(|error| error.to_string()).collect();
         assert_eq!(errors.len(), ADDRESSES.len(), "{} takes an unknown option", kind.name);
         assert!(errors.iter().any(|error| error.contains("no_such_option")), "{errors:#?}");
+        for option in kind.options {
+            let options = serde_json::json!({option.name: null});
+            let errors = ADDRESSES.map(|address| (kind.open)(&target(kind, address, &options)).err());
+            let unknown = errors.iter().flatten().any(|error| error.message.contains("unknown field"));
+            assert!(!unknown, "{}: the option {} is documented and not known", kind.name, option.name);
+        }
     }
 }

@@ -59,12 +59,15 @@ pub fn put(reading: &mut Reading, pools: &[Pool], show_user: bool) {
     }
 }
 
-/// The user with everything before the worker's name hidden: `bc1q….rig7` becomes `***.rig7`. Without a worker all of it
-/// is hidden.
+/// Longest name of a worker that is shown, in bytes: the shortest wallet address has 26.
+const MAX_WORKER: usize = 24;
+
+/// The user with everything before the worker's name hidden: `bc1q….rig7` becomes `***.rig7`. Without a worker, or with
+/// one that is long enough to be a wallet itself, all of it is hidden.
 pub fn mask_user(user: &str) -> String {
     match user.split_once('.') {
         _ if user.is_empty() => String::new(),
-        Some((_, worker)) if !worker.is_empty() => format!("***.{worker}"),
+        Some((_, worker)) if (1..=MAX_WORKER).contains(&worker.len()) => format!("***.{worker}"),
         _ => "***".to_string(),
     }
 }
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!(mask_user("bc1q0example.nerd.1"), "***.nerd.1");
         assert_eq!(mask_user("bc1q0example"), "***");
         assert_eq!(mask_user("bc1q0example."), "***");
+        assert_eq!(mask_user("account.bc1q0example000000000000000000000"), "***");
         assert_eq!(mask_user(""), "");
     }
 

@@ -25,7 +25,7 @@ pub fn put(reading: &mut Reading, device: Device<'_>) {
     ] {
         reading.put_opt(&families::MEMORY_FREE, &[("memory", memory)], info.number_of(keys));
     }
-    put_faults(reading, info);
+    put_faults(reading, device);
 }
 
 /// Adds how many chips the device is made with.
@@ -83,13 +83,11 @@ fn put_fans(reading: &mut Reading, device: Device<'_>) {
 }
 
 /// Only faults that hold are sent; their texts are the firmware's own.
-fn put_faults(reading: &mut Reading, info: Fields<'_>) {
-    for (component, key) in [("power", "power_fault"), ("hardware", "hardware_fault")] {
-        if let Some(code) = info.text(key) {
-            reading.put(&families::FAULT, &[("code", &code), ("component", component)], 1.0);
-        }
+fn put_faults(reading: &mut Reading, device: Device<'_>) {
+    for (component, code) in device.faults() {
+        reading.put(&families::FAULT, &[("code", &code), ("component", component)], 1.0);
     }
-    if info.flag("overheat_mode") == Some(true) {
+    if device.info.flag("overheat_mode") == Some(true) {
         reading.put(&families::FAULT, &[("code", "overheat_mode"), ("component", "temperature")], 1.0);
     }
 }

@@ -43,6 +43,10 @@ pub fn parse(replies: &[Reply], address: &str, options: Options) -> Result<Readi
             _ => reading.notes.push(format!("{}: could not be read and was left out", reply.request)),
         }
     }
+    if info.is_none() && asic.is_none() {
+        let request = "GET /api/system/info".to_string();
+        return Err(ParseError::Malformed { request, reason: "there is no reply".to_string() });
+    }
     let (info, asic) = (info.unwrap_or_default(), asic.unwrap_or_default());
     let none = serde_json::Map::new();
     let fields = |value| Fields::of(value).unwrap_or(Fields(&none));
@@ -142,13 +146,22 @@ impl Device<'_> {
         }
     }
 
+    /// Component and text of each fault. Firmware sends the key only while it holds, or with a word that says "none".
+    pub fn faults(self) -> impl Iterator<Item = (&'static str, String)> {
+        let of = move |component, key| {
+            let text = self.info.text(key).filter(|text| !matches!(text.as_str(), "0" | "false" | "none"));
+            text.map(|text| (component, text))
+        };
+        [of("power", "power_fault"), of("hardware", "hardware_fault")].into_iter().flatten()
+    }
+
     /// The state, the most alarming first.
     fn state(self) -> &'static str {
         let set = |key: &str| self.info.flag(key).unwrap_or(false);
         let count = |key: &str| self.info.number(key).unwrap_or(0.0);
         let (uptime, hashing) = (count("uptimeSeconds"), count("hashRate") > 0.0);
         match () {
-            () if self.info.text_of(&["power_fault", "hardware_fault"]).is_some() => "fault",
+            () if self.faults().next().is_some() => "fault",
             () if set("overheat_mode") => "overheated",
             () if set("miningPaused") => "paused",
             () if set("shutdown") => "sleeping",

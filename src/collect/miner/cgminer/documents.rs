@@ -11,6 +11,8 @@ use crate::collect::{ParseError, Reply};
 const NO_DEVICES: f64 = 10.0;
 /// "Access denied".
 const DENIED: f64 = 45.0;
+/// Most notes, and most names of sections, that are told of one poll: a hostile reply could hold thousands.
+const MAX_REMARKS: usize = 16;
 /// A refusal is shorter than this; what is longer need not be read twice.
 const LONGEST_REFUSAL: usize = 512;
 
@@ -49,6 +51,8 @@ impl Sections {
                 sections.refuse(error);
             }
         }
+        sections.notes.truncate(MAX_REMARKS);
+        sections.unread.truncate(MAX_REMARKS);
         let measured = sections.summary.is_some() || sections.coin.is_some();
         let listed = !sections.pools.is_empty() || !sections.devs.is_empty();
         // The version is kept from an earlier poll: beside other replies it does not prove that the device answers.
@@ -83,13 +87,13 @@ impl Sections {
         // The combined form: each command's name over a list with that command's whole document.
         let is_document = |value: &Value| value.get(0).is_some_and(|inner| inner.get("STATUS").is_some());
         if map.contains_key("STATUS") || !map.values().any(is_document) {
-            return self.add_document(reply, Value::Object(map));
+            return self.add_document(&reply.request, Value::Object(map));
         }
         for (command, inner) in map {
             let Value::Array(inner) = inner else { continue };
-            let of_command = Reply::new(format!("{} ({command})", reply.request), reply.body.clone());
+            let request = format!("{} ({command})", reply.request);
             for document in inner {
-                if let Err(error) = self.add_document(&of_command, document) {
+                if let Err(error) = self.add_document(&request, document) {
                     self.refuse(error);
                 }
             }
@@ -97,18 +101,15 @@ impl Sections {
         Ok(())
     }
 
-    fn add_document(&mut self, reply: &Reply, mut document: Value) -> Result<(), ParseError> {
+    fn add_document(&mut self, request: &str, document: Value) -> Result<(), ParseError> {
         let status = Status::of(&document);
         self.when = self.when.or(status.when);
         if self.description.is_empty() {
             self.description = status.description;
         }
-        let Value::Object(map) = &mut document else { return Ok(()) };
-        for (name, value) in std::mem::take(map) {
-            let items = match value {
-                Value::Array(items) => items,
-                _ => continue,
-            };
+        let Value::Object(map) = document else { return Ok(()) };
+        for (name, value) in map {
+            let Value::Array(items) = value else { continue };
             // bfgminer lists the details of devices under the same name as their state.
             let details = items.iter().any(|item| item.get("DEVDETAILS").is_some());
             match name.as_str() {
@@ -122,21 +123,20 @@ impl Sections {
                 _ => self.unread.push(name),
             }
         }
-        match (status.refused, status.code) {
-            (true, Some(NO_DEVICES)) => {
-                self.notes.push(format!("{}: {}", reply.request, status.message));
+        let request = request.to_string();
+        match status.code {
+            _ if !status.refused => Ok(()),
+            Some(NO_DEVICES) => {
+                self.notes.push(format!("{request}: {}", status.message));
                 self.unread.push(format!("{:?}", status.message));
+                Ok(())
             }
-            (true, Some(DENIED)) => {
-                return Err(ParseError::Denied { request: reply.request.clone(), reason: status.message });
-            }
-            (true, code) => {
+            Some(DENIED) => Err(ParseError::Denied { request, reason: status.message }),
+            code => {
                 let reason = format!("refused with code {}: {}", code.unwrap_or_default(), status.message);
-                return Err(ParseError::Malformed { request: reply.request.clone(), reason });
+                Err(ParseError::Malformed { request, reason })
             }
-            (false, _) => {}
         }
-        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ const FAMILIES: &[&Family] = &[
 /// Largest reply: fifteen times the largest known one (a dump of every chip).
 const MAX_REPLY: usize = 512 * 1024;
 
-/// The three commands of a poll in one request; known to cgminer since 3.5 and bfgminer since 3.2.
+/// The three commands of a poll in one request: cgminer 4.11 and bfgminer 5.5 know it, cgminer 2.11 does not.
 const COMBINED: &str = "summary+pools+devs";
 
 /// For how many polls a version is believed: another device may have taken the address in between.

@@ -63,8 +63,7 @@ fn put_summary(reading: &mut Reading, summary: Fields<'_>, devs: &[Value]) {
     for (window, rate) in rates.averages() {
         reading.put_opt(&families::HASHRATE_AVERAGE, &[("window", window)], rate);
     }
-    let known = rate.or(rates.longest());
-    let state = match (known, elapsed) {
+    let state = match (rate, elapsed) {
         (Some(rate), _) if rate > 0.0 => "hashing",
         (_, Some(elapsed)) if elapsed < STARTING_SECONDS => "starting",
         _ => "unknown",
@@ -237,10 +236,6 @@ impl Rates {
     /// The shortest window; a lifetime average is not one, because it hides that the device has stopped.
     fn shortest(&self) -> Option<f64> {
         self.0[..WINDOWS.len() - 1].iter().find_map(|rate| *rate)
-    }
-
-    fn longest(&self) -> Option<f64> {
-        self.0.iter().rev().find_map(|rate| *rate)
     }
 
     fn averages(&self) -> impl Iterator<Item = (&'static str, Option<f64>)> {
