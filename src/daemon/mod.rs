@@ -1,3 +1,348 @@
 //! Wiring: which part talks to which, supervision, reload, shutdown.
+//!
+//! Every part is a task of one set. A part that ends by itself takes the daemon down, and systemd starts it again: a
+//! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
+mod control;
+mod evaluate;
+mod figures;
+mod intake;
+mod keep;
 mod notify;
+mod shared;
+mod thresholds;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::act::actor::Actor;
+use crate::act::book::Book;
+use crate::act::executor::Executor;
+use crate::act::executor::local::Local;
+use crate::act::ledger::LedgerError;
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::model::TargetId;
+use crate::rules::Engine;
+use crate::schedule::poll::unix_millis;
+use crate::schedule::{OBSERVATION_QUEUE, Scheduler};
+use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
+use crate::store::{Limits, Recent};
+use crate::telemetry::Telemetry;
+use control::Control;
+use evaluate::Evaluator;
+use keep::Keeper;
+use notify::Notifier;
+use shared::{Shared, TargetState};
+use world::{Eyes, View};
+
+pub use control::drawings;
+pub use world::host;
+
+/// Alerts that wait for the acting room. When it is full, the rules wait: nothing is lost.
+const TRANSITION_QUEUE: usize = 1024;
+
+/// How a daemon is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file, for reloads.
+    pub config: PathBuf,
+    /// Begin with an empty state if nothing of it can be saved.
+    pub force_empty: bool,
+    /// Ends the daemon. SIGTERM and SIGINT do so too.
+    pub stop: CancellationToken,
+}
+
+/// What kept the daemon from running.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The state cannot be opened.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// The state cannot be read.
+    #[error("cannot read the state: {0}")]
+    Read(#[from] StoreError),
+    /// The runs cannot be read.
+    #[error("cannot read the records of runs: {0}")]
+    Runs(#[from] LedgerError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} (server.listen): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// A part of the daemon ended by itself.
+    #[error("the part {0:?} of the daemon ended by itself; see the log above")]
+    Died(&'static str),
+}
+
+/// Runs until it is stopped. `ready` is told the address that is listened on.
+///
+/// # Errors
+/// [`DaemonError`].
+pub async fn run(
+    options: Options,
+    config: Arc<Config>,
+    ready: impl FnOnce(SocketAddr) + Send,
+) -> Result<(), DaemonError> {
+    let notifier = Arc::new(Notifier::from_environment());
+    let telemetry = Telemetry::new();
+    // The port first: a second daemon on the same machine should fail before it touches anything.
+    let address = config.file.server.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
+    let address = listener.local_addr().unwrap_or(address);
+    let (store, report) = open_state(&config, options.force_empty).await?;
+    let store = Arc::new(store);
+    let keeper = Keeper::new(store.clone());
+    let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
+    let shared = Arc::new(Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000));
+    shared.notice("state", report);
+    for (id, kind) in [(intake::SELF, "davylamp"), (evaluate::BLOCK, "rules")] {
+        recent.declare_plain(&TargetId::from(id), kind);
+    }
+    restore_targets(&shared, &keeper).await?;
+    let mut engine = Engine::new(config.groups.clone(), evaluate::settings(&config), unix_millis());
+    let orphans = engine.restore(keeper.alerts().await?);
+    recent.set_window(evaluate::window(&engine));
+    if let Err(error) = keeper.alerts_now(&[], &orphans).await {
+        tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
+    }
+    let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry };
+    parts.assemble(engine, listener, || ready(address)).await
+}
+
+async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
+    let storage = &config.file.storage;
+    let mut options = OpenOptions::new(&storage.path);
+    options.cache_bytes = storage.cache_bytes;
+    options.ballast_bytes = storage.ballast_bytes;
+    options.force_empty = force_empty;
+    let opened = tokio::task::spawn_blocking(move || SledState::open(options)).await;
+    let (store, report) = opened.map_err(|_| DaemonError::Died("state"))??;
+    if report.is_alarming() {
+        tracing::error!("{report}");
+        return Ok((store, Some(report.to_string())));
+    }
+    tracing::info!(path = %report.path.display(), keys = report.keys, revision = report.revision, "state opened");
+    Ok((store, None))
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = &config.file.limits;
+    Limits {
+        series_per_target: limits.series_per_target,
+        series: limits.series,
+        points_per_query: limits.samples_per_query,
+    }
+}
+
+/// What earlier processes knew of targets, until the first poll says it anew.
+async fn restore_targets(shared: &Shared, keeper: &Keeper) -> Result<(), DaemonError> {
+    for (id, record) in keeper.targets().await? {
+        let state = TargetState { up: record.up, since: record.since, identity: record.identity, ..TargetState::default() };
+        shared.targets(|targets| targets.insert(id.into(), state));
+    }
+    Ok(())
+}
+
+/// Everything that is open before the first task starts.
+struct Parts {
+    options: Options,
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    keeper: Keeper,
+    store: Arc<SledState>,
+    book: Arc<Book>,
+    notifier: Arc<Notifier>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Tokens in the order in which the parts stop: shutdown follows the data.
+struct Stops {
+    polls: CancellationToken,
+    rules: CancellationToken,
+    runs: CancellationToken,
+    rest: CancellationToken,
+}
+
+impl Parts {
+    async fn assemble(self, engine: Engine, listener: TcpListener, ready: impl FnOnce()) -> Result<(), DaemonError> {
+        let (polled_in, polled) = mpsc::channel(OBSERVATION_QUEUE);
+        let (transitions_in, transitions) = mpsc::channel(TRANSITION_QUEUE);
+        let (configs_in, configs) = watch::channel(self.config.clone());
+        let (bindings_in, bindings) = watch::channel(Arc::new(self.config.act.bindings.clone()));
+        let (reloads_in, reloads) = mpsc::channel(1);
+        let export = Arc::new(Notify::new());
+        let [polls, rules, runs, rest] = [(); 4].map(|()| CancellationToken::new());
+        let stops = Stops { polls, rules, runs, rest };
+        let mut control = Control {
+            path: self.options.config.clone(),
+            shared: self.shared.clone(),
+            keeper: self.keeper.clone(),
+            scheduler: Scheduler::new(polled_in, self.telemetry.clone()),
+            configs: configs_in,
+            bindings: bindings_in,
+            reloads,
+            export: export.clone(),
+            notifier: self.notifier.clone(),
+        };
+        control.start().await;
+        let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
+        let act = &self.config.act;
+        let executor = executor(&self.config);
+        let eyes = Arc::new(Eyes(self.shared.clone()));
+        let actor = Actor::new(bindings, act.limits, act.ansible.kill_grace, self.book.clone(), executor, eyes);
+        let view = View {
+            shared: self.shared.clone(),
+            book: self.book.clone(),
+            store: self.store.clone(),
+            reloads: reloads_in,
+        };
+        let api = Api::new(Arc::new(view), self.telemetry.clone(), self.config.file.server.clone());
+        let mut tasks = Tasks::default();
+        tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
+        tasks.spawn("schedule", control.run(stops.polls.clone()));
+        tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
+        tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
+        tasks.spawn("api", api::serve(listener, api, stops.rest.clone()));
+        tasks.spawn("self", intake::watch_ourselves(self.shared.clone(), stops.rest.clone()));
+        tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
+        tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
+        tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
+        self.notifier.ready();
+        ready();
+        let outcome = self.wait(&mut tasks).await;
+        self.shut_down(tasks, stops).await;
+        outcome
+    }
+
+    /// Until somebody says stop, or a part dies.
+    async fn wait(&self, tasks: &mut Tasks) -> Result<(), DaemonError> {
+        tokio::select! {
+            () = self.options.stop.cancelled() => Ok(()),
+            () = terminated() => {
+                tracing::info!("asked to stop");
+                Ok(())
+            }
+            name = tasks.ended() => {
+                tracing::error!(part = name, "a part of the daemon ended by itself");
+                Err(DaemonError::Died(name))
+            }
+        }
+    }
+
+    /// Intake first, then what lives on it, then the store.
+    async fn shut_down(self, mut tasks: Tasks, stops: Stops) {
+        self.notifier.stopping();
+        stops.polls.cancel();
+        tasks.join(&["schedule", "intake"]).await;
+        stops.rules.cancel();
+        tasks.join(&["rules"]).await;
+        stops.runs.cancel();
+        tasks.join(&["runs"]).await;
+        stops.rest.cancel();
+        tasks.join(&["api", "self", "keep", "export", "watchdog"]).await;
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = store.export_now() {
+                tracing::warn!(%error, "cannot export the state at the end");
+            }
+            store.close();
+        });
+        let _ = closed.await;
+        tracing::info!("stopped");
+    }
+}
+
+fn executor(config: &Config) -> Arc<dyn Executor> {
+    Arc::new(Local::new(config.act.ansible.clone(), Local::own_binary()))
+}
+
+/// The tasks of the daemon, by name.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<&'static str>,
+    names: std::collections::HashMap<tokio::task::Id, &'static str>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.set.spawn(async move {
+            work.await;
+            name
+        });
+        self.names.insert(handle.id(), name);
+    }
+
+    /// The name of the next part that ends, by itself or by a panic.
+    async fn ended(&mut self) -> &'static str {
+        match self.set.join_next_with_id().await {
+            Some(Ok((id, name))) => {
+                self.names.remove(&id);
+                name
+            }
+            Some(Err(error)) => self.names.remove(&error.id()).unwrap_or("unknown"),
+            None => "all",
+        }
+    }
+
+    /// Waits until the named parts have ended; those that ended earlier do not count.
+    async fn join(&mut self, names: &[&str]) {
+        while self.names.values().any(|name| names.contains(name)) {
+            self.ended().await;
+        }
+    }
+}
+
+async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = wake.notified() => {}
+        }
+        let store = store.clone();
+        match tokio::task::spawn_blocking(move || store.export_now()).await {
+            Ok(Ok((path, _))) => tracing::info!(path = %path.display(), "state exported"),
+            Ok(Err(error)) => tracing::error!(%error, "cannot export the state"),
+            Err(error) => tracing::error!(%error, "cannot export the state"),
+        }
+    }
+}
+
+/// Says that we are alive, as long as the runtime turns.
+async fn watchdog(notifier: Arc<Notifier>, stop: CancellationToken) {
+    let Some(interval) = notifier.watchdog_interval() else {
+        return stop.cancelled().await;
+    };
+    let mut tick = tokio::time::interval(interval);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => notifier.alive(),
+        }
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
