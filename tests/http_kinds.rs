@@ -1,5 +1,5 @@
 //! The HTTP kinds over real sockets: hostile servers, credentials, TLS by openssl, and a real Prometheus.
-// A helper that fails is a test that fails.
+// Shared functions of the tests may unwrap as the tests do: a failed unwrap is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::io::{ErrorKind, Read, Write};

@@ -18,6 +18,7 @@ mod endpoint;
 mod guard;
 mod tls;
 
+pub use endpoint::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 pub use endpoint::{Endpoint, Settings, checked_url};
 pub use guard::{Network, address_allowed};
 pub use tls::TlsOptions;

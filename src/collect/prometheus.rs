@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use regex::Regex;
 
+use super::http::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 use super::http::{Credential, Endpoint, Keep, Network, Settings, TlsOptions, checked_url};
 use super::{Collector, Kind, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
 use crate::model::matcher::anchored;
@@ -29,18 +30,11 @@ pub const KIND: Kind = Kind {
 const OPTIONS: &[OptionDoc] = &[
     OptionDoc { name: "path", help: "path of the page, with its query if it needs one; default /metrics" },
     OptionDoc { name: "scheme", help: "http (default) or https" },
-    OptionDoc {
-        name: "credential",
-        help: "bearer: SECRET | basic: {username, password: SECRET} | header: {name, value: SECRET}",
-    },
-    OptionDoc { name: "tls", help: "for https: ca_file, cert_file, key_file, insecure_skip_verify" },
-    OptionDoc {
-        name: "network",
-        help: "lan: private addresses are right; public: they are refused. Default: public for https to a name with a \
-               dot that does not end in .local, .lan, .home.arpa, .internal or .localhost, else lan",
-    },
-    OptionDoc { name: "gzip", help: "whether to ask for a compressed page; default true" },
-    OptionDoc { name: "keep_alive", help: "whether to keep the connection between polls; default true" },
+    CREDENTIAL_DOC,
+    TLS_DOC,
+    NETWORK_DOC,
+    GZIP_DOC,
+    KEEP_ALIVE_DOC,
     OptionDoc {
         name: "allow",
         help: "list of regular expressions on whole series names (x_bucket, x_total); only what one matches is kept; \

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::declare;
 use super::mapping::{Mapping, MappingError};
+use crate::collect::http::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 use crate::collect::http::{Credential, Endpoint, Keep, Network, Settings, TlsOptions, checked_url};
 use crate::collect::{Collector, Kind, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
 use crate::model::{PollFailure, Reading, Target};
@@ -31,18 +32,11 @@ const OPTIONS: &[OptionDoc] = &[
     OptionDoc { name: "method", help: "GET (default), POST or PUT; POST is the default with a body" },
     OptionDoc { name: "headers", help: "map of headers without secrets; Accept is application/json by default" },
     OptionDoc { name: "body", help: "text, or a mapping that is sent as JSON" },
-    OptionDoc {
-        name: "credential",
-        help: "bearer: SECRET | basic: {username, password: SECRET} | header: {name, value: SECRET}",
-    },
-    OptionDoc { name: "tls", help: "for https: ca_file, cert_file, key_file, insecure_skip_verify" },
-    OptionDoc {
-        name: "network",
-        help: "lan: private addresses are right; public: they are refused. Default: public for https to a name with a \
-               dot that does not end in .local, .lan, .home.arpa, .internal or .localhost, else lan",
-    },
-    OptionDoc { name: "gzip", help: "whether to ask for a compressed answer; default true" },
-    OptionDoc { name: "keep_alive", help: "whether to keep the connection between polls; default true" },
+    CREDENTIAL_DOC,
+    TLS_DOC,
+    NETWORK_DOC,
+    GZIP_DOC,
+    KEEP_ALIVE_DOC,
     OptionDoc { name: "max_body", help: "largest answer in bytes, before and after decompression; default 2097152" },
     OptionDoc {
         name: "max_series",

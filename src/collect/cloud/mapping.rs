@@ -218,7 +218,9 @@ fn labels(rule: &Rule, base: &Value, key: Option<&PathElement<'_>>, found: &mut 
         let Some(value) = value else { continue };
         let end = value.char_indices().nth(MAX_LABEL_VALUE).map(|(end, _)| end);
         found.cut += usize::from(end.is_some());
-        labels.set(name.clone(), &value[..end.unwrap_or(value.len())]);
+        // The text is the other side's, and it ends up on pages and in logs.
+        let value = value[..end.unwrap_or(value.len())].replace(char::is_control, " ");
+        labels.set(name.clone(), value);
     }
     labels
 }
@@ -345,9 +347,12 @@ mod tests {
         let list: Vec<Value> = (0..4).map(|n| json!({"l": n, "v": n})).collect();
         assert_eq!(mapping.read(&json!(list), 3), Err(MappingError::TooManySeries { limit: 3 }));
         assert_eq!(mapping.read(&json!(list), 4).unwrap().samples.len(), 4);
-        let odd = mapping.read(&json!([{"l": "é".repeat(300), "v": 1}, {"l": [1], "v": 2}]), 3).unwrap();
+        let odd = mapping
+            .read(&json!([{"l": "é".repeat(300), "v": 1}, {"l": [1], "v": 2}, {"l": "a\n\u{1b}b", "v": 3}]), 3)
+            .unwrap();
         assert_eq!(odd.samples[0].labels.get("l"), Some("é".repeat(256).as_str()));
         assert_eq!(odd.samples[1].labels.get("l"), None);
+        assert_eq!(odd.samples[2].labels.get("l"), Some("a  b"));
         assert_eq!(odd.notes.len(), 2, "{:?}", odd.notes);
     }
 }

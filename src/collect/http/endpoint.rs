@@ -9,8 +9,29 @@ use url::Url;
 
 use super::tls::TlsClient;
 use super::{Credential, Keep, Network, Request, TlsOptions, send, send_with};
-use crate::collect::{OptionError, Reply};
+use crate::collect::{OptionDoc, OptionError, Reply};
 use crate::model::PollFailure;
+
+/// `credential`, for the option table of a kind.
+pub const CREDENTIAL_DOC: OptionDoc = OptionDoc {
+    name: "credential",
+    help: "bearer: SECRET | basic: {username, password: SECRET} | header: {name, value: SECRET}",
+};
+/// `tls`, for the option table of a kind.
+pub const TLS_DOC: OptionDoc =
+    OptionDoc { name: "tls", help: "for https: ca_file, cert_file, key_file, insecure_skip_verify" };
+/// `network`, for the option table of a kind.
+pub const NETWORK_DOC: OptionDoc = OptionDoc {
+    name: "network",
+    help: "lan: private addresses are right; public: they are refused. Default: public for https to a name with a dot \
+           that does not end in .local, .lan, .home.arpa, .internal or .localhost, else lan",
+};
+/// `gzip`, for the option table of a kind.
+pub const GZIP_DOC: OptionDoc =
+    OptionDoc { name: "gzip", help: "whether to ask for a compressed answer; default true" };
+/// `keep_alive`, for the option table of a kind.
+pub const KEEP_ALIVE_DOC: OptionDoc =
+    OptionDoc { name: "keep_alive", help: "whether to keep the connection between polls; default true" };
 
 /// What the options of a kind say about its request.
 #[derive(Debug)]
@@ -140,11 +161,6 @@ impl Endpoint {
         let answer = answer.success()?;
         let request = format!("{} {}", self.method, self.url.path());
         Ok(Reply { request, status: Some(answer.status), body: answer.body })
-    }
-
-    /// Which addresses it may talk to, as said or guessed.
-    pub fn network(&self) -> Network {
-        self.network
     }
 }
 

@@ -58,7 +58,7 @@ pub fn read_text(body: &[u8], limits: &TextLimits) -> Result<Reading, ParseError
 }
 
 /// [`read_text`], keeping only the series whose full name (`x_bucket`, `x_total`) `select` accepts. What is not
-/// selected is checked for its form all the same, but counts against no limit.
+/// selected is checked for its form all the same, but does not count against `max_samples`.
 ///
 /// # Errors
 /// As [`read_text`].
@@ -294,7 +294,10 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
             Some(home) => home.clone(),
             None => {
                 let home = self.find_home(name);
-                self.homes.insert(name, home.clone());
+                // Only those: `max_samples` bounds them, while names that are not selected are as many as fit the page.
+                if matches!(home, Home::Family(..)) {
+                    self.homes.insert(name, home.clone());
+                }
                 home
             }
         };
