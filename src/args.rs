@@ -22,7 +22,7 @@ pub enum Command {
     ///
     /// Exit status: 0 after SIGTERM or SIGINT, 78 when the configuration has mistakes (all of them are printed),
     /// 1 when something else kept it from running. SIGHUP loads the configuration anew, all or nothing.
-    Run(ConfigArg),
+    Run(RunArgs),
     /// Check configuration, rules, playbooks and dashboards; print every mistake at once.
     Check(CheckArgs),
     /// Poll one configured target once and print its samples as /metrics would.
@@ -45,7 +45,7 @@ pub enum Command {
     /// Playbook runs of a running or stopped daemon, as its state holds them.
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// The state database. The daemon must not be running, except for `export --from-copy`.
+    /// The state database. The daemon must not be running; a running one exports by itself (storage.export).
     #[command(subcommand)]
     State(StateCommand),
     /// Execute playbooks for a daemon that runs in a closed sandbox (see davylamp-runner.service).
@@ -79,6 +79,16 @@ pub struct ConfigArg {
 
 /// Where a packaged davylamp has its configuration.
 pub const DEFAULT_CONFIG: &str = "/etc/davylamp/davylamp.yml";
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Begin with an empty state if nothing of the old one can be opened, salvaged or restored. The damaged database is
+    /// kept aside.
+    #[arg(long)]
+    pub force_empty: bool,
+}
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {

@@ -4,9 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use davylamp::collect::{self, Collector, ParseError};
+use davylamp::collect::{self, Collector};
 use davylamp::demo::{DeviceHandle, DeviceSpec, Fault, Fleet, Hostile, Model};
-use davylamp::model::{FailureReason, Labels, Reading, Target};
+use davylamp::model::{FailureReason, Labels, PollFailure, Reading, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Beyond the timeout of a poll: time for a loaded machine to notice.
@@ -52,15 +52,8 @@ fn collector(device: &DeviceHandle) -> Box<dyn Collector> {
 }
 
 async fn poll(collector: &dyn Collector) -> Result<Reading, (FailureReason, String)> {
-    let replies = collector.fetch().await.map_err(|failure| (failure.reason, failure.detail))?;
-    collector.parse(&replies).map_err(|error| {
-        let reason = match error {
-            ParseError::Malformed { .. } => FailureReason::Malformed,
-            ParseError::Denied { .. } => FailureReason::Denied,
-            ParseError::TooLarge { .. } => FailureReason::TooLarge,
-        };
-        (reason, error.to_string())
-    })
+    let polled = async { Ok(collector.parse(&collector.fetch().await?)?) }.await;
+    polled.map_err(|failure: PollFailure| (failure.reason, failure.detail))
 }
 
 /// `VmRSS` or `VmHWM` of this process in bytes.

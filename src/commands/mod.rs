@@ -1,7 +1,11 @@
 //! What each command does, on top of the library.
 
+mod check;
+mod demo;
 mod kinds;
 mod poll;
+mod runs;
+mod state;
 
 use std::io::Write;
 use std::path::Path;
@@ -10,16 +14,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::CommandFactory;
+use tokio_util::sync::CancellationToken;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, RulesCommand, RunArgs};
 use davylamp::config::{Config, ConfigError};
+use davylamp::daemon;
 
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong, starting again will not help.
 const EXIT_CONFIG: u8 = 78;
 
 /// Runs the command and turns its end into an exit status.
 pub fn dispatch(cli: Cli) -> ExitCode {
-    match run(cli.command) {
+    match execute(cli.command) {
         Ok(code) => code,
         Err(error) => {
             let code = if error.is::<ConfigError>() { EXIT_CONFIG } else { 1 };
@@ -29,11 +35,20 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Kinds { name } => kinds::show(name.as_deref()),
+        Command::Run(args) => run(&args),
+        Command::Check(args) if args.schema => say(&serde_json::to_string_pretty(&davylamp::config::json_schema())?),
+        Command::Check(args) => check::configuration(&args.config.config),
         Command::Poll(args) => poll::poll(&args),
         Command::Parse(args) => poll::parse(&args),
+        Command::Kinds { name } => kinds::show(name.as_deref()),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Rules(RulesCommand::Check { files }) => check::rules(&files),
+        Command::Dashboards(command) => check::dashboards(&command),
+        Command::Runs(command) => runs::runs(&command),
+        Command::State(command) => state::state(&command),
+        Command::Runner(args) => runs::runner(&args.config),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "davylamp", &mut std::io::stdout());
@@ -43,8 +58,26 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             clap_mangen::generate_to(Cli::command(), &folder).with_context(|| folder.display().to_string())?;
             Ok(ExitCode::SUCCESS)
         }
-        _ => anyhow::bail!("not wired"),
+        Command::Supervise { run } => Ok(davylamp::act::supervise::main(&run)),
     }
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let path = args.config.config.clone();
+    let config = load(&path)?;
+    start_logging(&config);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let options = daemon::Options { config: path, force_empty: args.force_empty, stop: CancellationToken::new() };
+    runtime()?.block_on(daemon::run(options, config, |address| tracing::info!(%address, "listening")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `RUST_LOG` wins over the configuration: it is what one sets when something has to be found out.
+fn start_logging(config: &Config) {
+    let level = std::env::var("RUST_LOG").unwrap_or_else(|_| config.file.log.level.clone());
+    davylamp::telemetry::start_logging(&level, config.file.log.format);
 }
 
 /// Prints a line to standard output. A reader that went away (`| head`) is no error.
@@ -63,6 +96,11 @@ fn complain(text: &str) {
 /// The checked configuration, or an error that ends the process with status 78.
 fn load(path: &Path) -> anyhow::Result<Arc<Config>> {
     Ok(Config::load(path)?)
+}
+
+/// The runtime of the daemon.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 /// A runtime for commands that do one thing over the network.

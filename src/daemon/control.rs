@@ -42,7 +42,8 @@ impl Control {
     /// Starts everything that the configuration names.
     pub(super) async fn start(&mut self) {
         let config = self.shared.config.get();
-        self.apply(&config).await;
+        let difference = self.apply(&config).await;
+        self.notifier.status(&format!("polling {} targets", difference.started.len()));
         self.mark(true);
     }
 
@@ -72,7 +73,11 @@ impl Control {
         let path = self.path.clone();
         let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
         let outcome = match loaded.map_err(|error| error.to_string()).and_then(|loaded| loaded.map_err(|e| e.to_string())) {
-            Ok(config) => Ok(self.swap(config).await),
+            Ok(config) => {
+                let summary = self.swap(config).await;
+                self.notifier.status(&summary);
+                Ok(summary)
+            }
             Err(mistakes) => Err(mistakes),
         };
         match &outcome {

@@ -23,8 +23,8 @@ const WINDOW_MARGIN: Duration = Duration::from_secs(60);
 /// How often pending alerts are written down although nothing changed.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
-/// The block of what rules record.
-pub(super) const BLOCK: &str = "rules";
+/// The block of what rules record. No target's id can hold a slash.
+pub(super) const BLOCK: &str = "/rules";
 
 /// The rules of a configuration and what they need.
 pub(super) struct Evaluator {
@@ -201,7 +201,7 @@ impl Evaluator {
     async fn tell_firing(&self) {
         for alert in self.engine.alerts().into_iter().filter(|alert| alert.state == AlertState::Firing) {
             let at = alert.last_seen_at;
-            let transition = Transition { from: Some(AlertState::Firing), alert, at, positive: false };
+            let transition = Transition { from: Some(AlertState::Firing), alert, at, positive: false, warming_up: true };
             let _ = self.transitions.send(transition).await;
         }
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::keep::Keeper;
 use super::shared::Shared;
-use crate::collect::prometheus::{TextLimits, read_text};
+use crate::collect::prometheus::text::{TextLimits, read_text};
 use crate::model::{Observation, TargetId};
 use crate::schedule::Polled;
 use crate::schedule::poll::unix_millis;
@@ -16,8 +16,8 @@ use crate::schedule::poll::unix_millis;
 /// How often our own metrics become samples that rules can read. A scrape brings them up to date by itself.
 const SELF_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The block of our own metrics.
-pub(super) const SELF: &str = "davylamp";
+/// The block of our own metrics. No target's id can hold a slash.
+pub(super) const SELF: &str = "/davylamp";
 
 /// Takes in observations until every sender is gone.
 pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc::Receiver<Polled>) {

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use super::intake::{SELF, observe_ourselves};
+use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use crate::act::book::Book;
 use crate::act::facts::{Host, RuleFacts, World};
@@ -167,9 +167,4 @@ fn run_row(run: &Run) -> RunRow {
         at: run.queued_at / 1000,
         detail: run.detail.clone(),
     }
-}
-
-/// The id of our own block cannot be a target's.
-pub(super) fn reserved(id: &str) -> bool {
-    id == SELF || id == super::evaluate::BLOCK
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 
-use crate::collect::{Collector, ParseError, Reply};
+use crate::collect::{Collector, Reply};
 use crate::model::{FailureReason, Observation, PollFailure, Reading, Target};
 
 /// Replies larger than this are parsed on a blocking thread: a parser that needs milliseconds must not make other
@@ -38,17 +38,7 @@ async fn fetch_and_parse(collector: &Arc<dyn Collector>) -> Result<Reading, Poll
             Err(error) => return Err(PollFailure::new(FailureReason::Bug, error.to_string())),
         }
     };
-    parsed.map_err(failure)
-}
-
-/// The failure that a parser's refusal means.
-fn failure(error: ParseError) -> PollFailure {
-    let reason = match error {
-        ParseError::Malformed { .. } => FailureReason::Malformed,
-        ParseError::Denied { .. } => FailureReason::Denied,
-        ParseError::TooLarge { .. } => FailureReason::TooLarge,
-    };
-    PollFailure::new(reason, error.to_string())
+    parsed.map_err(PollFailure::from)
 }
 
 /// Fetches once and hands out the raw replies too, for `davylamp poll --save`.
@@ -61,7 +51,7 @@ pub async fn poll_keeping_replies(
 ) -> (Vec<Reply>, Result<Reading, PollFailure>) {
     match tokio::time::timeout(target.timeout, collector.fetch()).await {
         Ok(Ok(replies)) => {
-            let reading = collector.parse(&replies).map_err(failure);
+            let reading = collector.parse(&replies).map_err(PollFailure::from);
             (replies, reading)
         }
         Ok(Err(failure)) => (Vec::new(), Err(failure)),

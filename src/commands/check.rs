@@ -1,0 +1,76 @@
+//! `davylamp check`, `rules check`, `dashboards write|check`: what is wrong, all of it at once.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{EXIT_CONFIG, complain, load, say};
+use crate::args::{DashboardArgs, DashboardsCommand};
+use davylamp::config::Config;
+use davylamp::daemon::drawings;
+use davylamp::{dashboards, query, rules};
+
+/// Checks a configuration with everything that it names.
+pub fn configuration(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = load(path)?;
+    for warning in &config.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    if config.act.runner.is_none() && config.act.ansible.program("ansible-playbook").is_none() {
+        complain("note: ansible-playbook is not installed, so no remediation can run (ansible.command)");
+    }
+    let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
+    let folder = config.resolve(&config.file.dashboards.path);
+    let stale = if config.file.dashboards.enabled && folder.exists() { findings(&config, &folder) } else { Vec::new() };
+    for finding in &stale {
+        complain(&format!("note: {finding} (davylamp dashboards write)"));
+    }
+    say(&format!(
+        "{}: {} targets, {} rules in {} groups, {} remediations",
+        path.display(),
+        config.jobs.len(),
+        rules,
+        config.groups.len(),
+        config.act.bindings.len()
+    ))
+}
+
+/// Checks rule files.
+pub fn rules(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let report = rules::check_files(files);
+    say(report.to_string().trim_end())?;
+    Ok(if report.has_errors() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
+}
+
+/// Writes or checks dashboards.
+pub fn dashboards(command: &DashboardsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        DashboardsCommand::Write(args) => {
+            let (config, folder) = place(args)?;
+            let done = dashboards::write(&folder, &drawings(&config))?;
+            say(&format!("{}: {} written, {} unchanged, {} deleted", folder.display(), done.written.len(), done.unchanged.len(), done.deleted.len()))
+        }
+        DashboardsCommand::Check(args) => {
+            let (config, folder) = place(args)?;
+            let found = findings(&config, &folder);
+            for finding in &found {
+                complain(finding);
+            }
+            if found.is_empty() {
+                return say(&format!("{}: nothing to say", folder.display()));
+            }
+            Ok(ExitCode::from(1))
+        }
+    }
+}
+
+fn place(args: &DashboardArgs) -> anyhow::Result<(std::sync::Arc<Config>, PathBuf)> {
+    let config = load(&args.config.config)?;
+    let folder = args.folder.clone().unwrap_or_else(|| config.resolve(&config.file.dashboards.path));
+    Ok((config, folder))
+}
+
+fn findings(config: &Config, folder: &Path) -> Vec<String> {
+    let parse = |text: &str| query::parse(text).map(drop);
+    let found = dashboards::check(folder, &drawings(config), parse);
+    found.iter().map(|finding| format!("{}: {}", folder.join(&finding.path).display(), finding.problem)).collect()
+}
