@@ -65,7 +65,9 @@ impl<'a> Context<'a> {
         let known = about().all(|(_, fact)| !fact.families.is_empty());
         let families = known.then(|| about().flat_map(|(_, fact)| fact.families.iter().map(String::as_str)).collect());
         // A step below the scrape interval leaves rates empty, one below the poll interval draws the same value twice.
-        let slowest = about().map(|(_, fact)| fact.poll_interval).max().unwrap_or_default();
+        // What davylamp says of itself is new at every scrape, however slow its targets are.
+        let polled = about().filter(|_| !subject.is_empty()).map(|(_, fact)| fact.poll_interval);
+        let slowest = polled.max().unwrap_or_default();
         let kinds = about().map(|(name, _)| name.as_str()).collect();
         Context { settings, facts, kinds, subject, families, step: slowest.max(settings.scrape_interval) }
     }
