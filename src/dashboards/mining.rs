@@ -48,7 +48,7 @@ pub(super) fn reject_ratio(context: &Context<'_>, window: &str) -> String {
 
 /// 1 for each miner whose last poll succeeded, 0 for the others, by miner and kind.
 pub(super) fn up(context: &Context<'_>) -> String {
-    let up = context.targets("davylamp_target_up");
+    let up = context.targets("davylamp_target_up", "");
     format!("max by (miner, kind) (label_replace({up}, \"miner\", \"$1\", \"target\", \"(.+)\"))")
 }
 

@@ -94,11 +94,14 @@ impl<'a> Context<'a> {
         format!("{metric}{{{more}{comma}{ours}}}")
     }
 
-    /// A selector of a `davylamp_target_…` metric of these kinds; there the subject is called `target`.
-    pub(super) fn targets(&self, metric: &str) -> String {
-        let filters = self.settings.filters.iter().map(|name| format!(",{name}=~\"${name}\"")).collect::<String>();
-        let subject = if self.subject.is_empty() { String::new() } else { format!(",target=~\"${}\"", self.subject) };
-        format!("{metric}{{{}{filters}{subject}}}", self.kind_matcher())
+    /// A selector of a `davylamp_target_…` metric of these kinds, with more matchers (may be empty) in front; there the
+    /// subject is called `target`.
+    pub(super) fn targets(&self, metric: &str, more: &str) -> String {
+        let mut matchers: Vec<String> = (!more.is_empty()).then(|| more.to_string()).into_iter().collect();
+        matchers.push(self.kind_matcher());
+        matchers.extend(self.settings.filters.iter().map(|name| format!("{name}=~\"${name}\"")));
+        matchers.extend((!self.subject.is_empty()).then(|| format!("target=~\"${}\"", self.subject)));
+        format!("{metric}{{{}}}", matchers.join(","))
     }
 
     /// `kind=~"…"` for the kinds of this dashboard, or for every kind when none is configured.

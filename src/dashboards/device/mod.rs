@@ -54,7 +54,7 @@ pub(super) fn build(settings: &Settings, facts: &Facts, kind: &str) -> File {
 
 fn now(page: &mut Page<'_>, context: &Context<'_>) {
     let known = &context.facts.thresholds;
-    let up = context.targets("davylamp_target_up");
+    let up = context.targets("davylamp_target_up", "");
     page.add(
         Draft::stat(1, "Answers")
             .about(
