@@ -197,7 +197,7 @@ fn shares(page: &mut Page<'_>, context: &Context<'_>) {
     page.add(
         Draft::lines(22, "Rejected")
             .about(
-                "Rejected shares divided by accepted and rejected ones, over the last 15 minutes. The \
+                "Rejected shares divided by all shares, over the last 15 minutes. The \
                     dashed line is the alert MinerRejectRatioHigh.",
             )
             .size(8, 8)
