@@ -97,25 +97,39 @@ impl fmt::Display for Finding {
 /// whether a text is PromQL; Grafana's variables are already replaced in it. Reads only.
 pub fn check<E: fmt::Display>(dir: &Path, files: &[File], parse: impl Fn(&str) -> Result<(), E>) -> Vec<Finding> {
     let mut walk = Walk::default();
-    walk.folder(dir, Path::new(""), 0);
+    walk.entry(dir, Path::new("."), 0);
     let mut findings = walk.findings;
-    for (path, content) in &walk.dashboards {
+    let mut names = Vec::new();
+    // One file in memory at a time: the folder is the operator's, and may hold anything.
+    for path in walk.dashboards {
         let mut say = |problem| findings.push(Finding { path: path.clone(), problem });
-        match serde_json::from_slice::<Value>(content) {
-            Err(error) => say(Problem::Malformed(format!("is not JSON: {error}"))),
-            Ok(value) => dashboard(&value, &parse, &mut say),
+        match read_capped(&dir.join(&path)).map(|content| serde_json::from_slice::<Value>(&content)) {
+            Err(error) => say(Problem::Unreadable(error.to_string())),
+            Ok(Err(error)) => say(Problem::Malformed(format!("is not JSON: {error}"))),
+            Ok(Ok(value)) => {
+                dashboard(&value, &parse, &mut say);
+                let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
+                names.push(Named { uid: text("uid"), title: text("title"), path });
+            }
         }
     }
-    duplicates(&walk.dashboards, &mut findings);
+    duplicates(&names, &mut findings);
     differences(dir, files, &mut findings);
     findings.sort();
     findings.dedup();
     findings
 }
 
+/// What must be unique about a dashboard; empty where it has none.
+struct Named {
+    path: PathBuf,
+    uid: String,
+    title: String,
+}
+
 #[derive(Default)]
 struct Walk {
-    dashboards: Vec<(PathBuf, Vec<u8>)>,
+    dashboards: Vec<PathBuf>,
     findings: Vec<Finding>,
     seen: usize,
 }
@@ -133,12 +147,16 @@ impl Walk {
             if self.seen > MAX_FILES {
                 return self.say(relative, Problem::Unreadable(format!("more than {MAX_FILES} files")));
             }
-            self.entry(root, &relative.join(name), depth);
+            let folder = relative.strip_prefix(".").unwrap_or(relative);
+            self.entry(root, &folder.join(name), depth);
         }
     }
 
     fn entry(&mut self, root: &Path, relative: &Path, depth: usize) {
-        let Ok(found) = fs::metadata(root.join(relative)) else { return };
+        let found = match fs::metadata(root.join(relative)) {
+            Ok(found) => found,
+            Err(error) => return self.say(relative, Problem::Unreadable(error.to_string())),
+        };
         let mode = found.permissions().mode() & 0o777;
         if found.is_dir() {
             if mode & 0o005 != 0o005 {
@@ -154,10 +172,7 @@ impl Walk {
             if found.len() > MAX_BYTES {
                 return self.say(relative, Problem::Unreadable(format!("larger than {MAX_BYTES} bytes")));
             }
-            match read_capped(&root.join(relative)) {
-                Ok(content) => self.dashboards.push((relative.to_path_buf(), content)),
-                Err(error) => self.say(relative, Problem::Unreadable(error.to_string())),
-            }
+            self.dashboards.push(relative.to_path_buf());
         }
     }
 
@@ -167,27 +182,19 @@ impl Walk {
 }
 
 /// A uid must be unique everywhere, a title within its folder.
-fn duplicates(dashboards: &[(PathBuf, Vec<u8>)], findings: &mut Vec<Finding>) {
-    let mut uids: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let mut titles: BTreeMap<(PathBuf, String), PathBuf> = BTreeMap::new();
-    for (path, content) in dashboards {
-        let Ok(value) = serde_json::from_slice::<Value>(content) else { continue };
-        let text = |key: &str| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-        if let Some(uid) = text("uid") {
-            let other = uids.entry(uid.to_string()).or_insert_with(|| path.clone()).clone();
-            if other != *path {
-                let problem = Problem::DuplicateUid { uid: uid.to_string(), other };
-                findings.push(Finding { path: path.clone(), problem });
-            }
+fn duplicates(names: &[Named], findings: &mut Vec<Finding>) {
+    let mut uids: BTreeMap<&str, &Path> = BTreeMap::new();
+    let mut titles: BTreeMap<(Option<&Path>, String), &Path> = BTreeMap::new();
+    for Named { path, uid, title } in names {
+        let mut say = |problem| findings.push(Finding { path: path.clone(), problem });
+        let first = *uids.entry(uid).or_insert(path);
+        if first != path && !uid.is_empty() {
+            say(Problem::DuplicateUid { uid: uid.clone(), other: first.to_path_buf() });
         }
-        if let Some(title) = text("title") {
-            let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-            // Grafana compares titles without regard to case.
-            let other = titles.entry((folder, title.to_lowercase())).or_insert_with(|| path.clone()).clone();
-            if other != *path {
-                let problem = Problem::DuplicateTitle { title: title.to_string(), other };
-                findings.push(Finding { path: path.clone(), problem });
-            }
+        // Grafana compares titles without regard to case.
+        let first = *titles.entry((path.parent(), title.to_lowercase())).or_insert(path);
+        if first != path && !title.is_empty() {
+            say(Problem::DuplicateTitle { title: title.clone(), other: first.to_path_buf() });
         }
     }
 }

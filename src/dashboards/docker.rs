@@ -51,7 +51,7 @@ fn of(context: &Context<'_>, metric: &str, more: &str) -> String {
 }
 
 fn now(page: &mut Page<'_>, context: &Context<'_>) {
-    let up = context.targets("davylamp_target_up");
+    let up = context.targets("davylamp_target_up", "");
     page.add(
         Draft::stat(1, "Engines")
             .about("Whether each engine answered its last poll. From davylamp_target_up.")
@@ -272,7 +272,7 @@ fn engine(page: &mut Page<'_>, context: &Context<'_>) {
                 "{{engine}} {{type}} {{action}}",
             ),
     );
-    let took = context.targets("davylamp_target_last_poll_duration_seconds");
+    let took = context.targets("davylamp_target_last_poll_duration_seconds", "");
     page.add(
         Draft::lines(44, "Poll duration")
             .about("How long the last poll of the engine took, in seconds. Bad: near the timeout.")

@@ -39,7 +39,7 @@ pub(super) fn build(settings: &Settings, facts: &Facts) -> File {
 
 fn numbers(page: &mut Page<'_>, context: &Context<'_>) {
     let (hashrate, expected) = (mining::hashrate(context), mining::expected_last_hour(context));
-    let up = context.targets("davylamp_target_up");
+    let up = context.targets("davylamp_target_up", "");
     page.add(
         Draft::stat(1, "Hashrate")
             .about(
@@ -133,7 +133,7 @@ fn courses(page: &mut Page<'_>, context: &Context<'_>) {
             .zero_based()
             .query(format!("sum({})", mining::power(context)), "power"),
     );
-    let polled = context.targets("davylamp_target_up");
+    let polled = context.targets("davylamp_target_up", "");
     page.add(
         Draft::lines(12, "Online and down")
             .about(

@@ -144,9 +144,9 @@ fn polling(page: &mut Page<'_>, context: &Context<'_>) {
             .range(0.0, 1.0)
             .query(format!("avg by (kind) ({})", own("davylamp_target_up", "")), "{{kind}}"),
     );
-    let up = context.targets("davylamp_target_up");
-    let last = context.targets("davylamp_target_last_success_timestamp_seconds");
-    let took = context.targets("davylamp_target_last_poll_duration_seconds");
+    let up = context.targets("davylamp_target_up", "");
+    let last = context.targets("davylamp_target_last_success_timestamp_seconds", "");
+    let took = context.targets("davylamp_target_last_poll_duration_seconds", "");
     let columns = vec![
         Column::value("Silent for", "dtdurations", format!("max by (target) (time() - {last})")).width(130),
         Column::label("target", "Target").width(180),

@@ -39,16 +39,16 @@ pub(super) fn hottest(context: &Context<'_>, sensor: &str) -> String {
     format!("max by (miner) ({})", context.select("miner_temperature_celsius", &matcher))
 }
 
-/// Rejected shares of each miner divided by accepted and rejected ones, over `window`.
+/// Rejected shares of each miner divided by all of them, over `window`: what the alert MinerRejectRatioHigh compares.
 pub(super) fn reject_ratio(context: &Context<'_>, window: &str) -> String {
     let rejected = context.select("miner_shares_total", "result=\"rejected\"");
-    let judged = context.select("miner_shares_total", "result=~\"accepted|rejected\"");
-    format!("sum by (miner) (increase({rejected}[{window}])) / (sum by (miner) (increase({judged}[{window}])) > 0)")
+    let all = context.select("miner_shares_total", "");
+    format!("sum by (miner) (increase({rejected}[{window}])) / (sum by (miner) (increase({all}[{window}])) > 0)")
 }
 
 /// 1 for each miner whose last poll succeeded, 0 for the others, by miner and kind.
 pub(super) fn up(context: &Context<'_>) -> String {
-    let up = context.targets("davylamp_target_up");
+    let up = context.targets("davylamp_target_up", "");
     format!("max by (miner, kind) (label_replace({up}, \"miner\", \"$1\", \"target\", \"(.+)\"))")
 }
 

@@ -1,8 +1,8 @@
 //! Grafana dashboards from what is configured: families and rules in, files out.
 //!
-//! Everything but [`write()`] and [`check()`] is pure, and the same input gives the same bytes: Grafana compares files by
-//! their MD5 and would otherwise store a new version of each dashboard at every write. We speak to Grafana through its
-//! file provisioning only: no HTTP API, no admin credentials.
+//! Everything but [`write()`] and [`check()`] is pure, and the same input gives the same bytes: Grafana compares files
+//! by their MD5 and would otherwise store a new version of each dashboard at every write. We speak to Grafana through
+//! its file provisioning only: no HTTP API, no admin credentials.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

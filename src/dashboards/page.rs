@@ -65,7 +65,9 @@ impl<'a> Context<'a> {
         let known = about().all(|(_, fact)| !fact.families.is_empty());
         let families = known.then(|| about().flat_map(|(_, fact)| fact.families.iter().map(String::as_str)).collect());
         // A step below the scrape interval leaves rates empty, one below the poll interval draws the same value twice.
-        let slowest = about().map(|(_, fact)| fact.poll_interval).max().unwrap_or_default();
+        // What davylamp says of itself is new at every scrape, however slow its targets are.
+        let polled = about().filter(|_| !subject.is_empty()).map(|(_, fact)| fact.poll_interval);
+        let slowest = polled.max().unwrap_or_default();
         let kinds = about().map(|(name, _)| name.as_str()).collect();
         Context { settings, facts, kinds, subject, families, step: slowest.max(settings.scrape_interval) }
     }
@@ -92,11 +94,14 @@ impl<'a> Context<'a> {
         format!("{metric}{{{more}{comma}{ours}}}")
     }
 
-    /// A selector of a `davylamp_target_…` metric of these kinds; there the subject is called `target`.
-    pub(super) fn targets(&self, metric: &str) -> String {
-        let filters = self.settings.filters.iter().map(|name| format!(",{name}=~\"${name}\"")).collect::<String>();
-        let subject = if self.subject.is_empty() { String::new() } else { format!(",target=~\"${}\"", self.subject) };
-        format!("{metric}{{{}{filters}{subject}}}", self.kind_matcher())
+    /// A selector of a `davylamp_target_…` metric of these kinds, with more matchers (may be empty) in front; there the
+    /// subject is called `target`.
+    pub(super) fn targets(&self, metric: &str, more: &str) -> String {
+        let mut matchers: Vec<String> = (!more.is_empty()).then(|| more.to_string()).into_iter().collect();
+        matchers.push(self.kind_matcher());
+        matchers.extend(self.settings.filters.iter().map(|name| format!("{name}=~\"${name}\"")));
+        matchers.extend((!self.subject.is_empty()).then(|| format!("target=~\"${}\"", self.subject)));
+        format!("{metric}{{{}}}", matchers.join(","))
     }
 
     /// `kind=~"…"` for the kinds of this dashboard, or for every kind when none is configured.

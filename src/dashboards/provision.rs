@@ -3,8 +3,6 @@
 //! The layout is that of Grafana's own provisioning folder, so that the written folder can be mounted there as it is:
 //! `dashboards/dashboards.yaml`, `datasources/datasources.yaml`, and one folder of dashboards per provider beside them.
 
-use std::fmt::Write;
-
 use crate::model::duration::format_duration;
 
 use super::File;
@@ -37,30 +35,47 @@ fn providers(settings: &Settings, dashboards: &[File]) -> String {
             continue;
         }
         let path = format!("{}/{name}", settings.grafana_path.trim_end_matches('/'));
-        // Folder and dashboard uids share one name space on older servers, hence the word "folder". Writing to a
-        // String cannot fail.
-        let _ = write!(
-            text,
-            "  - name: davylamp-{name}\n    orgId: 1\n    type: file\n    folder: {}\n    \
-             folderUid: davylamp-folder-{name}\n    disableDeletion: false\n    allowUiUpdates: false\n    updateIntervalSeconds: 30\n    options:\n      \
-             path: {}\n      foldersFromFilesStructure: false\n",
-            scalar(title),
-            scalar(&path),
-        );
+        let (folder, path) = (scalar(title), scalar(&path));
+        // Folder and dashboard uids share one name space on older servers, hence the word "folder".
+        text.push_str(&format!(
+            r"  - name: davylamp-{name}
+    orgId: 1
+    type: file
+    folder: {folder}
+    folderUid: davylamp-folder-{name}
+    disableDeletion: false
+    allowUiUpdates: false
+    updateIntervalSeconds: 30
+    options:
+      path: {path}
+      foldersFromFilesStructure: false
+"
+        ));
     }
     text
 }
 
 fn datasource(settings: &Settings) -> String {
+    let (name, uid) = (scalar(&settings.datasource_name), scalar(&settings.datasource_uid));
+    let (url, interval) = (scalar(&settings.prometheus_url), scalar(&format_duration(settings.scrape_interval)));
     // Never the default: a second default data source keeps Grafana from starting.
     format!(
-        "# {MARK}\napiVersion: 1\ndatasources:\n  - name: {}\n    uid: {}\n    type: prometheus\n    access: proxy\n    \
-         orgId: 1\n    url: {}\n    isDefault: false\n    editable: false\n    jsonData:\n      httpMethod: POST\n      \
-         prometheusType: Prometheus\n      timeInterval: {}\n",
-        scalar(&settings.datasource_name),
-        scalar(&settings.datasource_uid),
-        scalar(&settings.prometheus_url),
-        scalar(&format_duration(settings.scrape_interval)),
+        r"# {MARK}
+apiVersion: 1
+datasources:
+  - name: {name}
+    uid: {uid}
+    type: prometheus
+    access: proxy
+    orgId: 1
+    url: {url}
+    isDefault: false
+    editable: false
+    jsonData:
+      httpMethod: POST
+      prometheusType: Prometheus
+      timeInterval: {interval}
+"
     )
 }
 

@@ -94,6 +94,10 @@ pub fn write(dir: &Path, files: &[File]) -> Result<Written, DashboardError> {
     let mut changed = Vec::new();
     for file in files {
         let path = place(dir, &file.path)?;
+        if let Some(ours) = path.parent().filter(|parent| *parent != dir) {
+            folder(ours)?;
+            set_mode(ours, FOLDER_MODE)?;
+        }
         match existing(&path)? {
             Existing::File(content) if content == file.content.as_bytes() => {
                 set_mode(&path, FILE_MODE)?;
@@ -214,8 +218,6 @@ fn sweep(path: &Path) -> Result<(), DashboardError> {
 /// Writes beside, forces it to disk, then takes the name.
 fn replace(path: &Path, content: &[u8]) -> Result<(), DashboardError> {
     let parent = path.parent().unwrap_or(Path::new("."));
-    folder(parent)?;
-    set_mode(parent, FOLDER_MODE)?;
     let beside = beside(path);
     let outcome = (|| {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;

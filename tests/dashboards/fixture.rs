@@ -49,7 +49,7 @@ pub fn facts() -> Facts {
         }
     }
     facts.thresholds = vec![
-        Threshold::new("MinerChipTemperatureHigh", 70.0),
+        Threshold::new("MinerChipTemperatureHigh", 85.0),
         Threshold::new("MinerVrTemperatureHigh", 90.0),
         Threshold::new("MinerHashrateLow", 0.75),
         Threshold::new("MinerRejectRatioHigh", 0.05),

@@ -40,15 +40,16 @@ fn promtool_accepts_every_expression() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// One series for every metric that a query names, with the labels that the queries look at. Variables are replaced by
-/// `x`, so that is what every label holds that a variable filters.
+/// Labels that variables filter, which are replaced by `x`.
+const COMMON: &str = r#"site="x",group="x",miner="x",engine="x",container="x",instance="x",job="x""#;
+
+/// One series for every metric that a query names, with the labels that the queries look at.
 fn series() -> Vec<(String, &'static str)> {
     let target = r#"target="x",kind="axeos""#;
     let mut list = Vec::new();
     let mut add = |name: &str, labels: &str, values: &'static str| {
-        let common = r#"site="x",group="x",miner="x",engine="x",container="x",instance="x",job="x""#;
         let comma = if labels.is_empty() { "" } else { "," };
-        list.push((format!("{name}{{{common}{comma}{labels}}}"), values));
+        list.push((format!("{name}{{{COMMON}{comma}{labels}}}"), values));
     };
     for kind in ["axeos", "cgminer", "docker"] {
         let labels = format!("target=\"x\",kind=\"{kind}\"");
@@ -82,7 +83,7 @@ fn series() -> Vec<(String, &'static str)> {
     let set: BTreeSet<String> = list.iter().map(|(series, _)| series.split('{').next().unwrap().to_string()).collect();
     for name in metrics().into_iter().filter(|name| !set.contains(name)) {
         let values = if name.ends_with("_total") { "0+1x60" } else { "1x60" };
-        list.push((format!("{name}{{site=\"x\",group=\"x\",miner=\"x\",engine=\"x\",container=\"x\",instance=\"x\",job=\"x\",{target}}}"), values));
+        list.push((format!("{name}{{{COMMON},{target}}}"), values));
     }
     list
 }

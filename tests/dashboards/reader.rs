@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use davylamp::dashboards::{self, DashboardError, File, Problem, Settings};
+use davylamp::dashboards::{self, DashboardError, File, Finding, Problem, Settings};
 use serde_json::Value;
 
 use super::fixture;
@@ -76,6 +76,13 @@ fn duplicates(seen: &BTreeMap<PathBuf, (String, String, u64)>) -> bool {
     pairs.into_iter().any(|((path, a), (other, b))| a.0 == b.0 || (path.parent() == other.parent() && a.1 == b.1))
 }
 
+/// A folder that other users may read.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
 fn fine(_: &str) -> Result<(), String> {
     Ok(())
 }
@@ -86,7 +93,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn grafana_loads_all_once_and_notices_only_changes() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let files = fixture::shipped();
     let dashboards = files.iter().filter(|file| file.path.ends_with(".json")).count();
     let first = dashboards::write(dir.path(), &files).unwrap();
@@ -139,16 +146,21 @@ fn uids_of_folders_and_dashboards_share_one_name_space() {
 
 #[test]
 fn modes_do_not_depend_on_the_umask() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let root = dir.path().join("deep/out");
     let files = fixture::shipped();
     dashboards::write(&root, &files).unwrap();
     // As a closed umask would have left them.
-    fs::set_permissions(root.join("miners/davylamp-fleet.json"), fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(
-        dashboards::check(&root, &files, fine).into_iter().map(|finding| finding.problem).collect::<Vec<_>>(),
-        [Problem::Closed(0o600)]
-    );
+    for (path, mode) in [("miners/davylamp-fleet.json", 0o600), ("docker", 0o700), (".", 0o700)] {
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let closed = |path: &str, mode| Finding { path: PathBuf::from(path), problem: Problem::Closed(mode) };
+    let expected = [closed(".", 0o700), closed("docker", 0o700), closed("miners/davylamp-fleet.json", 0o600)];
+    assert_eq!(dashboards::check(&root, &files, fine), expected);
+    // A folder that was there before us stays as its owner made it.
+    dashboards::write(&root, &files).unwrap();
+    assert_eq!(dashboards::check(&root, &files, fine), expected[..1]);
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
     dashboards::write(&root, &files).unwrap();
     for folder in ["", "..", "miners"] {
         assert_eq!(mode(&root.join(folder)), 0o755, "{folder:?}");
@@ -160,7 +172,7 @@ fn modes_do_not_depend_on_the_umask() {
 
 #[test]
 fn an_empty_set_deletes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let files = fixture::shipped();
     dashboards::write(dir.path(), &files).unwrap();
     for set in [Vec::new(), vec![File { path: "dashboards/dashboards.yaml".to_string(), content: String::new() }]] {
@@ -171,7 +183,7 @@ fn an_empty_set_deletes_nothing() {
 
 #[test]
 fn what_others_put_there_stays() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let mine = [("miners/mine.json", "{\"title\":\"m\",\"uid\":\"m\",\"schemaVersion\":39}"), ("keep.yaml", "a: 1")];
     fs::create_dir(dir.path().join("miners")).unwrap();
     for (path, content) in mine {
@@ -231,7 +243,7 @@ fn nothing_outside_of_the_folder_is_touched() {
 fn a_crash_between_any_two_steps_does_no_harm() {
     let files = fixture::shipped();
     for done in 0..=files.len() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let mut facts = fixture::facts();
         facts.thresholds.clear();
         facts.kinds.remove("cgminer");
@@ -271,7 +283,7 @@ fn walk_names(dir: &Path) -> Vec<String> {
 
 #[test]
 fn check_finds_what_would_freeze_or_spoil() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let files = fixture::shipped();
     dashboards::write(dir.path(), &files).unwrap();
     let put = |path: &str, content: &str| fs::write(dir.path().join(path), content).unwrap();

@@ -171,7 +171,7 @@ pub(in crate::dashboards) fn connection(page: &mut Page<'_>, context: &Context<'
             .red_from(1.0)
             .query(format!("max by (miner, component, code) ({faults} == 1)"), "{{miner}} {{component}} {{code}}"),
     );
-    let took = context.targets("davylamp_target_last_poll_duration_seconds");
+    let took = context.targets("davylamp_target_last_poll_duration_seconds", "");
     page.add(
         Draft::lines(65, "Poll duration")
             .about(
@@ -183,7 +183,7 @@ pub(in crate::dashboards) fn connection(page: &mut Page<'_>, context: &Context<'
             .zero_based()
             .query(format!("max by (target) ({took})"), "{{target}}"),
     );
-    let failed = context.targets("davylamp_polls_total").replacen('{', "{result!=\"ok\",", 1);
+    let failed = context.targets("davylamp_polls_total", "result!=\"ok\"");
     page.add(
         Draft::lines(66, "Failed polls")
             .about(

@@ -54,7 +54,7 @@ pub(super) fn build(settings: &Settings, facts: &Facts, kind: &str) -> File {
 
 fn now(page: &mut Page<'_>, context: &Context<'_>) {
     let known = &context.facts.thresholds;
-    let up = context.targets("davylamp_target_up");
+    let up = context.targets("davylamp_target_up", "");
     page.add(
         Draft::stat(1, "Answers")
             .about(
@@ -197,7 +197,7 @@ fn shares(page: &mut Page<'_>, context: &Context<'_>) {
     page.add(
         Draft::lines(22, "Rejected")
             .about(
-                "Rejected shares divided by accepted and rejected ones, over the last 15 minutes. The \
+                "Rejected shares divided by all shares, over the last 15 minutes. The \
                     dashed line is the alert MinerRejectRatioHigh.",
             )
             .size(8, 8)
