@@ -42,9 +42,6 @@ pub enum Command {
     /// Grafana dashboards.
     #[command(subcommand)]
     Dashboards(DashboardsCommand),
-    /// Playbook runs of a running or stopped daemon, as its state holds them.
-    #[command(subcommand)]
-    Runs(RunsCommand),
     /// The state database. The daemon must not be running; a running one exports by itself (storage.export).
     #[command(subcommand)]
     State(StateCommand),
@@ -166,19 +163,6 @@ pub struct DashboardArgs {
     /// The folder; else dashboards.path of the configuration.
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum RunsCommand {
-    /// List runs, newest first.
-    List(ConfigArg),
-    /// Say why a run was made, or why not, and what came of it.
-    Explain {
-        /// Run id.
-        run: String,
-        #[command(flatten)]
-        config: ConfigArg,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,7 +17,7 @@ pub fn state(command: &StateCommand) -> anyhow::Result<ExitCode> {
         }
         StateCommand::Export { path, output } => {
             let summary = state::export(&folder(path)?, output)?;
-            say(&format!("{}: {summary}", output.display()))
+            say(&format!("{}: {} records at revision {}", output.display(), summary.lines, summary.revision))
         }
         StateCommand::Import { path, input } => {
             let folder = folder(path)?;
@@ -25,9 +25,13 @@ pub fn state(command: &StateCommand) -> anyhow::Result<ExitCode> {
             if let Some(aside) = aside {
                 complain(&format!("the old database is kept in {}", aside.display()));
             }
-            say(&format!("{}: {summary}", folder.display()))
+            say(&format!("{}: {} records at revision {}", folder.display(), summary.lines, summary.revision))
         }
-        StateCommand::Compact(path) => say(&state::compact(&folder(path)?)?.to_string()),
+        StateCommand::Compact(path) => {
+            let folder = folder(path)?;
+            let report = state::compact(&folder)?;
+            say(&format!("{}: {} bytes before, {} after", folder.display(), report.before, report.after))
+        }
     }
 }
 

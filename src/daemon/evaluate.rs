@@ -1,7 +1,7 @@
 //! The rules' own task: evaluates what is due on the recent window, keeps alerts, and hands on what changed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -23,8 +23,10 @@ const WINDOW_MARGIN: Duration = Duration::from_secs(60);
 /// How often pending alerts are written down although nothing changed.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
-/// The block of what rules record. No target's id can hold a slash.
-pub(super) const BLOCK: &str = "/rules";
+/// The block of alerts as samples. No target's id can hold a slash.
+pub(super) const ALERTS: &str = "/alerts";
+/// The block of what rules record, and of what only rules need.
+pub(super) const RECORDED: &str = "/rules";
 
 /// The rules of a configuration and what they need.
 pub(super) struct Evaluator {
@@ -152,21 +154,17 @@ impl Evaluator {
     }
 
     fn append(&self, evaluation: &Evaluation, now: i64) {
-        static ALERTS: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
-        static HIDDEN: LazyLock<Arc<Family>> = LazyLock::new(|| recorded("ALERTS_FOR_STATE"));
-        let points: Vec<(FamilyRef, Labels, Point)> = evaluation
-            .recorded
-            .iter()
-            .map(|sample| {
-                let family = match sample.labels.name() {
-                    Some("ALERTS") => FamilyRef::from(&ALERTS),
-                    Some("ALERTS_FOR_STATE") => HIDDEN.clone().into(),
-                    name => recorded(name.unwrap_or_default()).into(),
-                };
-                (family, sample.labels.clone(), Point { t: sample.t, v: sample.v })
-            })
-            .collect();
-        self.shared.recent.append_points(&TargetId::from(BLOCK), &points, now);
+        static FIRING: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
+        let (mut alerts, mut recorded) = (Vec::new(), Vec::new());
+        for sample in &evaluation.recorded {
+            let (labels, point) = (sample.labels.clone(), Point { t: sample.t, v: sample.v });
+            match labels.name() {
+                Some("ALERTS") => alerts.push((FamilyRef::from(&FIRING), labels, point)),
+                name => recorded.push((family(name.unwrap_or_default()), labels, point)),
+            }
+        }
+        self.shared.recent.append_points(&TargetId::from(ALERTS), &alerts, now);
+        self.shared.recent.append_points(&TargetId::from(RECORDED), &recorded, now);
     }
 
     fn count(&self, evaluation: &Evaluation) {
@@ -207,14 +205,15 @@ impl Evaluator {
     }
 }
 
-fn recorded(name: &str) -> Arc<Family> {
-    Arc::new(Family {
+fn family(name: &str) -> FamilyRef {
+    let family = Family {
         name: name.to_string().into(),
         kind: MetricType::Unknown,
         help: "Recorded by a rule".into(),
         labels: &[],
         bounds: (f64::NEG_INFINITY, f64::INFINITY),
-    })
+    };
+    Arc::new(family).into()
 }
 
 fn note(state: &RuleState) -> RuleNote {

@@ -108,8 +108,10 @@ pub async fn run(
     let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
     let shared = Arc::new(Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000));
     shared.notice("state", report);
-    for (id, kind) in [(intake::SELF, "davylamp"), (evaluate::BLOCK, "rules")] {
-        recent.declare_plain(&TargetId::from(id), kind);
+    // What rules record is for queries: its names hold colons, which belong on no page.
+    let blocks = [(intake::SELF, "davylamp", false), (evaluate::ALERTS, "alerts", false), (evaluate::RECORDED, "rules", true)];
+    for (id, kind, hidden) in blocks {
+        recent.declare_plain(&TargetId::from(id), kind, hidden);
     }
     restore_targets(&shared, &keeper).await?;
     let mut engine = Engine::new(config.groups.clone(), evaluate::settings(&config), unix_millis());

@@ -273,7 +273,7 @@ mod tests {
         reading.put(family("odd", MetricType::Counter, "O"), &[], 1.0);
         let recent = Recent::new(Duration::from_secs(60), Limits::default());
         let id: TargetId = "self".into();
-        recent.declare_plain(&id, "self");
+        recent.declare_plain(&id, "self", false);
         recent.observe(&Observation { target: id, at: 1, took: Duration::ZERO, outcome: Ok(reading) }, &[]);
         String::from_utf8(recent.page(format, None)).unwrap()
     }

@@ -64,6 +64,7 @@ pub(super) struct Inner {
 #[derive(Default)]
 pub(super) struct Block {
     kind: String,
+    hidden: bool,
     /// The subject's label and the static ones, added to every sample.
     stamp: Labels,
     subject: &'static str,
@@ -126,9 +127,10 @@ impl Recent {
     }
 
     /// Makes a block known whose samples are complete as they are: rule groups, self-metrics.
-    pub fn declare_plain(&self, id: &TargetId, kind: &str) {
+    /// A hidden one is there for queries and not on the page.
+    pub fn declare_plain(&self, id: &TargetId, kind: &str, hidden: bool) {
         let mut inner = self.write();
-        let fresh = || Block { kind: kind.to_string(), ..Block::default() };
+        let fresh = || Block { kind: kind.to_string(), hidden, ..Block::default() };
         inner.blocks.entry(id.clone()).or_insert_with(fresh);
     }
 
@@ -274,11 +276,11 @@ impl Inner {
     }
 
     pub(super) fn blocks(&self) -> impl Iterator<Item = (&TargetId, &Block)> {
-        self.blocks.iter()
+        self.blocks.iter().filter(|(_, block)| !block.hidden)
     }
 
     fn blocks_of_kind(&self, kind: &str) -> impl Iterator<Item = (&TargetId, &Block)> {
-        self.blocks.iter().filter(move |(_, block)| block.kind == kind)
+        self.blocks().filter(move |(_, block)| block.kind == kind)
     }
 
     pub(super) fn rows(&self, id: &TargetId) -> &[Row] {
@@ -493,7 +495,7 @@ mod tests {
     fn recorded_points_have_times_of_their_own() {
         let recent = recent();
         let id: TargetId = "rules".into();
-        recent.declare_plain(&id, "rules");
+        recent.declare_plain(&id, "rules", false);
         let labels = |alert: &'static str| Labels::new([("__name__", "ALERTS"), ("alertname", alert)]);
         let point = |alert, t, v| (FamilyRef::from(&HEAT), labels(alert), Point { t, v });
         recent.append_points(&id, &[point("a", 1000, 1.0), point("b", 1500, 1.0)], 1500);
