@@ -1,18 +1,22 @@
 //! The poll of the kind `docker` against an engine made of paper: what is asked, how often, and what a broken or
 //! hostile engine costs.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // in a test a failure shows itself
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // in a test a failure shows itself
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use davylamp::collect::{Collector, kind};
 use davylamp::model::{FailureReason, Labels, PollFailure, Target};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const ID: &str = "aaaaaaaaaaaa";
 const OTHER: &str = "bbbbbbbbbbbb";
@@ -81,7 +85,7 @@ impl Paper {
         }
     }
 
-    async fn talk(self, mut stream: UnixStream) {
+    async fn talk(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut request = Vec::new();
         loop {
             while !request.ends_with(b"\r\n\r\n") {
@@ -116,15 +120,19 @@ impl Paper {
 }
 
 fn collector(socket: &Path) -> Box<dyn Collector> {
+    open(format!("unix://{}", socket.display()), serde_json::json!({ "disk_usage": true }))
+}
+
+fn open(address: String, options: serde_json::Value) -> Box<dyn Collector> {
     let target = Target {
         id: "test".into(),
         kind: "docker".into(),
-        address: format!("unix://{}", socket.display()),
+        address,
         interval: Duration::from_secs(15),
         timeout: Duration::from_secs(10),
         cron: None,
         labels: Labels::empty(),
-        options: serde_json::json!({ "disk_usage": true }),
+        options,
     };
     (kind("docker").unwrap().open)(&target).unwrap()
 }
@@ -245,4 +253,86 @@ async fn a_missing_socket_is_named() {
     let failure = collector(Path::new("/no/such/docker.sock")).fetch().await.unwrap_err();
     assert_eq!(failure.reason, FailureReason::Unreachable);
     assert_eq!(failure.detail, "/no/such/docker.sock does not exist: is the engine running?");
+}
+
+/// An authority, a server's and a client's certificate, made by openssl; false where it is not installed.
+fn certificates(folder: &Path) -> bool {
+    let openssl = |args: &[&str]| {
+        let output = Command::new("openssl").current_dir(folder).args(args).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !openssl(&["version"]) {
+        eprintln!("SKIPPED: TLS to an engine: openssl is not installed");
+        return false;
+    }
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    for authority in ["ca", "stranger"] {
+        let (cert, private) = (format!("{authority}.pem"), format!("{authority}-key.pem"));
+        let args = ["req", "-x509", "-subj", "/CN=authority", "-out", &cert, "-keyout", &private];
+        assert!(openssl(&[&args, &key[..]].concat()));
+    }
+    std::fs::write(folder.join("server.ext"), "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n").unwrap();
+    std::fs::write(folder.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
+    for (name, authority) in [("server", "ca"), ("client", "ca"), ("other", "stranger")] {
+        let (private, request) = (format!("{name}-key.pem"), format!("{name}.csr"));
+        let args = ["req", "-subj", "/CN=test", "-out", &request, "-keyout", &private];
+        assert!(openssl(&[&args, &key[..5]].concat()));
+        let extensions = if name == "server" { "server.ext" } else { "client.ext" };
+        let (ca, ca_key, out) = (format!("{authority}.pem"), format!("{authority}-key.pem"), format!("{name}.pem"));
+        let sign = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-days", "2"];
+        assert!(openssl(&[&sign, &["-extfile", extensions, "-out", &out][..]].concat()));
+    }
+    true
+}
+
+/// A paper engine behind TLS that wants a client's certificate, as `dockerd --tlsverify` does.
+async fn serve_tls(paper: Paper, listener: TcpListener, folder: PathBuf) {
+    let certificates = |name: &str| -> Vec<_> {
+        CertificateDer::pem_file_iter(folder.join(name)).unwrap().map(|found| found.unwrap()).collect()
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificates("ca.pem").remove(0)).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+    let private = PrivateKeyDer::from_pem_file(folder.join("server-key.pem")).unwrap();
+    let config = rustls::ServerConfig::builder().with_client_cert_verifier(verifier);
+    let config = config.with_single_cert(certificates("server.pem"), private).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (acceptor, paper) = (acceptor.clone(), paper.clone());
+        connections.spawn(async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                paper.talk(stream).await;
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn tls_proves_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    if !certificates(folder.path()) {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve_tls(Paper::engine(), listener, folder.path().to_path_buf()));
+    let engine = |ca: &str, name: &str| {
+        let file = |name: String| folder.path().join(name);
+        let tls = serde_json::json!({
+            "ca_file": file(format!("{ca}.pem")),
+            "cert_file": file(format!("{name}.pem")),
+            "key_file": file(format!("{name}-key.pem")),
+        });
+        open(address.clone(), serde_json::json!({ "tls": tls }))
+    };
+    let trusted = engine("ca", "client");
+    assert_eq!(trusted.fetch().await.unwrap().len(), 8);
+    let failure = engine("stranger", "client").fetch().await.unwrap_err();
+    assert!(failure.detail.contains("certificate"), "an engine that another authority signed: {failure}");
+    assert!(engine("ca", "other").fetch().await.is_err(), "a client that another authority signed");
+    let plain = open(address.clone(), serde_json::Value::Null).fetch().await;
+    assert!(plain.is_err(), "no TLS where TLS is spoken");
 }

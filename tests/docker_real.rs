@@ -1,6 +1,6 @@
 //! The kind `docker` against a real dockerd: containers that burn CPU, restart, fail, are killed for want of memory.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // in a test a failure shows itself
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // in a test a failure shows itself
 
 #[path = "support/docker.rs"]
 mod docker;
@@ -161,4 +161,42 @@ async fn agrees_with_docker_stats(engine: &Engine, collector: &dyn Collector) {
     assert!(of("docker_container_memory_usage_bytes") > ours, "the file it wrote is in the page cache");
     let interface = [("container", "cache"), ("interface", "eth0")];
     assert!(value(&reading, "docker_container_network_receive_bytes_total", &interface).is_some());
+}
+
+/// Seconds of CPU that a process used, its threads included.
+fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --test docker_real -- --ignored --nocapture"]
+async fn measure_fifty_sleeping_containers() {
+    let Some(engine) = Engine::start() else { return };
+    for number in 0..50 {
+        engine.run(&format!("sleeper-{number}"), &[], &["sleep", "1000"]);
+    }
+    let collector = collector(&engine, serde_json::Value::Null);
+    let first = std::time::Instant::now();
+    poll(&*collector).await;
+    let first = first.elapsed();
+    let (polls, start) = (20, std::time::Instant::now());
+    let before = (cpu_seconds("self"), cpu_seconds(&engine.pid().to_string()));
+    let mut parsing = Duration::ZERO;
+    for _ in 0..polls {
+        let replies = collector.fetch().await.unwrap();
+        let parse = std::time::Instant::now();
+        collector.parse(&replies).unwrap();
+        parsing += parse.elapsed();
+    }
+    let milliseconds = |seconds: f64| seconds * 1000.0 / f64::from(polls);
+    eprintln!(
+        "50 containers: first poll {first:?}; then per poll {:?}, of it parsing {:?}; CPU {:.1} ms ours, {:.1} ms dockerd",
+        start.elapsed() / polls,
+        parsing / polls,
+        milliseconds(cpu_seconds("self") - before.0),
+        milliseconds(cpu_seconds(&engine.pid().to_string()) - before.1),
+    );
 }

@@ -146,22 +146,25 @@ impl Poller {
     async fn events(&self, prefix: &str, info: &Reply) -> Option<HashSet<String>> {
         let clock = serde_json::from_slice::<Info>(&info.body).ok()?.system_time;
         let until = nanoseconds(&clock?)?;
-        let since = self.remember(|memory| memory.events_until.replace(until))?;
-        // Both ends are included, so the window begins one nanosecond after the last one's end.
-        let (since, until) = (since.saturating_add(1), until);
-        if since > until {
-            self.remember(|memory| memory.lifecycle.gap());
+        let Some(since) = self.remember(|memory| memory.events_until) else {
+            self.remember(|memory| memory.events_until = Some(until));
             return None;
-        }
+        };
         let filters = lifecycle::filters();
-        let (since, until) = (go_time(since), go_time(until));
-        let query = [("since", since.as_str()), ("until", until.as_str()), ("filters", filters.as_str())];
+        // Both ends are included, so the window begins one nanosecond after the last one's end.
+        let (from, to) = (go_time(since.saturating_add(1)), go_time(until));
+        let query = [("since", from.as_str()), ("until", to.as_str()), ("filters", filters.as_str())];
         let reply = self.client.get(self.ask(prefix, "/events", &query, MAX_SMALL)).await;
-        self.remember(|memory| match reply {
-            Ok(reply) if reply.status == Some(200) => memory.lifecycle.take_events(&reply.body),
-            _ => {
-                memory.lifecycle.gap();
-                None
+        self.remember(|memory| {
+            // Only now: a poll that is cut off while it waits asks for the same events again.
+            memory.events_until = Some(until);
+            match reply {
+                // A clock that was set back makes a window that holds nothing.
+                Ok(reply) if reply.status == Some(200) && since <= until => memory.lifecycle.take_events(&reply.body),
+                _ => {
+                    memory.lifecycle.gap();
+                    None
+                }
             }
         })
     }
