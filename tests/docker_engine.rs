@@ -192,6 +192,19 @@ async fn only_what_changed_is_inspected_again_and_connections_are_kept() {
 }
 
 #[tokio::test]
+async fn no_secret_of_a_container_leaves_the_fetch() {
+    let paper = Paper::engine();
+    paper.say("/info", r#"{"SystemTime":"2026-05-01T00:00:01Z","HttpProxy":"http://u:hunter2@proxy"}"#);
+    paper.say("/containers/json", &format!(r#"[{{"Id":"{ID}","Command":"hunter2","Labels":{{"auth":"hunter2"}}}}]"#));
+    paper.say(&format!("/containers/{ID}/json"), r#"{"Config":{"Env":["TOKEN=hunter2"]},"Args":["hunter2"]}"#);
+    paper.say("/system/df", r#"{"Containers":[{"Command":"hunter2","SizeRw":7}]}"#);
+    let (collector, _folder, _tasks) = start(&paper);
+    let replies = collector.fetch().await.unwrap();
+    assert!(replies.iter().all(|reply| !String::from_utf8_lossy(&reply.body).contains("hunter2")), "{replies:?}");
+    assert!(replies.iter().any(|reply| reply.request == "GET /system/df" && reply.body.ends_with(b"7}]}")));
+}
+
+#[tokio::test]
 async fn one_bad_container_costs_only_its_own_numbers() {
     let paper = Paper::engine();
     paper.act(&format!("/containers/{ID}/stats"), Act::Hang);
@@ -219,6 +232,22 @@ async fn an_engine_that_keeps_no_events_is_polled_in_full_and_the_gap_is_counted
     assert_eq!(count(&asked, &format!("{ID}/json")) + count(&asked, &format!("{OTHER}/json")), 2);
     let gaps = reading.samples.iter().find(|sample| sample.family.name == "docker_event_gaps_total").unwrap();
     assert_eq!(gaps.value, 1.0);
+}
+
+#[tokio::test]
+async fn a_poll_that_is_cut_off_loses_no_events() {
+    let paper = Paper::engine();
+    let (collector, _folder, _tasks) = start(&paper);
+    collector.fetch().await.unwrap();
+    paper.clock(16);
+    paper.act("/events", Act::Hang);
+    assert!(tokio::time::timeout(Duration::from_millis(300), collector.fetch()).await.is_err());
+    paper.clock(31);
+    paper.say("/events", "");
+    paper.asked();
+    collector.fetch().await.unwrap();
+    let asked = paper.asked();
+    assert!(asked.iter().any(|target| target.contains("since=1777593601.000000001&until=1777593631")), "{asked:?}");
 }
 
 #[tokio::test]

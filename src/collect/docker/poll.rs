@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::client::{Ask, Client};
 use super::lifecycle::{self, Lifecycle};
+use super::trim::{self, trimmed};
 use super::words::{Info, Inspected, List, Listed, Version, nanoseconds};
 use crate::collect::Reply;
 use crate::model::{FailureReason, PollFailure};
@@ -97,8 +98,9 @@ impl Poller {
     async fn ask_everything(&self) -> Result<Vec<Reply>, PollFailure> {
         let (version, api) = self.version().await?;
         let prefix = api.path();
-        let info = self.client.need(self.ask(&prefix, "/info", &[], MAX_SMALL)).await?;
+        let info = trimmed(self.client.need(self.ask(&prefix, "/info", &[], MAX_SMALL)).await?, &trim::INFO)?;
         let list = self.client.need(self.ask(&prefix, "/containers/json", &[("all", "true")], MAX_LIST)).await?;
+        let list = trimmed(list, &trim::LIST)?;
         let List { containers, .. } = List::read(&list.body, self.max_containers)
             .map_err(|error| PollFailure::new(FailureReason::Malformed, format!("{}: {error}", list.request)))?;
         let changed = self.events(&prefix, &info).await;
@@ -191,7 +193,7 @@ impl Poller {
             stream::iter(stale.into_iter().map(ask).collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
         self.remember(|memory| {
             for (id, seen, reply) in fresh {
-                let read = reply.and_then(|reply| {
+                let read = reply.and_then(|reply| trimmed(reply, &trim::INSPECTED).ok()).and_then(|reply| {
                     let inspected = serde_json::from_slice::<Inspected>(&reply.body).ok()?;
                     memory.lifecycle.take_inspected(&id, &inspected);
                     Some(Known { seen, reply })
@@ -236,12 +238,15 @@ impl Poller {
             return reply;
         }
         let api = api.min(Api(NEWEST_DISK_USAGE_API.0, NEWEST_DISK_USAGE_API.1)).path();
+        // Before the answer: where it is so slow that the poll is cut off, the next poll must not try again.
+        self.remember(|memory| memory.disk_usage = Some((Instant::now(), None)));
         // Less than the whole poll may take, so that a slow disk does not cost the poll.
         let timeout = self.timeout.mul_f64(0.6);
         let ask = Ask { version: &api, path: "/system/df", query: &[], max_body: MAX_LIST, timeout };
-        let reply = self.client.get(ask).await.ok().filter(|reply| reply.status == Some(200));
-        self.remember(|memory| memory.disk_usage = Some((Instant::now(), reply.clone())));
-        reply
+        let reply = self.client.get(ask).await.ok().filter(|reply| reply.status == Some(200))?;
+        let reply = trimmed(reply, &trim::DISK_USAGE).ok()?;
+        self.remember(|memory| memory.disk_usage = Some((Instant::now(), Some(reply.clone()))));
+        Some(reply)
     }
 }
 
