@@ -235,7 +235,7 @@ async fn an_engine_that_keeps_no_events_is_polled_in_full_and_the_gap_is_counted
 }
 
 #[tokio::test]
-async fn a_poll_that_is_cut_off_loses_no_events() {
+async fn a_poll_that_is_cut_off_forgets_nothing() {
     let paper = Paper::engine();
     let (collector, _folder, _tasks) = start(&paper);
     collector.fetch().await.unwrap();
@@ -243,11 +243,19 @@ async fn a_poll_that_is_cut_off_loses_no_events() {
     paper.act("/events", Act::Hang);
     assert!(tokio::time::timeout(Duration::from_millis(300), collector.fetch()).await.is_err());
     paper.clock(31);
-    paper.say("/events", "");
+    paper.say("/events", &format!(r#"{{"Type":"container","Action":"start","Actor":{{"ID":"{ID}"}}}}"#));
+    paper.act(&format!("/containers/{OTHER}/stats"), Act::Hang);
+    paper.act(&format!("/containers/{ID}/json"), Act::Hang);
     paper.asked();
-    collector.fetch().await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), collector.fetch()).await.is_err());
     let asked = paper.asked();
     assert!(asked.iter().any(|target| target.contains("since=1777593601.000000001&until=1777593631")), "{asked:?}");
+    let whole = Paper::engine();
+    paper.0.lock().unwrap().acts.clone_from(&whole.0.lock().unwrap().acts);
+    paper.clock(46);
+    collector.fetch().await.unwrap();
+    let asked = paper.asked();
+    assert_eq!((count(&asked, &format!("{ID}/json")), count(&asked, &format!("{OTHER}/json"))), (1, 0), "{asked:?}");
 }
 
 #[tokio::test]

@@ -104,8 +104,13 @@ impl Poller {
         let List { containers, .. } = List::read(&list.body, self.max_containers)
             .map_err(|error| PollFailure::new(FailureReason::Malformed, format!("{}: {error}", list.request)))?;
         let changed = self.events(&prefix, &info).await;
+        // At once, before anything else is waited for: a poll that is cut off must not forget what changed.
+        self.remember(|memory| match changed {
+            Some(changed) => memory.inspected.retain(|id, _| !changed.contains(id)),
+            None => memory.inspected.clear(),
+        });
         let (inspected, stats, disk_usage) = futures_util::join!(
-            self.inspect(&prefix, &containers, changed.as_ref()),
+            self.inspect(&prefix, &containers),
             self.stats(&prefix, api, &containers),
             self.disk_usage(api),
         );
@@ -172,43 +177,39 @@ impl Poller {
     }
 
     /// Inspects containers that are new or changed; the others' last replies are handed out again.
-    async fn inspect(&self, prefix: &str, containers: &[Listed], changed: Option<&HashSet<String>>) -> Vec<Reply> {
+    async fn inspect(&self, prefix: &str, containers: &[Listed]) -> Vec<Reply> {
         let stale: Vec<&Listed> = self.remember(|memory| {
-            let is_known = |container: &&Listed| {
-                let known = memory.inspected.get(&container.id);
-                changed.is_some_and(|changed| !changed.contains(&container.id))
-                    && known.is_some_and(|known| known.seen == fingerprint(container))
-            };
-            containers.iter().filter(|container| !is_known(container)).collect()
-        });
-        let ask = |container: &Listed| {
-            let (id, seen) = (container.id.clone(), fingerprint(container));
-            let path = format!("/containers/{id}/json");
-            async move {
-                let reply = self.client.get(self.ask(prefix, &path, &[], MAX_SMALL)).await.ok();
-                (id, seen, reply.filter(|reply| reply.status == Some(200)))
-            }
-        };
-        let fresh: Vec<_> =
-            stream::iter(stale.into_iter().map(ask).collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
-        self.remember(|memory| {
-            for (id, seen, reply) in fresh {
-                let read = reply.and_then(|reply| trimmed(reply, &trim::INSPECTED).ok()).and_then(|reply| {
-                    let inspected = serde_json::from_slice::<Inspected>(&reply.body).ok()?;
-                    memory.lifecycle.take_inspected(&id, &inspected);
-                    Some(Known { seen, reply })
-                });
-                match read {
-                    Some(known) => memory.inspected.insert(id, known),
-                    // It is gone, or it is asked again at the next poll.
-                    None => memory.inspected.remove(&id),
-                };
-            }
             let alive: HashSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
             memory.inspected.retain(|id, _| alive.contains(id.as_str()));
+            let known = |container: &&Listed| {
+                memory.inspected.get(&container.id).is_some_and(|known| known.seen == fingerprint(container))
+            };
+            containers.iter().filter(|container| !known(container)).collect()
+        });
+        let work: Vec<_> = stale.into_iter().map(|container| self.inspect_one(prefix, container)).collect();
+        stream::iter(work).buffer_unordered(AT_ONCE).collect::<()>().await;
+        self.remember(|memory| {
             let known = containers.iter().filter_map(|container| memory.inspected.get(&container.id));
             known.map(|known| known.reply.clone()).collect()
         })
+    }
+
+    /// Remembers each answer as it comes: with many slow containers a poll may be cut off, and the next one goes on
+    /// from there. One without an answer is gone, or is asked again at the next poll.
+    async fn inspect_one(&self, prefix: &str, container: &Listed) {
+        let path = format!("/containers/{}/json", container.id);
+        let reply = self.client.get(self.ask(prefix, &path, &[], MAX_SMALL)).await;
+        let reply = reply.ok().filter(|reply| reply.status == Some(200));
+        let reply = reply.and_then(|reply| trimmed(reply, &trim::INSPECTED).ok());
+        let read = reply.and_then(|reply| Some((serde_json::from_slice::<Inspected>(&reply.body).ok()?, reply)));
+        self.remember(|memory| {
+            memory.inspected.remove(&container.id);
+            if let Some((inspected, reply)) = read {
+                memory.lifecycle.take_inspected(&container.id, &inspected);
+                let known = Known { seen: fingerprint(container), reply };
+                memory.inspected.insert(container.id.clone(), known);
+            }
+        });
     }
 
     /// One-shot numbers of every living container. One that does not answer in time costs only its own numbers.
