@@ -72,7 +72,7 @@ async fn a_real_engine_is_read_as_it_is() {
     assert!(value(&first, "docker_disk_usage_bytes", &[("type", "images")]).unwrap() > 1e5);
 
     let compose = ["--label", "com.docker.compose.project=shop", "--label", "com.docker.compose.service=web"];
-    engine.run("burn", &[&["--cpus", "0.5"], &compose[..]].concat(), &["sh", "-c", "while :; do :; done"]);
+    engine.run("burn", &[&["--cpus", "0.2"], &compose[..]].concat(), &["sh", "-c", "while :; do :; done"]);
     engine.run("three", &[], &["sh", "-c", "exit 3"]);
     engine.run("oom", &["--memory", "8m", "--network", "none"], &["sh", "-c", "x=a; while :; do x=$x$x; done"]);
     engine.run("flapping", &["--restart", "on-failure:2"], &["sh", "-c", "exit 1"]);
@@ -101,7 +101,7 @@ async fn a_real_engine_is_read_as_it_is() {
     assert_eq!(of("docker_container_last_exit_code", "oom"), Some(137.0));
     assert_eq!(of("docker_container_oom_kills_total", "three"), Some(0.0));
     assert_eq!(of("docker_container_restarts_total", "three"), Some(0.0), "a first start is no restart");
-    assert_eq!(of("docker_container_cpu_limit_cores", "burn"), Some(0.5));
+    assert_eq!(of("docker_container_cpu_limit_cores", "burn"), Some(0.2));
     assert_eq!(of("docker_container_memory_limit_bytes", "oom"), Some(8.0 * 1024.0 * 1024.0));
     assert_eq!(of("docker_container_memory_limit_bytes", "burn"), None);
     assert_eq!(of("docker_container_pids", "early"), Some(1.0));
@@ -125,8 +125,9 @@ async fn burns_cpu_within_its_limit(engine: &Engine, collector: &dyn Collector) 
     let took = start.elapsed().as_secs_f64();
     let cpu = |reading: &Reading| value(reading, "docker_container_cpu_seconds_total", &burn).unwrap();
     let cores = (cpu(&after) - cpu(&before)) / took;
-    assert!((0.05..0.65).contains(&cores), "{cores} cores with a limit of 0.5");
-    assert!(value(&after, "docker_container_cpu_throttled_seconds_total", &burn).unwrap() > 0.0);
+    assert!((0.02..0.35).contains(&cores), "{cores} cores with a limit of 0.2");
+    let throttled = |reading: &Reading| value(reading, "docker_container_cpu_throttled_seconds_total", &burn);
+    poll_until(collector, "throttling", |reading| throttled(reading) > Some(0.0)).await;
     engine.docker(&["rm", "--force", "burn"]);
     let gone = poll(collector).await;
     assert!(!gone.samples.iter().any(|sample| sample.labels.get("container") == Some("burn")));
