@@ -1,6 +1,6 @@
 //! The kind `docker` against a real dockerd: containers that burn CPU, restart, fail, are killed for want of memory.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // in a test a failure shows itself
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // in a test a failure shows itself
 
 #[path = "support/docker.rs"]
 mod docker;
@@ -72,7 +72,7 @@ async fn a_real_engine_is_read_as_it_is() {
     assert!(value(&first, "docker_disk_usage_bytes", &[("type", "images")]).unwrap() > 1e5);
 
     let compose = ["--label", "com.docker.compose.project=shop", "--label", "com.docker.compose.service=web"];
-    engine.run("burn", &[&["--cpus", "0.5"], &compose[..]].concat(), &["sh", "-c", "while :; do :; done"]);
+    engine.run("burn", &[&["--cpus", "0.2"], &compose[..]].concat(), &["sh", "-c", "while :; do :; done"]);
     engine.run("three", &[], &["sh", "-c", "exit 3"]);
     engine.run("oom", &["--memory", "8m", "--network", "none"], &["sh", "-c", "x=a; while :; do x=$x$x; done"]);
     engine.run("flapping", &["--restart", "on-failure:2"], &["sh", "-c", "exit 1"]);
@@ -86,23 +86,28 @@ async fn a_real_engine_is_read_as_it_is() {
         let health = [("container", "sick"), ("health", "unhealthy")];
         let exited = ["three", "oom", "flapping"].into_iter().all(|name| is(name, "exited"));
         let flapped = value(reading, "docker_container_restarts_total", &[("container", "flapping")]) == Some(2.0);
-        exited && flapped && is("burn", "running") && value(reading, "docker_container_health", &health) == Some(1.0)
+        // The engine learns of a kill on another road than of the end, sometimes later.
+        let killed = value(reading, "docker_container_oom_kills_total", &[("container", "oom")]) >= Some(1.0);
+        exited
+            && killed
+            && flapped
+            && is("burn", "running")
+            && value(reading, "docker_container_health", &health) == Some(1.0)
     })
     .await;
     let of = |family: &str, container: &str| value(&reading, family, &[("container", container)]);
     assert_eq!(of("docker_container_last_exit_code", "three"), Some(3.0));
     assert_eq!(of("docker_container_last_exit_code", "flapping"), Some(1.0));
     assert_eq!(of("docker_container_last_exit_code", "oom"), Some(137.0));
-    assert_eq!(of("docker_container_oom_kills_total", "oom"), Some(1.0));
     assert_eq!(of("docker_container_oom_kills_total", "three"), Some(0.0));
     assert_eq!(of("docker_container_restarts_total", "three"), Some(0.0), "a first start is no restart");
-    assert_eq!(of("docker_container_cpu_limit_cores", "burn"), Some(0.5));
+    assert_eq!(of("docker_container_cpu_limit_cores", "burn"), Some(0.2));
     assert_eq!(of("docker_container_memory_limit_bytes", "oom"), Some(8.0 * 1024.0 * 1024.0));
     assert_eq!(of("docker_container_memory_limit_bytes", "burn"), None);
     assert_eq!(of("docker_container_pids", "early"), Some(1.0));
     let labels = [("container", "burn"), ("compose_project", "shop"), ("compose_service", "web")];
     assert_eq!(value(&reading, "docker_container_info", &labels), Some(1.0));
-    assert_eq!(value(&reading, "docker_events_total", &[("type", "container"), ("action", "oom")]), Some(1.0));
+    assert!(value(&reading, "docker_events_total", &[("type", "container"), ("action", "oom")]) >= Some(1.0));
     assert_eq!(value(&reading, "docker_event_gaps_total", &[]), Some(0.0));
     assert!(!reading.samples.iter().any(|sample| sample.labels.iter().any(|(_, text)| text.contains("exec"))));
 
@@ -120,8 +125,9 @@ async fn burns_cpu_within_its_limit(engine: &Engine, collector: &dyn Collector) 
     let took = start.elapsed().as_secs_f64();
     let cpu = |reading: &Reading| value(reading, "docker_container_cpu_seconds_total", &burn).unwrap();
     let cores = (cpu(&after) - cpu(&before)) / took;
-    assert!((0.2..0.65).contains(&cores), "{cores} cores with a limit of 0.5");
-    assert!(value(&after, "docker_container_cpu_throttled_seconds_total", &burn).unwrap() > 0.0);
+    assert!((0.02..0.35).contains(&cores), "{cores} cores with a limit of 0.2");
+    let throttled = |reading: &Reading| value(reading, "docker_container_cpu_throttled_seconds_total", &burn);
+    poll_until(collector, "throttling", |reading| throttled(reading) > Some(0.0)).await;
     engine.docker(&["rm", "--force", "burn"]);
     let gone = poll(collector).await;
     assert!(!gone.samples.iter().any(|sample| sample.labels.get("container") == Some("burn")));
@@ -144,21 +150,77 @@ async fn restarts_are_counted_through_manual_ones(engine: &Engine, collector: &d
     assert_eq!(restarts(&again, "early"), Some(3.0));
 }
 
-/// The engine's own client is the reference for memory; it rounds to four digits.
+/// The engine's own client is the reference for memory; it rounds, and the two look at different moments, so the
+/// smallest difference of a few looks counts.
 async fn agrees_with_docker_stats(engine: &Engine, collector: &dyn Collector) {
-    engine.run("cache", &[], &["sh", "-c", "dd if=/dev/zero of=/big bs=1M count=20; ping -c 3 127.0.0.1; sleep 1000"]);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let reading = poll(collector).await;
-    let of = |family: &str| value(&reading, family, &[("container", "cache")]).unwrap();
-    let shown = engine.docker(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "cache"]);
+    engine.run("cache", &[], &["sh", "-c", "dd if=/dev/zero of=/big bs=1M count=20; exec sleep 1000"]);
+    let usage = |reading: &Reading| value(reading, "docker_container_memory_usage_bytes", &[("container", "cache")]);
+    poll_until(collector, "its file in the page cache", |reading| usage(reading) > Some(15e6)).await;
+    let mut differences = Vec::new();
+    for _ in 0..5 {
+        let reading = poll(collector).await;
+        let of = |family: &str| value(&reading, family, &[("container", "cache")]).unwrap();
+        let shown = mebibytes(&engine.docker(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "cache"]));
+        let ours = of("docker_container_memory_working_set_bytes") / 1_048_576.0;
+        let usage = of("docker_container_memory_usage_bytes") / 1_048_576.0;
+        assert!(usage - ours > 10.0, "the file of 20 MiB is in the page cache: {usage} used, {ours} without it");
+        let interface = [("container", "cache"), ("interface", "eth0")];
+        assert!(value(&reading, "docker_container_network_receive_bytes_total", &interface).is_some());
+        differences.push((ours - shown).abs());
+        if differences.iter().any(|difference| *difference < 0.1) {
+            return;
+        }
+    }
+    panic!("the working set differs from docker stats by {differences:?} MiB");
+}
+
+/// The first number of `1.5MiB / 8GiB`.
+fn mebibytes(shown: &str) -> f64 {
     let shown = shown.split('/').next().unwrap().trim();
-    let split = shown.find(|c: char| c.is_ascii_alphabetic()).unwrap();
-    let unit = [("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)];
-    let unit = unit.iter().find(|(name, _)| *name == &shown[split..]).unwrap().1;
-    let shown: f64 = shown[..split].parse::<f64>().unwrap() * unit;
-    let ours = of("docker_container_memory_working_set_bytes");
-    assert!((ours - shown).abs() <= shown * 0.05 + 65_536.0, "working set {ours}, docker stats says {shown}");
-    assert!(of("docker_container_memory_usage_bytes") > ours, "the file it wrote is in the page cache");
-    let interface = [("container", "cache"), ("interface", "eth0")];
-    assert!(value(&reading, "docker_container_network_receive_bytes_total", &interface).is_some());
+    let (number, unit) = shown.split_at(shown.find(|c: char| c.is_ascii_alphabetic()).unwrap());
+    let unit = match unit {
+        "B" => 1.0 / 1_048_576.0,
+        "KiB" => 1.0 / 1024.0,
+        "MiB" => 1.0,
+        other => panic!("{other} of a container that does nothing"),
+    };
+    number.parse::<f64>().unwrap() * unit
+}
+
+/// Seconds of CPU that a process used, its threads included.
+fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --test docker_real -- --ignored --nocapture"]
+async fn measure_fifty_sleeping_containers() {
+    let Some(engine) = Engine::start() else { return };
+    for number in 0..50 {
+        engine.run(&format!("sleeper-{number}"), &[], &["sleep", "1000"]);
+    }
+    let collector = collector(&engine, serde_json::Value::Null);
+    let first = std::time::Instant::now();
+    poll(&*collector).await;
+    let first = first.elapsed();
+    let (polls, start) = (20, std::time::Instant::now());
+    let before = (cpu_seconds("self"), cpu_seconds(&engine.pid()));
+    let mut parsing = Duration::ZERO;
+    for _ in 0..polls {
+        let replies = collector.fetch().await.unwrap();
+        let parse = std::time::Instant::now();
+        collector.parse(&replies).unwrap();
+        parsing += parse.elapsed();
+    }
+    let milliseconds = |seconds: f64| seconds * 1000.0 / f64::from(polls);
+    eprintln!(
+        "50 containers: first poll {first:?}; then per poll {:?}, of it parsing {:?}; CPU {:.1} ms ours, {:.1} ms dockerd",
+        start.elapsed() / polls,
+        parsing / polls,
+        milliseconds(cpu_seconds("self") - before.0),
+        milliseconds(cpu_seconds(&engine.pid()) - before.1),
+    );
 }

@@ -1,7 +1,8 @@
-//! A Docker engine for tests: a dockerd of our own, in a folder, a network and a mount namespace of its own, so that
-//! nothing of the machine's is touched and nothing is left behind.
+//! A Docker engine for tests: a dockerd of our own, in a folder and in network, mount and process namespaces of its own,
+//! so that nothing of the machine's is touched and nothing is left behind.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // in a test a failure shows itself
+#![allow(dead_code)] // every test uses its part of it
 #![allow(clippy::disallowed_methods)] // it waits for processes, outside of any runtime
 
 use std::path::{Path, PathBuf};
@@ -11,11 +12,14 @@ use std::time::{Duration, Instant};
 /// The one image there is: a busybox.
 pub const IMAGE: &str = "davylamp-test:1";
 
+/// With the machine's containerd in sight, dockerd would use that one instead of starting its own.
+const HIDE_CONTAINERD: &str = "[ ! -d /run/containerd ] || mount -t tmpfs tmpfs /run/containerd && exec \"$@\"";
+
 /// A running engine. Dropping it removes its containers, its processes and its folder. Drop it on the thread that
-/// started it: when that thread ends, the kernel stops dockerd.
+/// started it: when that thread ends, the kernel ends the engine.
 pub struct Engine {
     folder: tempfile::TempDir,
-    dockerd: Child,
+    unshare: Child,
 }
 
 impl Engine {
@@ -29,8 +33,20 @@ impl Engine {
         let folder = tempfile::Builder::new().prefix("dk").tempdir_in("/tmp").unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let dockerd = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "unshare", "--net", "--mount", "dockerd", "--iptables=false"])
+        let unshare = Command::new("setpriv")
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--net",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ])
+            .args(["sh", "-c", HIDE_CONTAINERD, "sh", "dockerd"])
+            .args(["--iptables=false"])
             .args(["--ip6tables=false", "--ip-masq=false", "--ip-forward=false", "--userland-proxy=false"])
             .args(["--storage-driver=vfs", "--data-root", &at("data"), "--exec-root", &at("exec")])
             .args(["--pidfile", &at("pid"), "--host", &format!("unix://{}", at("s"))])
@@ -39,7 +55,7 @@ impl Engine {
             .stderr(log)
             .spawn()
             .unwrap();
-        let engine = Engine { folder, dockerd };
+        let engine = Engine { folder, unshare };
         let deadline = Instant::now() + Duration::from_secs(30);
         while engine.try_docker(&["version"]).is_err() {
             assert!(Instant::now() < deadline, "dockerd does not answer:\n{}", engine.log());
@@ -67,9 +83,10 @@ impl Engine {
     }
 
     /// Process id of dockerd, for measurements.
-    #[allow(dead_code)] // not every test measures
-    pub fn pid(&self) -> u32 {
-        self.dockerd.id()
+    pub fn pid(&self) -> String {
+        let unshare = self.unshare.id();
+        let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+        children.trim().to_string()
     }
 
     fn try_docker(&self, args: &[&str]) -> Result<String, String> {
@@ -105,15 +122,10 @@ impl Drop for Engine {
                 let _ = self.try_docker(&[&["rm", "--force", "--volumes"], &ids[..]].concat());
             }
         }
-        // By its own handle, never by name: the machine may run another engine.
-        let _ = Command::new("kill").arg(self.dockerd.id().to_string()).status();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while matches!(self.dockerd.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                let _ = self.dockerd.kill();
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        // By its own handle, never by name: the machine may run another engine. The end of the process namespace's
+        // first process is the end of all of them, and of the other namespaces with them.
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
     }
 }
 

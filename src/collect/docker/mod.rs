@@ -9,6 +9,7 @@ mod families;
 mod lifecycle;
 mod parse;
 mod poll;
+mod trim;
 mod words;
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::client::{Ask, Client};
 use super::lifecycle::{self, Lifecycle};
+use super::trim::{self, trimmed};
 use super::words::{Info, Inspected, List, Listed, Version, nanoseconds};
 use crate::collect::Reply;
 use crate::model::{FailureReason, PollFailure};
@@ -97,13 +98,19 @@ impl Poller {
     async fn ask_everything(&self) -> Result<Vec<Reply>, PollFailure> {
         let (version, api) = self.version().await?;
         let prefix = api.path();
-        let info = self.client.need(self.ask(&prefix, "/info", &[], MAX_SMALL)).await?;
+        let info = trimmed(self.client.need(self.ask(&prefix, "/info", &[], MAX_SMALL)).await?, &trim::INFO)?;
         let list = self.client.need(self.ask(&prefix, "/containers/json", &[("all", "true")], MAX_LIST)).await?;
+        let list = trimmed(list, &trim::LIST)?;
         let List { containers, .. } = List::read(&list.body, self.max_containers)
             .map_err(|error| PollFailure::new(FailureReason::Malformed, format!("{}: {error}", list.request)))?;
         let changed = self.events(&prefix, &info).await;
+        // At once, before anything else is waited for: a poll that is cut off must not forget what changed.
+        self.remember(|memory| match changed {
+            Some(changed) => memory.inspected.retain(|id, _| !changed.contains(id)),
+            None => memory.inspected.clear(),
+        });
         let (inspected, stats, disk_usage) = futures_util::join!(
-            self.inspect(&prefix, &containers, changed.as_ref()),
+            self.inspect(&prefix, &containers),
             self.stats(&prefix, api, &containers),
             self.disk_usage(api),
         );
@@ -146,64 +153,63 @@ impl Poller {
     async fn events(&self, prefix: &str, info: &Reply) -> Option<HashSet<String>> {
         let clock = serde_json::from_slice::<Info>(&info.body).ok()?.system_time;
         let until = nanoseconds(&clock?)?;
-        let since = self.remember(|memory| memory.events_until.replace(until))?;
-        // Both ends are included, so the window begins one nanosecond after the last one's end.
-        let (since, until) = (since.saturating_add(1), until);
-        if since > until {
-            self.remember(|memory| memory.lifecycle.gap());
+        let Some(since) = self.remember(|memory| memory.events_until) else {
+            self.remember(|memory| memory.events_until = Some(until));
             return None;
-        }
+        };
         let filters = lifecycle::filters();
-        let (since, until) = (go_time(since), go_time(until));
-        let query = [("since", since.as_str()), ("until", until.as_str()), ("filters", filters.as_str())];
+        // Both ends are included, so the window begins one nanosecond after the last one's end.
+        let (from, to) = (go_time(since.saturating_add(1)), go_time(until));
+        let query = [("since", from.as_str()), ("until", to.as_str()), ("filters", filters.as_str())];
         let reply = self.client.get(self.ask(prefix, "/events", &query, MAX_SMALL)).await;
-        self.remember(|memory| match reply {
-            Ok(reply) if reply.status == Some(200) => memory.lifecycle.take_events(&reply.body),
-            _ => {
-                memory.lifecycle.gap();
-                None
+        self.remember(|memory| {
+            // Only now: a poll that is cut off while it waits asks for the same events again.
+            memory.events_until = Some(until);
+            match reply {
+                // A clock that was set back makes a window that holds nothing.
+                Ok(reply) if reply.status == Some(200) && since <= until => memory.lifecycle.take_events(&reply.body),
+                _ => {
+                    memory.lifecycle.gap();
+                    None
+                }
             }
         })
     }
 
     /// Inspects containers that are new or changed; the others' last replies are handed out again.
-    async fn inspect(&self, prefix: &str, containers: &[Listed], changed: Option<&HashSet<String>>) -> Vec<Reply> {
+    async fn inspect(&self, prefix: &str, containers: &[Listed]) -> Vec<Reply> {
         let stale: Vec<&Listed> = self.remember(|memory| {
-            let is_known = |container: &&Listed| {
-                let known = memory.inspected.get(&container.id);
-                changed.is_some_and(|changed| !changed.contains(&container.id))
-                    && known.is_some_and(|known| known.seen == fingerprint(container))
-            };
-            containers.iter().filter(|container| !is_known(container)).collect()
-        });
-        let ask = |container: &Listed| {
-            let (id, seen) = (container.id.clone(), fingerprint(container));
-            let path = format!("/containers/{id}/json");
-            async move {
-                let reply = self.client.get(self.ask(prefix, &path, &[], MAX_SMALL)).await.ok();
-                (id, seen, reply.filter(|reply| reply.status == Some(200)))
-            }
-        };
-        let fresh: Vec<_> =
-            stream::iter(stale.into_iter().map(ask).collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
-        self.remember(|memory| {
-            for (id, seen, reply) in fresh {
-                let read = reply.and_then(|reply| {
-                    let inspected = serde_json::from_slice::<Inspected>(&reply.body).ok()?;
-                    memory.lifecycle.take_inspected(&id, &inspected);
-                    Some(Known { seen, reply })
-                });
-                match read {
-                    Some(known) => memory.inspected.insert(id, known),
-                    // It is gone, or it is asked again at the next poll.
-                    None => memory.inspected.remove(&id),
-                };
-            }
             let alive: HashSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
             memory.inspected.retain(|id, _| alive.contains(id.as_str()));
+            let known = |container: &&Listed| {
+                memory.inspected.get(&container.id).is_some_and(|known| known.seen == fingerprint(container))
+            };
+            containers.iter().filter(|container| !known(container)).collect()
+        });
+        let work: Vec<_> = stale.into_iter().map(|container| self.inspect_one(prefix, container)).collect();
+        stream::iter(work).buffer_unordered(AT_ONCE).collect::<()>().await;
+        self.remember(|memory| {
             let known = containers.iter().filter_map(|container| memory.inspected.get(&container.id));
             known.map(|known| known.reply.clone()).collect()
         })
+    }
+
+    /// Remembers each answer as it comes: with many slow containers a poll may be cut off, and the next one goes on
+    /// from there. One without an answer is gone, or is asked again at the next poll.
+    async fn inspect_one(&self, prefix: &str, container: &Listed) {
+        let path = format!("/containers/{}/json", container.id);
+        let reply = self.client.get(self.ask(prefix, &path, &[], MAX_SMALL)).await;
+        let reply = reply.ok().filter(|reply| reply.status == Some(200));
+        let reply = reply.and_then(|reply| trimmed(reply, &trim::INSPECTED).ok());
+        let read = reply.and_then(|reply| Some((serde_json::from_slice::<Inspected>(&reply.body).ok()?, reply)));
+        self.remember(|memory| {
+            memory.inspected.remove(&container.id);
+            if let Some((inspected, reply)) = read {
+                memory.lifecycle.take_inspected(&container.id, &inspected);
+                let known = Known { seen: fingerprint(container), reply };
+                memory.inspected.insert(container.id.clone(), known);
+            }
+        });
     }
 
     /// One-shot numbers of every living container. One that does not answer in time costs only its own numbers.
@@ -233,12 +239,15 @@ impl Poller {
             return reply;
         }
         let api = api.min(Api(NEWEST_DISK_USAGE_API.0, NEWEST_DISK_USAGE_API.1)).path();
+        // Before the answer: where it is so slow that the poll is cut off, the next poll must not try again.
+        self.remember(|memory| memory.disk_usage = Some((Instant::now(), None)));
         // Less than the whole poll may take, so that a slow disk does not cost the poll.
         let timeout = self.timeout.mul_f64(0.6);
         let ask = Ask { version: &api, path: "/system/df", query: &[], max_body: MAX_LIST, timeout };
-        let reply = self.client.get(ask).await.ok().filter(|reply| reply.status == Some(200));
-        self.remember(|memory| memory.disk_usage = Some((Instant::now(), reply.clone())));
-        reply
+        let reply = self.client.get(ask).await.ok().filter(|reply| reply.status == Some(200))?;
+        let reply = trimmed(reply, &trim::DISK_USAGE).ok()?;
+        self.remember(|memory| memory.disk_usage = Some((Instant::now(), Some(reply.clone()))));
+        Some(reply)
     }
 }
 
