@@ -35,8 +35,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bollard", &["collect/docker/"]),
     ("axum", &["api/"]),
     // Only to tell a malformed answer from a broken connection.
-    ("hyper::", &["api/", "collect/http.rs", "collect/docker/"]),
-    ("reqwest", &["collect/http.rs", "act/"]),
+    ("hyper::", &["api/", "collect/http.rs"]),
+    ("reqwest", &["collect/http.rs", "collect/http/", "collect/docker/client.rs"]),
     ("process::Command", &["act/"]),
     ("tokio::process", &["act/"]),
     ("tokio::spawn", &["daemon/"]),

@@ -47,7 +47,13 @@ pub fn dashboards(command: &DashboardsCommand) -> anyhow::Result<ExitCode> {
         DashboardsCommand::Write(args) => {
             let (config, folder) = place(args)?;
             let done = dashboards::write(&folder, &drawings(&config))?;
-            say(&format!("{}: {} written, {} unchanged, {} deleted", folder.display(), done.written.len(), done.unchanged.len(), done.deleted.len()))
+            say(&format!(
+                "{}: {} written, {} unchanged, {} deleted",
+                folder.display(),
+                done.written.len(),
+                done.unchanged.len(),
+                done.deleted.len()
+            ))
         }
         DashboardsCommand::Check(args) => {
             let (config, folder) = place(args)?;

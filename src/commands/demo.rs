@@ -53,7 +53,12 @@ fn furnish(folder: &Path, fleet: &Fleet, args: &DemoArgs, docker: bool) -> anyho
         args.listen
     );
     for device in fleet.devices() {
-        text.push_str(&format!("- {{id: {}, kind: {}, address: \"{}\"}}\n", device.id(), device.kind(), device.address()));
+        text.push_str(&format!(
+            "- {{id: {}, kind: {}, address: \"{}\"}}\n",
+            device.id(),
+            device.kind(),
+            device.address()
+        ));
     }
     if docker {
         text.push_str(&format!("- {{id: local, kind: docker, address: \"unix://{DOCKER_SOCKET}\"}}\n"));
@@ -79,7 +84,9 @@ impl Story<'_> {
     fn tell(&self, address: std::net::SocketAddr) {
         let ansible = match self.config.act.ansible.program("ansible-playbook") {
             Some(program) => format!("found {}", program.display()),
-            None => "ansible-playbook is not installed: the alert will fire, and nothing will repair the miner".to_string(),
+            None => {
+                "ansible-playbook is not installed: the alert will fire, and nothing will repair the miner".to_string()
+            }
         };
         let docker = match self.docker {
             true => "the local engine is polled too",

@@ -72,21 +72,27 @@ impl Control {
         self.notifier.reloading();
         let path = self.path.clone();
         let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-        let outcome = match loaded.map_err(|error| error.to_string()).and_then(|loaded| loaded.map_err(|e| e.to_string())) {
-            Ok(config) => {
-                let summary = self.swap(config).await;
-                self.notifier.status(&summary);
-                Ok(summary)
-            }
-            Err(mistakes) => Err(mistakes),
-        };
+        let outcome =
+            match loaded.map_err(|error| error.to_string()).and_then(|loaded| loaded.map_err(|e| e.to_string())) {
+                Ok(config) => {
+                    let summary = self.swap(config).await;
+                    self.notifier.status(&summary);
+                    Ok(summary)
+                }
+                Err(mistakes) => Err(mistakes),
+            };
         match &outcome {
             Ok(summary) => tracing::info!(summary, "configuration loaded anew"),
-            Err(mistakes) => tracing::error!("the configuration was not loaded; the old one stays in force:\n{mistakes}"),
+            Err(mistakes) => {
+                tracing::error!("the configuration was not loaded; the old one stays in force:\n{mistakes}")
+            }
         }
         self.mark(outcome.is_ok());
         let notice = outcome.as_ref().err();
-        self.shared.notice("reload", notice.map(|text| format!("The last reload failed; the old configuration stays in force.\n{text}")));
+        self.shared.notice(
+            "reload",
+            notice.map(|text| format!("The last reload failed; the old configuration stays in force.\n{text}")),
+        );
         self.notifier.ready();
         outcome
     }
@@ -143,7 +149,8 @@ impl Control {
             self.keeper.forget_target(&id);
         }
         let expression = config.file.storage.export.clone();
-        let entry = Entry { id: "state export".into(), expression, zone: chrono_tz::Tz::UTC, wake: self.export.clone() };
+        let entry =
+            Entry { id: "state export".into(), expression, zone: chrono_tz::Tz::UTC, wake: self.export.clone() };
         self.scheduler.apply_daemon_jobs(vec![entry]).await;
         self.draw(config).await;
         difference
@@ -155,7 +162,8 @@ impl Control {
         }
         let (files, folder) = (drawings(config), config.resolve(&config.file.dashboards.path));
         let written = tokio::task::spawn_blocking(move || dashboards::write(&folder, &files)).await;
-        let outcome = written.map_err(|error| error.to_string()).and_then(|done| done.map_err(|error| error.to_string()));
+        let outcome =
+            written.map_err(|error| error.to_string()).and_then(|done| done.map_err(|error| error.to_string()));
         match &outcome {
             Ok(done) => {
                 self.shared.telemetry.dashboards_written.get_or_create(&Vec::new()).inc_by(done.written.len() as u64);

@@ -11,7 +11,7 @@ use super::figures::raise;
 use super::keep::{Keeper, worth_noting};
 use super::shared::{RuleNote, Shared};
 use crate::config::Config;
-use crate::model::{Alert, AlertState, Family, FamilyRef, Labels, MetricType, Point, TargetId, Transition};
+use crate::model::{Alert, AlertState, Family, FamilyRef, MetricType, Point, TargetId, Transition};
 use crate::query;
 use crate::rules::{Cycle, Engine, Evaluation, RuleState, Settings};
 use crate::schedule::about::TARGET_UP;
@@ -72,7 +72,10 @@ impl Evaluator {
         self.tell_firing().await;
         self.publish();
         loop {
-            let wait = self.engine.next_due().map(|due| Duration::from_millis(u64::try_from(due - unix_millis()).unwrap_or(0)));
+            let wait = self
+                .engine
+                .next_due()
+                .map(|due| Duration::from_millis(u64::try_from(due - unix_millis()).unwrap_or(0)));
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = configs.changed() => {
@@ -174,7 +177,8 @@ impl Evaluator {
         }
         for group in self.engine.groups() {
             let labels = vec![("group", group.name().to_string())];
-            let (evaluations, failures) = group.rules().iter().map(RuleState::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+            let (evaluations, failures) =
+                group.rules().iter().map(RuleState::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
             raise(&telemetry.rule_evaluations.get_or_create(&labels), evaluations);
             raise(&telemetry.rule_failures.get_or_create(&labels), failures);
             raise(&telemetry.rule_missed.get_or_create(&labels), group.missed());
@@ -199,7 +203,8 @@ impl Evaluator {
     async fn tell_firing(&self) {
         for alert in self.engine.alerts().into_iter().filter(|alert| alert.state == AlertState::Firing) {
             let at = alert.last_seen_at;
-            let transition = Transition { from: Some(AlertState::Firing), alert, at, positive: false, warming_up: true };
+            let transition =
+                Transition { from: Some(AlertState::Firing), alert, at, positive: false, warming_up: true };
             let _ = self.transitions.send(transition).await;
         }
     }
@@ -233,7 +238,12 @@ fn note(state: &RuleState) -> RuleNote {
     if !never.is_empty() && !warming_up {
         remarks.push(format!("has never matched a series: {}", never.join(", ")));
     }
-    RuleNote { name: rule.name.clone(), warming_up, needs_values: !selectors.iter().all(only_up), remark: remarks.join("; ") }
+    RuleNote {
+        name: rule.name.clone(),
+        warming_up,
+        needs_values: !selectors.iter().all(only_up),
+        remark: remarks.join("; "),
+    }
 }
 
 fn log(transition: &Transition) {

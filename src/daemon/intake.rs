@@ -23,9 +23,7 @@ pub(super) const SELF: &str = "/davylamp";
 pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc::Receiver<Polled>) {
     while let Some(Polled { observation, about }) = polled.recv().await {
         let taken = shared.recent.observe(&observation, &about);
-        for (limit, surplus) in
-            [("series_per_target", taken.over_target_limit), ("series", taken.over_total_limit)]
-        {
+        for (limit, surplus) in [("series_per_target", taken.over_target_limit), ("series", taken.over_total_limit)] {
             if surplus > 0 {
                 shared.telemetry.count_limit(limit);
                 let text = format!(

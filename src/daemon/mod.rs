@@ -99,8 +99,7 @@ pub async fn run(
     let telemetry = Telemetry::new();
     // The port first: a second daemon on the same machine should fail before it touches anything.
     let address = config.file.server.listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
+    let listener = TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
     let address = listener.local_addr().unwrap_or(address);
     let (store, report) = open_state(&config, options.force_empty).await?;
     let store = Arc::new(store);
@@ -109,7 +108,8 @@ pub async fn run(
     let shared = Arc::new(Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000));
     shared.notice("state", report);
     // What rules record is for queries: its names hold colons, which belong on no page.
-    let blocks = [(intake::SELF, "davylamp", false), (evaluate::ALERTS, "alerts", false), (evaluate::RECORDED, "rules", true)];
+    let blocks =
+        [(intake::SELF, "davylamp", false), (evaluate::ALERTS, "alerts", false), (evaluate::RECORDED, "rules", true)];
     for (id, kind, hidden) in blocks {
         recent.declare_plain(&TargetId::from(id), kind, hidden);
     }
@@ -153,7 +153,8 @@ fn limits(config: &Config) -> Limits {
 /// What earlier processes knew of targets, until the first poll says it anew.
 async fn restore_targets(shared: &Shared, keeper: &Keeper) -> Result<(), DaemonError> {
     for (id, record) in keeper.targets().await? {
-        let state = TargetState { up: record.up, since: record.since, identity: record.identity, ..TargetState::default() };
+        let state =
+            TargetState { up: record.up, since: record.since, identity: record.identity, ..TargetState::default() };
         shared.targets(|targets| targets.insert(id.into(), state));
     }
     Ok(())

@@ -15,7 +15,9 @@ pub(super) fn of_rules(groups: &[RuleGroup]) -> Vec<Threshold> {
 fn number(expr: &Expr) -> Option<f64> {
     match &expr.node {
         Node::Paren(inner) => number(inner),
-        Node::Binary(binary) if matches!(binary.op, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless) => number(&binary.lhs),
+        Node::Binary(binary) if matches!(binary.op, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless) => {
+            number(&binary.lhs)
+        }
         Node::Binary(binary) if binary.op.is_comparison() => literal(&binary.rhs),
         _ => None,
     }

@@ -54,11 +54,7 @@ impl World for Eyes {
 pub fn host(target: &Target) -> Host {
     let bare = target.address.split_once("://").map_or(target.address.as_str(), |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or_default();
-    let vars = [
-        ("ansible_connection", "local"),
-        ("davylamp_address", bare),
-        ("davylamp_kind", &*target.kind),
-    ];
+    let vars = [("ansible_connection", "local"), ("davylamp_address", bare), ("davylamp_kind", &*target.kind)];
     let vars = vars.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<BTreeMap<_, _>>();
     Host { name: target.id.to_string(), group: target.kind.to_string(), vars }
 }
@@ -151,7 +147,8 @@ fn alert_row(alert: &Alert) -> AlertRow {
         state: alert.state.as_str().to_string(),
         name: alert.labels.get("alertname").unwrap_or_default().to_string(),
         labels: alert.labels.filter(|name| name != "alertname").to_string(),
-        summary: if annotation("summary").is_empty() { annotation("description") } else { annotation("summary") }.to_string(),
+        summary: if annotation("summary").is_empty() { annotation("description") } else { annotation("summary") }
+            .to_string(),
         since: since / 1000,
         value: alert.value,
     }
