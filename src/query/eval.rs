@@ -12,9 +12,11 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::series::is_stale;
 
 use super::annotation::Notes;
-use super::ast::{Edge, Expr, MAX_MILLIS, Node, Subquery};
+use super::ast::{Edge, Expr, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
+use super::length::MAX_MILLIS;
 use super::load::{Clock, Loader, Track, key};
+use super::memo::Memos;
 use super::{Limits, aggregate, binary, functions, window};
 
 /// One series of an instant vector while it is being computed.
@@ -61,6 +63,8 @@ pub(super) struct Evaluator<'a> {
     samples: usize,
     tracks: HashMap<usize, Rc<Vec<Track>>>,
     subqueries: HashMap<usize, Steps>,
+    /// By the address of an aggregation or a binary operator.
+    pub memos: HashMap<usize, Memos>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -84,7 +88,15 @@ impl<'a> Evaluator<'a> {
         let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new() };
         loader.load(expr, start, end)?;
         let (samples, tracks) = (loader.samples, loader.tracks);
-        Ok(Evaluator { clock, notes: Notes::default(), limits, samples, tracks, subqueries: HashMap::new() })
+        Ok(Evaluator {
+            clock,
+            notes: Notes::default(),
+            limits,
+            samples,
+            tracks,
+            subqueries: HashMap::new(),
+            memos: HashMap::new(),
+        })
     }
 
     /// The value at one time.
