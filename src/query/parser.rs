@@ -196,8 +196,9 @@ impl Parser {
     fn word(&mut self, word: String) -> Result<Expr, QueryError> {
         let start = self.span();
         if let Some(op) = AggregateOp::by_name(&word) {
-            let grouped = |token: &Token| matches!(token, Token::Word(next) if next.eq_ignore_ascii_case("by") || next.eq_ignore_ascii_case("without"));
-            if self.opens_call() || grouped(self.look(1)) {
+            let keyword = |word: &str| word.eq_ignore_ascii_case("by") || word.eq_ignore_ascii_case("without");
+            let grouped = matches!(self.look(1), Token::Word(next) if keyword(next));
+            if self.opens_call() || grouped {
                 self.advance();
                 return self.aggregate(op, start);
             }

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
-use crate::model::Labels;
-use crate::model::MatchOp;
-use crate::model::Matcher;
-use crate::model::Point;
 use crate::model::labels::METRIC_NAME;
+use crate::model::{Labels, MatchOp, Matcher, Point};
 
 use super::super::ast::{Expr, Node, Selector};
 use super::super::error::QueryError;
