@@ -222,7 +222,7 @@ impl Parser {
     fn call(&mut self, word: &str, start: Span) -> Result<Expr, QueryError> {
         let Some(function) = functions::find(word) else {
             let error = QueryError::new(QueryErrorKind::UnknownFunction(word.to_string())).at(start);
-            return Err(match nearest(word) {
+            return Err(match functions::nearest(word) {
                 Some(right) => error.hint(format!("did you mean {right:?}?")),
                 None => error,
             });
@@ -389,18 +389,6 @@ impl Parser {
         self.expect(")")?;
         Ok(if negative { -value } else { value })
     }
-}
-
-/// The known function or aggregation that looks most like `word`, if any does.
-fn nearest(word: &str) -> Option<&'static str> {
-    let word = word.to_ascii_lowercase();
-    let names =
-        functions::TABLE.iter().map(|function| function.name).chain(AggregateOp::ALL.iter().map(|(name, _)| *name));
-    names
-        .map(|name| (strsim::jaro_winkler(&word, name), name))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

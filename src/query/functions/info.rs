@@ -126,10 +126,6 @@ fn enriched(
             builder.set(name.to_string(), value);
         }
     }
-    let must_match = |matcher: &&Matcher| {
-        matches!(matcher.op, MatchOp::Equal | MatchOp::Regex | MatchOp::NotEqual | MatchOp::NotRegex)
-            && !matcher.matches_value("")
-    };
-    let lost = newest.is_empty() && wanted.iter().any(must_match);
+    let lost = newest.is_empty() && wanted.iter().any(|matcher| !matcher.matches_value(""));
     Ok((!lost).then(|| builder.build()))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
 use crate::model::{Labels, Point};
 
-use super::ast::{Edge, Expr, Node, ValueType};
+use super::ast::{AggregateOp, Edge, Expr, Node, ValueType};
 use super::error::QueryError;
 use super::eval::{Eval, Evaluator, Sample};
 use super::load::{Clock, Track};
@@ -90,6 +90,17 @@ impl Call<'_> {
 /// Finds a function by its name; upper and lower case are different, as in Prometheus.
 pub fn find(name: &str) -> Option<&'static Function> {
     TABLE.iter().find(|function| function.name == name)
+}
+
+/// The known function or aggregation that looks most like `word`, if any does.
+pub(super) fn nearest(word: &str) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase();
+    let names = TABLE.iter().map(|function| function.name).chain(AggregateOp::ALL.iter().map(|(name, _)| *name));
+    names
+        .map(|name| (strsim::jaro_winkler(&word, name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }
 
 /// Evaluates a call at one time.
