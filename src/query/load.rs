@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::model::Labels;
-use crate::model::Matcher;
-use crate::model::Point;
-use crate::model::Source;
 use crate::model::series::is_stale;
+use crate::model::{Labels, Matcher, Point, Source};
 
 use super::ast::{At, Edge, Expr, Length, Node, Selector, Shift};
 use super::error::{QueryError, QueryErrorKind};
@@ -66,9 +63,9 @@ impl Clock {
     }
 }
 
-/// The node's address: its identity while the tree is borrowed.
-pub(super) fn key(expr: &Expr) -> usize {
-    std::ptr::from_ref(expr).addr()
+/// A node's address: its identity while the tree is borrowed.
+pub(super) fn key<T>(node: &T) -> usize {
+    std::ptr::from_ref(node).addr()
 }
 
 /// Reads all selectors of a tree.

@@ -5,11 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::Labels;
-use crate::model::Matcher;
-use crate::model::Point;
-use crate::model::Series;
-use crate::model::Source;
+use crate::model::{Labels, Matcher, Point, Series, Source};
 
 mod aggregate;
 mod annotation;
@@ -20,9 +16,12 @@ mod display;
 mod error;
 mod eval;
 pub mod functions;
+mod gather;
+mod length;
 mod lexer;
 mod load;
 mod matching;
+mod memo;
 mod parser;
 mod quantile;
 mod selector;
@@ -105,7 +104,7 @@ pub fn instant(expr: &Expr, source: &dyn Source, at: i64, limits: &Limits) -> Re
             eval::Eval::Scalar(v) => Value::Scalar(Point { t: at, v }),
             eval::Eval::String(text) => Value::String(text, at),
             eval::Eval::Vector(samples) => {
-                let samples = eval::drop_names(samples).map_err(|error| error.at(expr.span))?;
+                let samples = gather::drop_names(samples).map_err(|error| error.at(expr.span))?;
                 Value::Vector(samples.into_iter().map(|s| VectorSample { labels: s.labels, t: at, v: s.v }).collect())
             }
         },
@@ -153,7 +152,9 @@ pub fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
         Node::Vector(selector) | Node::Matrix(selector, _) => vec![selector.matchers.clone()],
         _ => Vec::new(),
     };
-    for child in expr.children() {
+    // The second argument of `info` filters labels: it is no selector.
+    let is_info = matches!(&expr.node, Node::Call(function, _) if function.name == "info");
+    for child in expr.children().into_iter().take(if is_info { 1 } else { usize::MAX }) {
         found.extend(selectors(child));
     }
     found
