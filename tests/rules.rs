@@ -3,6 +3,8 @@
 //!
 //! `GOLDEN=1 cargo test --test rules` rewrites the expected messages in `tests/rules/bad/*.err`.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says loudly what it skips")]
+
 #[path = "rules/harness.rs"]
 mod harness;
 #[path = "rules/scenarios.rs"]

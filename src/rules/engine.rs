@@ -15,8 +15,8 @@ use super::group::GroupState;
 use super::overlay::Overlay;
 use super::rule::RuleGroup;
 use super::state::Input;
-use super::state::RuleError;
 use super::state::RuleState;
+use super::trace::RuleError;
 
 /// What holds for all rules.
 #[derive(Clone, Debug)]
