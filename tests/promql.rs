@@ -1,6 +1,9 @@
 //! PromQL against test files in Prometheus' own test language: the project's, in `tests/promql/`, and Prometheus',
 //! in the folder that `DAVYLAMP_PROMQLTEST` names (default `../shared/promqltest`; skipped, saying so, without it).
 
+// All of this is test code, also what stands outside of test functions.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 #[path = "promql/language.rs"]
 mod language;
 #[path = "promql/properties.rs"]

@@ -9,6 +9,7 @@ use crate::model::labels::METRIC_NAME;
 use super::ast::{Aggregate, AggregateOp, Expr};
 use super::error::QueryError;
 use super::eval::{Eval, Evaluator, Sample};
+use super::load::key;
 use super::quantile::quantile;
 use super::window::{Kahan, Mean};
 
@@ -35,7 +36,7 @@ pub(super) fn aggregate(evaluator: &mut Evaluator, node: &Aggregate, at: i64) ->
                 labels: group.labels,
                 drop_name: group.drop_name,
             };
-            Ok(groups(node, samples).into_iter().map(sample).collect())
+            Ok(groups(evaluator, node, samples).into_iter().map(sample).collect())
         }
     }
 }
@@ -53,11 +54,12 @@ fn group_labels(node: &Aggregate, labels: &Labels) -> Labels {
 }
 
 /// Groups in the order in which their first series comes.
-fn groups(node: &Aggregate, samples: Vec<Sample>) -> Vec<Group> {
+fn groups(evaluator: &mut Evaluator, node: &Aggregate, samples: Vec<Sample>) -> Vec<Group> {
+    let memo = &mut evaluator.memos.entry(key(node)).or_default().key;
     let mut index: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for sample in samples {
-        let labels = group_labels(node, &sample.labels);
+        let labels = memo.get(&sample.labels, |labels| group_labels(node, labels));
         let place = *index.entry(labels).or_insert_with_key(|labels| {
             groups.push(Group { labels: labels.clone(), drop_name: false, samples: Vec::new() });
             groups.len() - 1
@@ -111,7 +113,7 @@ fn with_number(
             labels: group.labels,
             drop_name: group.drop_name,
         };
-        return Ok(groups(node, samples).into_iter().map(sample).collect());
+        return Ok(groups(evaluator, node, samples).into_iter().map(sample).collect());
     }
     if value.is_nan() {
         let what = if node.op == AggregateOp::LimitRatio { "Ratio" } else { "Parameter" };
@@ -126,7 +128,7 @@ fn with_number(
     }
     let count = if value < 1.0 { 0 } else { value as usize };
     let mut out = Vec::new();
-    for mut group in groups(node, samples) {
+    for mut group in groups(evaluator, node, samples) {
         match node.op {
             AggregateOp::Topk => group.samples.sort_by(|a, b| nan_last(b.v, a.v, a.v, b.v)),
             AggregateOp::Bottomk => group.samples.sort_by(|a, b| nan_last(a.v, b.v, a.v, b.v)),

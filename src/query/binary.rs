@@ -3,6 +3,7 @@
 use super::ast::{Binary, BinaryOp, Expr};
 use super::error::QueryError;
 use super::eval::{Eval, Evaluator, Sample};
+use super::load::key;
 use super::matching;
 
 /// Arithmetic; comparison and set operators have no number.
@@ -43,10 +44,13 @@ pub(super) fn binary(evaluator: &mut Evaluator, expr: &Expr, node: &Binary, at: 
         (Eval::Scalar(a), Eval::Scalar(b)) => Ok(Eval::Scalar(arithmetic(node.op, a, b))),
         (Eval::Vector(samples), Eval::Scalar(b)) => Ok(Eval::Vector(with_scalar(node, samples, |a| (a, b)))),
         (Eval::Scalar(a), Eval::Vector(samples)) => Ok(Eval::Vector(with_scalar(node, samples, |b| (a, b)))),
-        (Eval::Vector(lhs), Eval::Vector(rhs)) if node.op.is_set() => {
-            Ok(Eval::Vector(matching::set(node.op, &node.matching, lhs, rhs)))
+        (Eval::Vector(lhs), Eval::Vector(rhs)) => {
+            let memos = evaluator.memos.entry(key(node)).or_default();
+            if node.op.is_set() {
+                return Ok(Eval::Vector(matching::set(node.op, &node.matching, lhs, rhs, memos)));
+            }
+            matching::pairs(expr, node, lhs, rhs, memos).map(Eval::Vector)
         }
-        (Eval::Vector(lhs), Eval::Vector(rhs)) => matching::pairs(expr, node, lhs, rhs).map(Eval::Vector),
         _ => Err(QueryError::typed("a string has no operators", expr.span)),
     }
 }

@@ -12,9 +12,11 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::series::is_stale;
 
 use super::annotation::Notes;
-use super::ast::{Edge, Expr, MAX_MILLIS, Node, Subquery};
+use super::ast::{Edge, Expr, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
+use super::length::MAX_MILLIS;
 use super::load::{Clock, Loader, Track, key};
+use super::memo::Memos;
 use super::{Limits, aggregate, binary, functions, window};
 
 /// One series of an instant vector while it is being computed.
@@ -61,6 +63,8 @@ pub(super) struct Evaluator<'a> {
     samples: usize,
     tracks: HashMap<usize, Rc<Vec<Track>>>,
     subqueries: HashMap<usize, Steps>,
+    /// By the address of an aggregation or a binary operator.
+    pub memos: HashMap<usize, Memos>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -84,7 +88,15 @@ impl<'a> Evaluator<'a> {
         let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new() };
         loader.load(expr, start, end)?;
         let (samples, tracks) = (loader.samples, loader.tracks);
-        Ok(Evaluator { clock, notes: Notes::default(), limits, samples, tracks, subqueries: HashMap::new() })
+        Ok(Evaluator {
+            clock,
+            notes: Notes::default(),
+            limits,
+            samples,
+            tracks,
+            subqueries: HashMap::new(),
+            memos: HashMap::new(),
+        })
     }
 
     /// The value at one time.
@@ -269,18 +281,26 @@ impl Gathered {
     /// Adds one step's samples.
     fn add(&mut self, samples: Vec<Sample>, at: i64) -> Result<(), QueryError> {
         let tracks = Rc::make_mut(&mut self.tracks);
+        // Samples mostly come in the order of the step before; comparing shared labels is cheaper than hashing them.
+        let mut next = 0;
         for sample in samples {
             let drop_name = sample.drop_name;
-            let place = match self.index.entry((sample.labels, drop_name)) {
-                Entry::Occupied(entry) => *entry.get(),
-                Entry::Vacant(entry) => {
-                    let labels = entry.key().0.clone();
-                    tracks.push(Track { labels: labels.clone(), drop_name, points: Vec::new() });
-                    entry.insert(tracks.len() - 1);
-                    self.twins |= self.index.contains_key(&(labels, !drop_name));
-                    tracks.len() - 1
+            let expected = tracks.get(next).is_some_and(|t| t.labels == sample.labels && t.drop_name == drop_name);
+            let place = if expected {
+                next
+            } else {
+                match self.index.entry((sample.labels, drop_name)) {
+                    Entry::Occupied(entry) => *entry.get(),
+                    Entry::Vacant(entry) => {
+                        let labels = entry.key().0.clone();
+                        tracks.push(Track { labels: labels.clone(), drop_name, points: Vec::new() });
+                        entry.insert(tracks.len() - 1);
+                        self.twins |= self.index.contains_key(&(labels, !drop_name));
+                        tracks.len() - 1
+                    }
                 }
             };
+            next = place + 1;
             let track = &mut tracks[place];
             if track.points.last().is_some_and(|last| last.t == at) {
                 return Err(same_labels());

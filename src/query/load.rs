@@ -66,9 +66,9 @@ impl Clock {
     }
 }
 
-/// The node's address: its identity while the tree is borrowed.
-pub(super) fn key(expr: &Expr) -> usize {
-    std::ptr::from_ref(expr).addr()
+/// A node's address: its identity while the tree is borrowed.
+pub(super) fn key<T>(node: &T) -> usize {
+    std::ptr::from_ref(node).addr()
 }
 
 /// Reads all selectors of a tree.

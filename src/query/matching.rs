@@ -11,6 +11,7 @@ use super::ast::{Binary, BinaryOp, Cardinality, Expr, Matching};
 use super::binary::{arithmetic, compare};
 use super::error::QueryError;
 use super::eval::{Sample, is_metadata};
+use super::memo::Memos;
 
 /// The labels by which a series is matched.
 pub(super) fn signature(labels: &Labels, matching: &Matching) -> Labels {
@@ -21,22 +22,31 @@ pub(super) fn signature(labels: &Labels, matching: &Matching) -> Labels {
 }
 
 /// `and`, `or` and `unless`.
-pub(super) fn set(op: BinaryOp, matching: &Matching, lhs: Vec<Sample>, rhs: Vec<Sample>) -> Vec<Sample> {
-    let signatures =
-        |samples: &[Sample]| samples.iter().map(|s| signature(&s.labels, matching)).collect::<HashSet<_>>();
+pub(super) fn set(
+    op: BinaryOp,
+    matching: &Matching,
+    lhs: Vec<Sample>,
+    rhs: Vec<Sample>,
+    memos: &mut Memos,
+) -> Vec<Sample> {
+    let mut key = |sample: &Sample| memos.key.get(&sample.labels, |labels| signature(labels, matching));
     if op == BinaryOp::Or {
-        let known = signatures(&lhs);
-        let extra = rhs.into_iter().filter(|sample| !known.contains(&signature(&sample.labels, matching)));
+        let known: HashSet<Labels> = lhs.iter().map(&mut key).collect();
+        let extra = rhs.into_iter().filter(|sample| !known.contains(&key(sample)));
         return lhs.into_iter().chain(extra).collect();
     }
-    let known = signatures(&rhs);
-    let wanted = op == BinaryOp::And;
-    lhs.into_iter().filter(|sample| known.contains(&signature(&sample.labels, matching)) == wanted).collect()
+    let known: HashSet<Labels> = rhs.iter().map(&mut key).collect();
+    lhs.into_iter().filter(|sample| known.contains(&key(sample)) == (op == BinaryOp::And)).collect()
 }
 
 /// Arithmetic and comparison between two vectors.
-pub(super) fn pairs(expr: &Expr, node: &Binary, lhs: Vec<Sample>, rhs: Vec<Sample>) -> Result<Vec<Sample>, QueryError> {
-    let mut matching = Pairs { expr, node, out: Vec::new(), used: HashMap::new() };
+pub(super) fn pairs(
+    expr: &Expr,
+    node: &Binary,
+    lhs: Vec<Sample>,
+    rhs: Vec<Sample>,
+    memos: &mut Memos,
+) -> Result<Vec<Sample>, QueryError> {
     let swapped = node.matching.card == Cardinality::OneToMany;
     let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
     // Prometheus swaps the sides for `group_right`, but not what fills them; its tests pin that.
@@ -44,21 +54,24 @@ pub(super) fn pairs(expr: &Expr, node: &Binary, lhs: Vec<Sample>, rhs: Vec<Sampl
     if (many.is_empty() && fill_many.is_none()) || (one.is_empty() && fill_one.is_none()) {
         return Ok(Vec::new());
     }
+    let mut matching = Pairs { expr, node, memos, out: Vec::new(), used: HashSet::with_capacity(many.len()) };
     let ones = matching.index(one, if swapped { "left" } else { "right" })?;
+    let mut met = HashSet::new();
     for sample in &many {
-        let key = signature(&sample.labels, &node.matching);
-        match ones.get(&key) {
-            Some(partner) => matching.combine(sample, partner, key)?,
-            None => {
-                if let Some(v) = fill_one {
-                    let partner = Sample { labels: key.clone(), v, drop_name: false };
-                    matching.combine(sample, &partner, key)?;
-                }
+        let key = matching.key(&sample.labels);
+        if fill_many.is_some() {
+            met.insert(key.clone());
+        }
+        match (ones.get(&key), fill_one) {
+            (Some(partner), _) => matching.combine(sample, partner, key)?,
+            (None, Some(v)) => {
+                let partner = Sample { labels: key.clone(), v, drop_name: false };
+                matching.combine(sample, &partner, key)?;
             }
+            (None, None) => {}
         }
     }
     if let Some(v) = fill_many {
-        let met: HashSet<Labels> = many.iter().map(|sample| signature(&sample.labels, &node.matching)).collect();
         let mut lonely: Vec<(&Labels, &Sample)> = ones.iter().filter(|(key, _)| !met.contains(*key)).collect();
         lonely.sort_by(|a, b| a.0.cmp(b.0));
         for (key, partner) in lonely {
@@ -72,16 +85,22 @@ pub(super) fn pairs(expr: &Expr, node: &Binary, lhs: Vec<Sample>, rhs: Vec<Sampl
 struct Pairs<'a> {
     expr: &'a Expr,
     node: &'a Binary,
+    memos: &'a mut Memos,
     out: Vec<Sample>,
-    /// Per signature the result labels seen: a second pair with the same ones is ambiguous.
-    used: HashMap<Labels, HashSet<Labels>>,
+    /// What was matched by, and the result labels: a second pair with the same ones is ambiguous.
+    used: HashSet<(Labels, Labels)>,
 }
 
 impl Pairs<'_> {
-    fn index(&self, one: Vec<Sample>, side: &str) -> Result<HashMap<Labels, Sample>, QueryError> {
+    fn key(&mut self, labels: &Labels) -> Labels {
+        let matching = &self.node.matching;
+        self.memos.key.get(labels, |labels| signature(labels, matching))
+    }
+
+    fn index(&mut self, one: Vec<Sample>, side: &str) -> Result<HashMap<Labels, Sample>, QueryError> {
         let mut index: HashMap<Labels, Sample> = HashMap::with_capacity(one.len());
         for sample in one {
-            match index.entry(signature(&sample.labels, &self.node.matching)) {
+            match index.entry(self.key(&sample.labels)) {
                 Entry::Vacant(entry) => {
                     entry.insert(sample);
                 }
@@ -110,18 +129,19 @@ impl Pairs<'_> {
         } else {
             (arithmetic(node.op, left, right), true)
         };
-        let labels = self.result_labels(&many.labels, &one.labels);
-        // The check comes before the filter: a query must not fail only when a comparison happens to hold.
-        let seen = self.used.entry(key).or_default();
-        if node.matching.card == Cardinality::OneToOne {
-            if !seen.is_empty() {
-                let message =
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
-                return Err(QueryError::evaluation(message, self.expr.span));
-            }
-            seen.insert(Labels::empty());
-        } else if !seen.insert(labels.clone()) {
-            let message = "multiple matches for labels: grouping labels must ensure unique matches";
+        let one_to_one = node.matching.card == Cardinality::OneToOne;
+        let labels = if node.matching.include.is_empty() {
+            self.memos.result.get(&many.labels, |labels| result_labels(node, labels, &one.labels))
+        } else {
+            result_labels(node, &many.labels, &one.labels)
+        };
+        // The check comes before the filter: a query must not fail only when a comparison happens to hold. One to
+        // one, the result's labels follow from the key.
+        if !self.used.insert((key, if one_to_one { Labels::empty() } else { labels.clone() })) {
+            let message = match one_to_one {
+                true => "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                false => "multiple matches for labels: grouping labels must ensure unique matches",
+            };
             return Err(QueryError::evaluation(message, self.expr.span));
         }
         if keep {
@@ -130,31 +150,27 @@ impl Pairs<'_> {
         }
         Ok(())
     }
+}
 
-    fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
-        let matching = &self.node.matching;
-        let drop_metadata = !self.node.op.is_comparison() || self.node.returns_bool;
-        let keep = |name: &str| {
-            if drop_metadata && is_metadata(name) {
-                return false;
-            }
-            if matching.card != Cardinality::OneToOne {
-                return true;
-            }
-            // One to one: only what both sides share.
-            let named = matching.labels.iter().any(|label| label == name);
-            if matching.on { named } else { !named }
-        };
-        let labels = many.filter(keep);
-        if matching.include.is_empty() {
-            return labels;
+fn result_labels(node: &Binary, many: &Labels, one: &Labels) -> Labels {
+    let matching = &node.matching;
+    let drop_metadata = !node.op.is_comparison() || node.returns_bool;
+    let labels = many.filter(|name| {
+        if drop_metadata && is_metadata(name) {
+            return false;
         }
-        let mut builder = labels.edit();
-        for name in &matching.include {
-            builder.set(name.clone(), one.get(name).unwrap_or_default());
-        }
-        builder.build()
+        // One to one: only what both sides share.
+        let named = matching.labels.iter().any(|label| label == name);
+        matching.card != Cardinality::OneToOne || matching.on == named
+    });
+    if matching.include.is_empty() {
+        return labels;
     }
+    let mut builder = labels.edit();
+    for name in &matching.include {
+        builder.set(name.clone(), one.get(name).unwrap_or_default());
+    }
+    builder.build()
 }
 
 /// Labels with the metric name among them, as Prometheus prints them in this error.

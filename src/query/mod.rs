@@ -20,9 +20,11 @@ mod display;
 mod error;
 mod eval;
 pub mod functions;
+mod length;
 mod lexer;
 mod load;
 mod matching;
+mod memo;
 mod parser;
 mod quantile;
 mod selector;
@@ -153,7 +155,9 @@ pub fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
         Node::Vector(selector) | Node::Matrix(selector, _) => vec![selector.matchers.clone()],
         _ => Vec::new(),
     };
-    for child in expr.children() {
+    // The second argument of `info` filters labels: it is no selector.
+    let is_info = matches!(&expr.node, Node::Call(function, _) if function.name == "info");
+    for child in expr.children().into_iter().take(if is_info { 1 } else { usize::MAX }) {
         found.extend(selectors(child));
     }
     found

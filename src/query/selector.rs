@@ -4,8 +4,9 @@ use crate::model::MatchOp;
 use crate::model::Matcher;
 use crate::model::labels::METRIC_NAME;
 
-use super::ast::{At, BinaryOp, Edge, Expr, Length, MAX_MILLIS, Node, Selector, Shift, Subquery};
+use super::ast::{At, BinaryOp, Edge, Expr, Length, Node, Selector, Shift, Subquery};
 use super::error::{QueryError, QueryErrorKind, Span};
+use super::length::MAX_MILLIS;
 use super::lexer::Token;
 use super::parser::Parser;
 

@@ -53,7 +53,7 @@ fn memory() -> impl Strategy<Value = Memory> {
         };
         let labels = |index: usize| {
             let name = if index < 2 { "m" } else { "n" };
-            Labels::new([("__name__", name), ("a", if index % 2 == 0 { "1" } else { "2" })])
+            Labels::new([("__name__", name), ("a", if index.is_multiple_of(2) { "1" } else { "2" })])
         };
         Memory(rows.into_iter().enumerate().map(|(index, row)| (labels(index), points(row))).collect())
     })

@@ -178,20 +178,19 @@ fn remark_on_gauges(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<(
     let range = call.arg(0)?;
     let ranges = evaluator.ranges(range, at)?;
     for track in ranges.tracks.iter() {
-        let Some(name) = track.labels.name() else { continue };
-        if inside(&track.points, ranges.start, ranges.end).len() < 2 || track.drop_name {
-            continue;
-        }
+        let Some(name) = track.labels.name().filter(|_| !track.drop_name) else { continue };
         let message = match track.labels.get("__type__") {
             Some("counter" | "histogram") => continue,
-            Some(other) if !other.is_empty() && other != "unknown" => {
-                format!(
-                    "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {other:?}: {name:?}"
-                )
-            }
+            Some(other) if other != "unknown" => format!(
+                "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", \
+                 got {other:?}: {name:?}"
+            ),
             _ if COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending)) => continue,
             _ => format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"),
         };
+        if inside(&track.points, ranges.start, ranges.end).len() < 2 {
+            continue;
+        }
         evaluator.notes.info(message, range.span);
     }
     Ok(())
