@@ -219,7 +219,13 @@ fn expression(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<(Expr, String)
 fn line_within(reader: &Reader<'_>, path: &[Step], inner: usize) -> Option<usize> {
     let Some((line, column)) = reader.lines.value(path) else { return reader.lines.nearest(path) };
     let written = reader.text.lines().nth(line - 1).unwrap_or_default();
-    match written.chars().nth(column - 1) {
+    let value: String = written.chars().skip(column - 1).collect();
+    // An anchor stands in front of the value it names.
+    let bare = match value.strip_prefix('&') {
+        Some(anchored) => anchored.split_once(' ').map_or("", |(_, rest)| rest.trim_start()),
+        None => &value,
+    };
+    match bare.chars().next() {
         Some('|') => Some(line + inner),
         Some('>') => Some(line + 1),
         _ => Some(line),

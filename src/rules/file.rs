@@ -289,8 +289,9 @@ impl Reader<'_> {
             }
         };
         self.lines = Lines::of(self.text, &value);
-        if documents.next().is_some() {
-            self.push(&[], None, Severity::Warning, "only the first YAML document is read; the rest is ignored".into());
+        if documents.any(|next| !Value::deserialize(next).is_ok_and(|value| value.is_null())) {
+            let message = "a second YAML document: its rules would be ignored; put all groups into one document";
+            self.push(&[], None, Severity::Error, message.to_string());
         }
         if let Err(error) = value.apply_merge() {
             self.push(&[], None, Severity::Error, yaml_message(&error));
