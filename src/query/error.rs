@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::model::MatcherError;
-use crate::model::SourceError;
+use crate::model::{MatcherError, SourceError};
 
 /// A piece of the query's text, in bytes: `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +80,12 @@ pub enum QueryErrorKind {
     #[error("the query asks for more than {limit} steps; use a larger step or a shorter range")]
     TooManySteps {
         /// Steps allowed.
+        limit: usize,
+    },
+    /// The windows of a range function overlap so much that reading them all would take too long.
+    #[error("the query would read {limit} samples again and again; use a larger step or a shorter range")]
+    TooMuchWork {
+        /// Samples that may be read, each as often as a window holds it.
         limit: usize,
     },
     /// The source of samples failed.

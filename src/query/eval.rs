@@ -1,19 +1,15 @@
 //! The evaluator: walks the tree once per step over series that were loaded once.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
-use crate::model::Labels;
-use crate::model::Point;
-use crate::model::Series;
-use crate::model::Source;
-use crate::model::labels::METRIC_NAME;
 use crate::model::series::is_stale;
+use crate::model::{Labels, Point, Series, Source};
 
 use super::annotation::Notes;
 use super::ast::{Edge, Expr, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
+use super::gather::{Gathered, merged};
 use super::length::MAX_MILLIS;
 use super::load::{Clock, Loader, Track, key};
 use super::memo::Memos;
@@ -55,12 +51,16 @@ struct Steps {
 /// A subquery evaluates its inner expression at most so often per window: empty steps cost time, but no samples.
 const MAX_SUBQUERY_STEPS: usize = 1_000_000;
 
+/// How often each of [`Limits::max_samples`] may be read, on average, by overlapping windows: some ten seconds of work.
+const VISITS_PER_SAMPLE: usize = 100;
+
 /// One evaluation.
 pub(super) struct Evaluator<'a> {
     pub clock: Clock,
     pub notes: Notes,
     limits: &'a Limits,
     samples: usize,
+    visited: usize,
     tracks: HashMap<usize, Rc<Vec<Track>>>,
     subqueries: HashMap<usize, Steps>,
     /// By the address of an aggregation or a binary operator.
@@ -93,6 +93,7 @@ impl<'a> Evaluator<'a> {
             notes: Notes::default(),
             limits,
             samples,
+            visited: 0,
             tracks,
             subqueries: HashMap::new(),
             memos: HashMap::new(),
@@ -218,6 +219,16 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
+    /// Counts samples read from windows: steps times window length is not bounded by the samples loaded.
+    pub(super) fn visit(&mut self, samples: usize) -> Result<(), QueryError> {
+        self.visited = self.visited.saturating_add(samples);
+        let limit = self.limits.max_samples.saturating_mul(VISITS_PER_SAMPLE);
+        if self.visited > limit {
+            return Err(QueryError::new(QueryErrorKind::TooMuchWork { limit }));
+        }
+        Ok(())
+    }
+
     /// The value of a range vector that is the whole query.
     pub(super) fn matrix(&mut self, expr: &Expr, at: i64) -> Result<Vec<Series>, QueryError> {
         let ranges = self.ranges(expr, at)?;
@@ -265,131 +276,4 @@ fn negated(value: Eval) -> Eval {
         }
         text @ Eval::String(_) => text,
     }
-}
-
-/// Series gathered step by step.
-#[derive(Default)]
-struct Gathered {
-    tracks: Rc<Vec<Track>>,
-    /// By labels, and whether the name goes: `m or -m` may give either at different steps.
-    index: HashMap<(Labels, bool), usize>,
-    /// Some labels occur with both.
-    twins: bool,
-}
-
-impl Gathered {
-    /// Adds one step's samples.
-    fn add(&mut self, samples: Vec<Sample>, at: i64) -> Result<(), QueryError> {
-        let tracks = Rc::make_mut(&mut self.tracks);
-        // Samples mostly come in the order of the step before; comparing shared labels is cheaper than hashing them.
-        let mut next = 0;
-        for sample in samples {
-            let drop_name = sample.drop_name;
-            let expected = tracks.get(next).is_some_and(|t| t.labels == sample.labels && t.drop_name == drop_name);
-            let place = if expected {
-                next
-            } else {
-                match self.index.entry((sample.labels, drop_name)) {
-                    Entry::Occupied(entry) => *entry.get(),
-                    Entry::Vacant(entry) => {
-                        let labels = entry.key().0.clone();
-                        tracks.push(Track { labels: labels.clone(), drop_name, points: Vec::new() });
-                        entry.insert(tracks.len() - 1);
-                        self.twins |= self.index.contains_key(&(labels, !drop_name));
-                        tracks.len() - 1
-                    }
-                }
-            };
-            next = place + 1;
-            let track = &mut tracks[place];
-            if track.points.last().is_some_and(|last| last.t == at) {
-                return Err(same_labels());
-            }
-            track.points.push(Point { t: at, v: sample.v });
-        }
-        Ok(())
-    }
-
-    /// The series for a window. Twins are one series there, whose name goes if it goes for any point inside.
-    fn window(&self, start: i64, end: i64) -> Rc<Vec<Track>> {
-        if !self.twins {
-            return Rc::clone(&self.tracks);
-        }
-        let mut joined: Vec<Track> = Vec::new();
-        let mut index: HashMap<&Labels, usize> = HashMap::new();
-        for track in self.tracks.iter() {
-            let points = window::inside(&track.points, start, end);
-            if points.is_empty() {
-                continue;
-            }
-            let place = *index.entry(&track.labels).or_insert_with(|| {
-                joined.push(Track { labels: track.labels.clone(), drop_name: false, points: Vec::new() });
-                joined.len() - 1
-            });
-            joined[place].drop_name |= track.drop_name;
-            joined[place].points.extend_from_slice(points);
-            joined[place].points.sort_by_key(|point| point.t);
-        }
-        Rc::new(joined)
-    }
-}
-
-/// The error for two series that an operation made equal.
-pub(super) fn same_labels() -> QueryError {
-    let message = "vector cannot contain metrics with the same labelset".to_string();
-    QueryError::new(QueryErrorKind::Evaluation(message))
-        .hint("series that differ only in their metric name become equal when it is dropped")
-}
-
-/// The labels that a dropped name takes along: with it, type and unit describe something that no longer exists.
-pub(super) fn is_metadata(name: &str) -> bool {
-    matches!(name, METRIC_NAME | "__type__" | "__unit__")
-}
-
-/// Labels without the metric name and what belongs to it.
-pub(super) fn without_name(labels: &Labels) -> Labels {
-    if labels.iter().any(|(name, _)| is_metadata(name)) {
-        labels.filter(|name| !is_metadata(name))
-    } else {
-        labels.clone()
-    }
-}
-
-/// Removes the names marked for it; series that become equal are an error.
-pub(super) fn drop_names(mut samples: Vec<Sample>) -> Result<Vec<Sample>, QueryError> {
-    let mut seen = std::collections::HashSet::with_capacity(samples.len());
-    for sample in &mut samples {
-        if sample.drop_name {
-            sample.labels = without_name(&sample.labels);
-        }
-        if !seen.insert(sample.labels.clone()) {
-            return Err(same_labels());
-        }
-    }
-    Ok(samples)
-}
-
-/// The final series: names removed, series that became equal merged where their points do not collide, sorted.
-fn merged(tracks: Vec<Track>) -> Result<Vec<Series>, QueryError> {
-    let mut series: Vec<Series> = Vec::with_capacity(tracks.len());
-    let mut index: HashMap<Labels, usize> = HashMap::with_capacity(tracks.len());
-    for track in tracks {
-        let labels = if track.drop_name { without_name(&track.labels) } else { track.labels };
-        match index.entry(labels.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(series.len());
-                series.push(Series { labels, points: track.points });
-            }
-            Entry::Occupied(entry) => {
-                let points = &mut series[*entry.get()].points;
-                points.extend(track.points);
-                points.sort_by_key(|point| point.t);
-                if points.windows(2).any(|pair| pair[0].t == pair[1].t) {
-                    return Err(same_labels());
-                }
-            }
-        }
-    }
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(series)
 }

@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::model::Labels;
-use crate::model::Matcher;
-use crate::model::Point;
-use crate::model::Source;
 use crate::model::series::is_stale;
+use crate::model::{Labels, Matcher, Point, Source};
 
 use super::ast::{At, Edge, Expr, Length, Node, Selector, Shift};
 use super::error::{QueryError, QueryErrorKind};

@@ -10,7 +10,8 @@ use crate::model::labels::METRIC_NAME;
 use super::ast::{Binary, BinaryOp, Cardinality, Expr, Matching};
 use super::binary::{arithmetic, compare};
 use super::error::QueryError;
-use super::eval::{Sample, is_metadata};
+use super::eval::Sample;
+use super::gather::is_metadata;
 use super::memo::Memos;
 
 /// The labels by which a series is matched.

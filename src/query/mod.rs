@@ -5,11 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::Labels;
-use crate::model::Matcher;
-use crate::model::Point;
-use crate::model::Series;
-use crate::model::Source;
+use crate::model::{Labels, Matcher, Point, Series, Source};
 
 mod aggregate;
 mod annotation;
@@ -20,6 +16,7 @@ mod display;
 mod error;
 mod eval;
 pub mod functions;
+mod gather;
 mod length;
 mod lexer;
 mod load;
@@ -107,7 +104,7 @@ pub fn instant(expr: &Expr, source: &dyn Source, at: i64, limits: &Limits) -> Re
             eval::Eval::Scalar(v) => Value::Scalar(Point { t: at, v }),
             eval::Eval::String(text) => Value::String(text, at),
             eval::Eval::Vector(samples) => {
-                let samples = eval::drop_names(samples).map_err(|error| error.at(expr.span))?;
+                let samples = gather::drop_names(samples).map_err(|error| error.at(expr.span))?;
                 Value::Vector(samples.into_iter().map(|s| VectorSample { labels: s.labels, t: at, v: s.v }).collect())
             }
         },

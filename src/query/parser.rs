@@ -196,8 +196,9 @@ impl Parser {
     fn word(&mut self, word: String) -> Result<Expr, QueryError> {
         let start = self.span();
         if let Some(op) = AggregateOp::by_name(&word) {
-            let grouped = |token: &Token| matches!(token, Token::Word(next) if next.eq_ignore_ascii_case("by") || next.eq_ignore_ascii_case("without"));
-            if self.opens_call() || grouped(self.look(1)) {
+            let keyword = |word: &str| word.eq_ignore_ascii_case("by") || word.eq_ignore_ascii_case("without");
+            let grouped = matches!(self.look(1), Token::Word(next) if keyword(next));
+            if self.opens_call() || grouped {
                 self.advance();
                 return self.aggregate(op, start);
             }
@@ -221,7 +222,7 @@ impl Parser {
     fn call(&mut self, word: &str, start: Span) -> Result<Expr, QueryError> {
         let Some(function) = functions::find(word) else {
             let error = QueryError::new(QueryErrorKind::UnknownFunction(word.to_string())).at(start);
-            return Err(match nearest(word) {
+            return Err(match functions::nearest(word) {
                 Some(right) => error.hint(format!("did you mean {right:?}?")),
                 None => error,
             });
@@ -388,18 +389,6 @@ impl Parser {
         self.expect(")")?;
         Ok(if negative { -value } else { value })
     }
-}
-
-/// The known function or aggregation that looks most like `word`, if any does.
-fn nearest(word: &str) -> Option<&'static str> {
-    let word = word.to_ascii_lowercase();
-    let names =
-        functions::TABLE.iter().map(|function| function.name).chain(AggregateOp::ALL.iter().map(|(name, _)| *name));
-    names
-        .map(|name| (strsim::jaro_winkler(&word, name), name))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The part of the parser that reads selectors, ranges, subqueries, `offset`, `@` and lengths of time.
 
-use crate::model::MatchOp;
-use crate::model::Matcher;
 use crate::model::labels::METRIC_NAME;
+use crate::model::{MatchOp, Matcher};
 
 use super::ast::{At, BinaryOp, Edge, Expr, Length, Node, Selector, Shift, Subquery};
 use super::error::{QueryError, QueryErrorKind, Span};

@@ -102,3 +102,15 @@ fn evaluation_errors_point_into_the_text() {
     let error = instant(&parse(text).unwrap(), &Counting::default(), MINUTE, &Limits::default()).unwrap_err();
     assert!(error.render(text).starts_with("1:14: found duplicate series"), "{}", error.render(text));
 }
+
+#[test]
+fn overlapping_windows_are_bounded() {
+    // Every step reads the same 118 samples and gives one.
+    let expr = parse("sum(sum_over_time(m[59m] @ 3540))").unwrap();
+    let run = |max_samples| {
+        let limits = Limits { max_samples, ..Limits::default() };
+        range(&expr, &Counting::default(), 0, 10_000_000, 1_000, &limits).map(|_| ()).map_err(|error| error.kind)
+    };
+    assert_eq!(run(10_200), Err(QueryErrorKind::TooMuchWork { limit: 1_020_000 }));
+    assert_eq!(run(20_000), Ok(()));
+}

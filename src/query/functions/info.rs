@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
-use crate::model::Labels;
-use crate::model::MatchOp;
-use crate::model::Matcher;
-use crate::model::Point;
 use crate::model::labels::METRIC_NAME;
+use crate::model::{Labels, MatchOp, Matcher, Point};
 
 use super::super::ast::{Expr, Node, Selector};
 use super::super::error::QueryError;
@@ -129,10 +126,6 @@ fn enriched(
             builder.set(name.to_string(), value);
         }
     }
-    let must_match = |matcher: &&Matcher| {
-        matches!(matcher.op, MatchOp::Equal | MatchOp::Regex | MatchOp::NotEqual | MatchOp::NotRegex)
-            && !matcher.matches_value("")
-    };
-    let lost = newest.is_empty() && wanted.iter().any(must_match);
+    let lost = newest.is_empty() && wanted.iter().any(|matcher| !matcher.matches_value(""));
     Ok((!lost).then(|| builder.build()))
 }

@@ -3,16 +3,15 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use crate::model::Labels;
-use crate::model::LabelsBuilder;
-use crate::model::MatchOp;
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::anchored;
+use crate::model::{Labels, LabelsBuilder, MatchOp};
 
 use super::super::aggregate::nan_last;
 use super::super::ast::{Expr, Node};
 use super::super::error::{QueryError, QueryErrorKind};
-use super::super::eval::{Eval, Evaluator, Sample, same_labels};
+use super::super::eval::{Eval, Evaluator, Sample};
+use super::super::gather::same_labels;
 use super::super::window::inside;
 use super::Call;
 

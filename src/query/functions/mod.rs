@@ -1,11 +1,13 @@
 //! The functions of PromQL: one table, one row each. To add one, add a row (and a `.test` file in `tests/promql/`).
 
-use chrono::Datelike;
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
-use super::ast::{Expr, Node, ValueType};
+use crate::model::{Labels, Point};
+
+use super::ast::{AggregateOp, Edge, Expr, Node, ValueType};
 use super::error::QueryError;
 use super::eval::{Eval, Evaluator, Sample};
-use super::load::Clock;
+use super::load::{Clock, Track};
 use super::window::{Window, inside};
 
 mod histogram;
@@ -59,7 +61,7 @@ enum Run {
     /// Each sample's value by itself, with the scalar arguments; `None` drops the sample.
     Each(fn(f64, &[f64]) -> Option<f64>),
     /// A part of each sample's value as a date in UTC; without an argument, of the evaluation time.
-    Date(fn(&chrono::DateTime<chrono::Utc>) -> u32),
+    Date(fn(&DateTime<Utc>) -> f64),
     /// Each series' window by itself.
     Window(fn(&Window) -> Option<f64>),
     /// As `Window`, of a counter: a name that does not look like one's is remarked upon.
@@ -90,6 +92,17 @@ pub fn find(name: &str) -> Option<&'static Function> {
     TABLE.iter().find(|function| function.name == name)
 }
 
+/// The known function or aggregation that looks most like `word`, if any does.
+pub(super) fn nearest(word: &str) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase();
+    let names = TABLE.iter().map(|function| function.name).chain(AggregateOp::ALL.iter().map(|(name, _)| *name));
+    names
+        .map(|name| (strsim::jaro_winkler(&word, name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
 /// Evaluates a call at one time.
 pub(super) fn call(
     evaluator: &mut Evaluator,
@@ -110,11 +123,11 @@ pub(super) fn call(
         Run::Date(run) => {
             let samples = match args.first() {
                 Some(arg) => evaluator.vector(arg, at)?,
-                None => vec![Sample { labels: crate::model::Labels::empty(), v: at as f64 / 1000.0, drop_name: false }],
+                None => vec![Sample { labels: Labels::empty(), v: at as f64 / 1000.0, drop_name: false }],
             };
             let part = |v: f64| {
-                let date = if v.is_finite() { chrono::DateTime::from_timestamp(v.floor() as i64, 0) } else { None };
-                Some(date.map_or(f64::NAN, |date| f64::from(run(&date))))
+                let date = if v.is_finite() { DateTime::from_timestamp(v.trunc() as i64, 0) } else { None };
+                Some(date.map_or(f64::NAN, |date| run(&date)))
             };
             Ok(Eval::Vector(mapped(samples, part)))
         }
@@ -155,12 +168,14 @@ fn windows(
     let ranges = evaluator.ranges(range, at)?;
     let lookback = evaluator.clock.lookback;
     let (low, high) = match ranges.edge {
-        super::ast::Edge::Plain => (ranges.start, ranges.end),
-        super::ast::Edge::Anchored => (ranges.start.saturating_sub(lookback), ranges.end),
-        super::ast::Edge::Smoothed => (ranges.start.saturating_sub(lookback), ranges.end.saturating_add(lookback)),
+        Edge::Plain => (ranges.start, ranges.end),
+        Edge::Anchored => (ranges.start.saturating_sub(lookback), ranges.end),
+        Edge::Smoothed => (ranges.start.saturating_sub(lookback), ranges.end.saturating_add(lookback)),
     };
-    let sample = |track: &super::load::Track| {
+    let mut visited = 0;
+    let sample = |track: &Track| {
         let points = inside(&track.points, low, high);
+        visited += points.len();
         if points.is_empty() {
             return None;
         }
@@ -168,7 +183,9 @@ fn windows(
         let v = run(&window)?;
         Some(Sample { labels: track.labels.clone(), v, drop_name: drop_name || track.drop_name })
     };
-    Ok(Eval::Vector(ranges.tracks.iter().filter_map(sample).collect()))
+    let samples = ranges.tracks.iter().filter_map(sample).collect();
+    evaluator.visit(visited).map_err(|error| error.at(call.expr.span))?;
+    Ok(Eval::Vector(samples))
 }
 
 /// The endings that a counter's name should have.
@@ -201,11 +218,7 @@ fn timestamp(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, Qu
     let arg = call.arg(0)?.bare();
     let samples = match &arg.node {
         Node::Vector(_) => {
-            let sample = |(labels, point): (_, crate::model::Point)| Sample {
-                labels,
-                v: point.t as f64 / 1000.0,
-                drop_name: true,
-            };
+            let sample = |(labels, point): (_, Point)| Sample { labels, v: point.t as f64 / 1000.0, drop_name: true };
             evaluator.select(arg, at).into_iter().map(sample).collect()
         }
         _ => mapped(evaluator.vector(arg, at)?, |_| Some(at as f64 / 1000.0)),
@@ -221,7 +234,7 @@ fn scalar(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, Query
 
 fn vector(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
     let v = evaluator.scalar(call.arg(0)?, at)?;
-    Ok(Eval::Vector(vec![Sample { labels: crate::model::Labels::empty(), v, drop_name: false }]))
+    Ok(Eval::Vector(vec![Sample { labels: Labels::empty(), v, drop_name: false }]))
 }
 
 /// `quantile_over_time`, with a warning for a quantile that cannot be.
@@ -247,7 +260,9 @@ fn smoothing(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, Qu
     windows(evaluator, call, at, true, super::window::smoothed)
 }
 
-fn days_in_month(date: &chrono::DateTime<chrono::Utc>) -> u32 {
+fn days_in_month(date: &DateTime<Utc>) -> f64 {
     let (year, month) = if date.month() == 12 { (date.year() + 1, 1) } else { (date.year(), date.month() + 1) };
-    chrono::NaiveDate::from_ymd_opt(year, month, 1).and_then(|next| next.pred_opt()).map_or(0, |last| last.day())
+    NaiveDate::from_ymd_opt(year, month, 1)
+        .and_then(|next| next.pred_opt())
+        .map_or(f64::NAN, |last| f64::from(last.day()))
 }

@@ -1,7 +1,8 @@
 //! The table of functions.
 
-use chrono::Datelike;
-use chrono::Timelike;
+use chrono::{DateTime, Datelike, Timelike, Utc};
+
+use crate::model::Point;
 
 use super::super::ast::ValueType::{self, Matrix, Scalar, String, Vector};
 use super::super::window::{self, RateKind, Window};
@@ -32,7 +33,7 @@ const fn each(name: &'static str, run: fn(f64, &[f64]) -> Option<f64>) -> Functi
     row(name, ONE_VECTOR, Vector, Run::Each(run))
 }
 
-const fn date(name: &'static str, run: fn(&chrono::DateTime<chrono::Utc>) -> u32) -> Function {
+const fn date(name: &'static str, run: fn(&DateTime<Utc>) -> f64) -> Function {
     optional(row(name, ONE_VECTOR, Vector, Run::Date(run)))
 }
 
@@ -52,11 +53,7 @@ const fn whole(name: &'static str, args: &'static [ValueType], run: Whole) -> Fu
     row(name, args, Vector, Run::Whole(run))
 }
 
-/// The second argument where it was given.
-fn or(args: &[f64], default: f64) -> f64 {
-    args.first().copied().unwrap_or(default)
-}
-
+/// A scalar argument.
 fn arg(args: &[f64], index: usize) -> f64 {
     args.get(index).copied().unwrap_or(f64::NAN)
 }
@@ -93,8 +90,8 @@ fn pairs(window: &Window, differ: fn(f64, f64) -> bool) -> Option<f64> {
 }
 
 /// The point that beats all others; the later of equals where `beats` says so.
-fn best(window: &Window, beats: fn(f64, f64) -> bool) -> Option<crate::model::Point> {
-    let better = |best: crate::model::Point, point: &crate::model::Point| {
+fn best(window: &Window, beats: fn(f64, f64) -> bool) -> Option<Point> {
+    let better = |best: Point, point: &Point| {
         if beats(point.v, best.v) || best.v.is_nan() { *point } else { best }
     };
     let first = *window.points.first()?;
@@ -110,7 +107,7 @@ fn mad(window: &Window) -> f64 {
     median(window.values().map(|value| (value - middle).abs()).collect())
 }
 
-fn seconds(point: crate::model::Point) -> f64 {
+fn seconds(point: Point) -> f64 {
     point.t as f64 / 1000.0
 }
 
@@ -150,9 +147,9 @@ pub static TABLE: &[Function] = &[
     each("cos", |v, _| Some(v.cos())),
     each("cosh", |v, _| Some(v.cosh())),
     over("count_over_time", |w| Some(w.points.len() as f64)),
-    date("day_of_month", |date| date.day()),
-    date("day_of_week", |date| date.weekday().num_days_from_sunday()),
-    date("day_of_year", |date| date.ordinal()),
+    date("day_of_month", |date| f64::from(date.day())),
+    date("day_of_week", |date| f64::from(date.weekday().num_days_from_sunday())),
+    date("day_of_year", |date| f64::from(date.ordinal())),
     date("days_in_month", super::days_in_month),
     each("deg", |v, _| Some(v.to_degrees())),
     over("delta", |w| window::rate(w, DELTA)),
@@ -165,7 +162,7 @@ pub static TABLE: &[Function] = &[
     whole("histogram_fraction", &[Scalar, Scalar, Vector], histogram::fraction),
     whole("histogram_quantile", &[Scalar, Vector], histogram::quantile),
     variadic(whole("histogram_quantiles", &[Vector, String, Scalar, Scalar], histogram::quantiles)),
-    date("hour", |date| date.hour()),
+    date("hour", |date| f64::from(date.hour())),
     over("idelta", |w| window::instant_rate(w, false)),
     counter("increase", |w| window::rate(w, INCREASE)),
     optional(whole("info", &[Vector, Vector], info::info)),
@@ -181,8 +178,8 @@ pub static TABLE: &[Function] = &[
     over("max_over_time", |w| best(w, |a, b| a > b).map(|point| point.v)),
     row("min_of", &[Scalar, Scalar], Scalar, Run::Numbers(|v| two(v, f64::min))),
     over("min_over_time", |w| best(w, |a, b| a < b).map(|point| point.v)),
-    date("minute", |date| date.minute()),
-    date("month", |date| date.month()),
+    date("minute", |date| f64::from(date.minute())),
+    date("month", |date| f64::from(date.month())),
     row("pi", NONE, Scalar, Run::Clock(|_, _| std::f64::consts::PI)),
     row(
         "predict_linear",
@@ -199,7 +196,12 @@ pub static TABLE: &[Function] = &[
     row("range", NONE, Scalar, Run::Clock(|clock, _| (clock.end - clock.start) as f64 / 1000.0)),
     counter("rate", |w| window::rate(w, RATE)),
     over("resets", |w| pairs(w, |a, b| b < a)),
-    optional(row("round", &[Vector, Scalar], Vector, Run::Each(|v, args| Some(round(v, or(args, 1.0)))))),
+    optional(row(
+        "round",
+        &[Vector, Scalar],
+        Vector,
+        Run::Each(|v, args| Some(round(v, args.first().copied().unwrap_or(1.0)))),
+    )),
     row("scalar", ONE_VECTOR, Scalar, Run::Whole(super::scalar)),
     each("sgn", |v, _| Some(sign(v))),
     each("sin", |v, _| Some(v.sin())),
@@ -223,5 +225,5 @@ pub static TABLE: &[Function] = &[
     over("ts_of_max_over_time", |w| best(w, |a, b| a >= b).map(seconds)),
     over("ts_of_min_over_time", |w| best(w, |a, b| a <= b).map(seconds)),
     row("vector", &[Scalar], Vector, Run::Whole(super::vector)),
-    date("year", |date| u32::try_from(date.year()).unwrap_or(0)),
+    date("year", |date| f64::from(date.year())),
 ];
