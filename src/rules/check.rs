@@ -12,7 +12,6 @@ use crate::query::Expr;
 use crate::query::ValueType;
 
 use super::file::Reader;
-use super::locate;
 use super::locate::Step;
 use super::node::Node;
 use super::rule::AlertRule;
@@ -82,7 +81,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node<'_>, group_labels: &BTreeMap<String
         }
     };
     let (expr, expr_text) = expr?;
-    let line = reader.line_of(&node.path);
+    let line = reader.lines.nearest(&node.path);
     Some(Rule { key: Arc::from(""), name, expr, expr_text, labels: Labels::new(all), line, kind })
 }
 
@@ -218,9 +217,15 @@ fn expression(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<(Expr, String)
 /// The file's line of line `inner` (from 1) of the scalar at `path`. Exact for one-line scalars and `|` blocks; a
 /// folded (`>`) or quoted text that was broken over lines has lost its lines, and is placed at its first.
 fn line_within(reader: &Reader<'_>, path: &[Step], inner: usize) -> Option<usize> {
-    let Some((line, column)) = locate::value(reader.text, path) else { return reader.line_of(path) };
+    let Some((line, column)) = reader.lines.value(path) else { return reader.lines.nearest(path) };
     let written = reader.text.lines().nth(line - 1).unwrap_or_default();
-    match written.chars().nth(column - 1) {
+    let value: String = written.chars().skip(column - 1).collect();
+    // An anchor stands in front of the value it names.
+    let bare = match value.strip_prefix('&') {
+        Some(anchored) => anchored.split_once(' ').map_or("", |(_, rest)| rest.trim_start()),
+        None => &value,
+    };
+    match bare.chars().next() {
         Some('|') => Some(line + inner),
         Some('>') => Some(line + 1),
         _ => Some(line),

@@ -15,8 +15,8 @@ use super::group::GroupState;
 use super::overlay::Overlay;
 use super::rule::RuleGroup;
 use super::state::Input;
-use super::state::RuleError;
 use super::state::RuleState;
+use super::trace::RuleError;
 
 /// What holds for all rules.
 #[derive(Clone, Debug)]
@@ -103,7 +103,8 @@ impl Engine {
         Engine { settings, groups }
     }
 
-    /// The next time (milliseconds since the epoch) at which a group is due; `None` without groups.
+    /// The next time (milliseconds since the epoch) at which a group is due; `None` without groups. Never wait much
+    /// longer than an interval for it: the clock may be set back meanwhile, and [`Engine::due`] notices that.
     pub fn next_due(&self) -> Option<i64> {
         self.groups.iter().map(GroupState::next).min()
     }

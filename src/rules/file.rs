@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::locate;
+use super::locate::Lines;
 use super::locate::Step;
 use super::node::Node;
 use super::rule::RuleGroup;
@@ -22,6 +23,10 @@ use super::rule::RuleGroup;
 pub const MAX_FILE: u64 = 1024 * 1024;
 /// Problems reported of one file; a file with more is the wrong file.
 pub const MAX_PROBLEMS: usize = 100;
+
+/// Brackets that may be open at once. The YAML scanner looks through all open ones at every word: a file of a million
+/// would keep it busy for hours.
+const MAX_OPEN: usize = 5_000;
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +184,7 @@ impl Problem {
 
 impl Report {
     fn add(&mut self, file: &str, text: &str) {
-        let mut reader = Reader { file, text, problems: Vec::new() };
+        let mut reader = Reader { file, text, lines: Lines::default(), problems: Vec::new() };
         let groups = reader.document();
         let rules = groups.iter().map(|group| group.rules.len()).sum();
         let mut problems = reader.problems;
@@ -229,19 +234,20 @@ impl Report {
 pub(super) struct Reader<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
+    pub(super) lines: Lines,
     problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
     /// An error at the value of `path`.
     pub(super) fn error(&mut self, path: &[Step], message: impl Into<String>) {
-        let line = self.line_of(path);
+        let line = self.lines.nearest(path);
         self.push(path, line, Severity::Error, message.into());
     }
 
     /// An error at the key that ends `path`.
     pub(super) fn error_at_key(&mut self, path: &[Step], message: impl Into<String>) {
-        let line = locate::key(self.text, path).map(|(line, _)| line).or_else(|| self.line_of(path));
+        let line = self.lines.key(path).map(|(line, _)| line).or_else(|| self.lines.nearest(path));
         self.push(path, line, Severity::Error, message.into());
     }
 
@@ -250,24 +256,29 @@ impl Reader<'_> {
     }
 
     pub(super) fn warn(&mut self, path: &[Step], message: impl Into<String>) {
-        let line = locate::key(self.text, path).map(|(line, _)| line).or_else(|| self.line_of(path));
+        let line = self.lines.key(path).map(|(line, _)| line).or_else(|| self.lines.nearest(path));
         self.push(path, line, Severity::Warning, message.into());
     }
 
     fn push(&mut self, path: &[Step], line: Option<usize>, severity: Severity, message: String) {
-        // One more than is shown, so that the cut is noticed; beyond that each would cost a walk for nothing.
+        // One more than is shown, so that the cut is noticed.
         if self.problems.len() <= MAX_PROBLEMS {
             let path = locate::display(path);
             self.problems.push(Problem { file: self.file.to_string(), line, path, message, severity });
         }
     }
 
-    /// The line of a node, or of the nearest node above it that has one (merged keys stand elsewhere).
-    pub(super) fn line_of(&self, path: &[Step]) -> Option<usize> {
-        (0..=path.len()).rev().find_map(|end| locate::value(self.text, &path[..end])).map(|(line, _)| line)
+    /// A scalar as it was written.
+    pub(super) fn written(&self, path: &[Step]) -> Option<String> {
+        self.lines.written(path).map(str::to_string)
     }
 
     fn document(&mut self) -> Vec<RuleGroup> {
+        if open_brackets(self.text) > MAX_OPEN {
+            let message = format!("more than {MAX_OPEN} brackets are opened and not closed");
+            self.push(&[], None, Severity::Error, message);
+            return Vec::new();
+        }
         let mut documents = serde_yaml::Deserializer::from_str(self.text);
         let Some(document) = documents.next() else { return Vec::new() };
         let mut value = match Value::deserialize(document) {
@@ -277,8 +288,10 @@ impl Reader<'_> {
                 return Vec::new();
             }
         };
-        if documents.next().is_some() {
-            self.push(&[], None, Severity::Warning, "only the first YAML document is read; the rest is ignored".into());
+        self.lines = Lines::of(self.text, &value);
+        if documents.any(|next| !Value::deserialize(next).is_ok_and(|value| value.is_null())) {
+            let message = "a second YAML document: its rules would be ignored; put all groups into one document";
+            self.push(&[], None, Severity::Error, message.to_string());
         }
         if let Err(error) = value.apply_merge() {
             self.push(&[], None, Severity::Error, yaml_message(&error));
@@ -298,6 +311,20 @@ impl Reader<'_> {
         });
         groups.collect()
     }
+}
+
+/// The most brackets open at once, those in texts and comments counted too: only the order of magnitude matters.
+fn open_brackets(text: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => continue,
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// The YAML reader's own message without the place, which is reported apart.

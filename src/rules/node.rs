@@ -8,8 +8,8 @@ use serde_yaml::Value;
 use crate::model::duration::parse_duration;
 
 use super::file::Reader;
-use super::locate;
 use super::locate::Step;
+use super::locate::key_text;
 
 /// A value and the way to it.
 #[derive(Clone)]
@@ -82,8 +82,8 @@ impl<'v> Node<'v> {
         match self.value {
             Value::Null => Some(String::new()),
             Value::String(text) => Some(text.clone()),
-            Value::Bool(b) => Some(locate::scalar(reader.text, &self.path).unwrap_or_else(|| b.to_string())),
-            Value::Number(n) => Some(locate::scalar(reader.text, &self.path).unwrap_or_else(|| n.to_string())),
+            Value::Bool(b) => Some(reader.written(&self.path).unwrap_or_else(|| b.to_string())),
+            Value::Number(n) => Some(reader.written(&self.path).unwrap_or_else(|| n.to_string())),
             other => {
                 reader.error(&self.path, format!("must be text, but is {}", shape(other)));
                 None
@@ -122,15 +122,6 @@ impl<'v> Node<'v> {
             }
         }
         Some(texts)
-    }
-}
-
-fn key_text(key: &Value) -> Option<String> {
-    match key {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(n) => Some(n.to_string()),
-        Value::Bool(b) => Some(b.to_string()),
-        _ => None,
     }
 }
 

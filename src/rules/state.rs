@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use crate::model::Alert;
-use crate::model::AlertState;
 use crate::model::Labels;
 use crate::model::Matcher;
 use crate::model::Source;
@@ -14,7 +12,6 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::series::stale_nan;
 use crate::query;
 use crate::query::Expr;
-use crate::query::QueryError;
 use crate::query::Value;
 use crate::query::VectorSample;
 use crate::query::ast::Length;
@@ -24,88 +21,19 @@ use crate::query::ast::Shift;
 use super::engine::Settings;
 use super::evidence;
 use super::evidence::Witness;
-use super::rule::AlertRule;
+use super::produce;
 use super::rule::Rule;
 use super::rule::RuleKind;
 use super::step;
 use super::step::ActiveAlerts;
-use super::step::Candidate;
 use super::step::Evidence;
 use super::step::Outcome;
 use super::step::Round;
-use super::step::StepError;
 use super::step::millis;
-use super::template::Lookup;
-use super::template::LookupError;
-use super::template::Scope;
-
-/// Evaluations remembered per rule.
-pub const TRACE_LENGTH: usize = 20;
-
-/// Why a rule's evaluation failed. Its alerts stay as they were.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RuleError {
-    /// The query failed.
-    #[error("{0}")]
-    Query(#[from] QueryError),
-    /// The query's value is of no use to a rule.
-    #[error("the expression gives a {0}; a rule needs a vector or a scalar")]
-    Type(&'static str),
-    /// The elements cannot become alerts.
-    #[error("{0}")]
-    Step(#[from] StepError),
-    /// Two elements of a recording rule became one series.
-    #[error("two elements have the labels {0} after the rule's labels are applied")]
-    DuplicateSeries(Labels),
-    /// A recording rule produced more series than allowed.
-    #[error("{count} series exceed the limit of {limit}")]
-    Limit {
-        /// Series there would be.
-        count: usize,
-        /// Series allowed.
-        limit: usize,
-    },
-}
-
-/// What an evaluation saw.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
-    /// So many elements.
-    Elements(usize),
-    /// No element, though every selector has matched a series before: the condition is false, or series are gone.
-    Nothing,
-    /// No element, and this selector has never matched any series: a misspelt name, or nothing polled yet.
-    NeverMatched(String),
-    /// The evaluation failed.
-    Failed(RuleError),
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Seen::Elements(1) => f.write_str("1 element"),
-            Seen::Elements(count) => write!(f, "{count} elements"),
-            Seen::Nothing => f.write_str("the condition is not met"),
-            Seen::NeverMatched(selector) => write!(f, "no series has ever matched {selector}"),
-            Seen::Failed(error) => write!(f, "failed: {error}"),
-        }
-    }
-}
-
-/// One remembered evaluation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trace {
-    /// When, milliseconds since the epoch.
-    pub at: i64,
-    /// How long it took.
-    pub took: Duration,
-    /// What it saw.
-    pub seen: Seen,
-    /// Alerts that changed state.
-    pub changes: usize,
-    /// The rule's range was not covered by samples yet.
-    pub warming_up: bool,
-}
+use super::trace::RuleError;
+use super::trace::Seen;
+use super::trace::TRACE_LENGTH;
+use super::trace::Trace;
 
 /// A rule and all that is known of it.
 #[derive(Clone, Debug)]
@@ -260,10 +188,10 @@ impl RuleState {
         };
         let count = elements.len();
         let samples = match &self.rule.kind {
-            RuleKind::Record => record(&self.rule, input, at, elements)?,
+            RuleKind::Record => produce::record(&self.rule, input, at, elements)?,
             RuleKind::Alert(alert) => {
                 let candidates =
-                    elements.iter().map(|element| candidate(&self.rule, alert, input, at, element)).collect();
+                    elements.iter().map(|element| produce::candidate(&self.rule, alert, input, at, element)).collect();
                 let rule = &self.rule;
                 let limit = lower(input.limit, input.settings.max_alerts);
                 let interval = input.interval;
@@ -278,7 +206,7 @@ impl RuleState {
                     false => Evidence::NoData,
                 };
                 output.outcome = step::step(&round, candidates, &mut self.active, &mut evidence)?;
-                alert_samples(&self.active, at)
+                produce::alert_samples(&self.active, at)
             }
         };
         output.samples = self.with_ends(samples, at);
@@ -344,86 +272,4 @@ fn range(expr: &Expr) -> i64 {
         Node::Subquery(sub) => shifted(&sub.shift, millis(&sub.range).saturating_add(range(&sub.expr))),
         _ => expr.children().into_iter().map(range).max().unwrap_or(0),
     }
-}
-
-/// The function `query` of templates: at the time of the evaluation, with the rule's own limits.
-struct Querier<'a> {
-    input: &'a Input<'a>,
-    at: i64,
-}
-
-impl Lookup for Querier<'_> {
-    fn query(&self, expression: &str) -> Result<Vec<(Labels, f64)>, LookupError> {
-        let refused = |error: QueryError| LookupError(error.to_string());
-        let expr = query::parse(expression).map_err(refused)?;
-        let limits = &self.input.settings.limits;
-        match query::instant(&expr, self.input.source, self.at, limits).map_err(refused)?.value {
-            Value::Vector(elements) => Ok(elements.into_iter().map(|element| (element.labels, element.v)).collect()),
-            Value::Scalar(point) => Ok(vec![(Labels::empty(), point.v)]),
-            Value::String(..) | Value::Matrix(_) => Err(LookupError("the query gives no vector and no scalar".into())),
-        }
-    }
-}
-
-/// Expands one element's labels and annotations.
-fn candidate(rule: &Rule, alert: &AlertRule, input: &Input<'_>, at: i64, element: &VectorSample) -> Candidate {
-    let settings = input.settings;
-    let scope = Scope {
-        labels: &element.labels,
-        value: element.v,
-        external_labels: &settings.external_labels,
-        external_url: &settings.external_url,
-        at: input.at,
-        lookup: &Querier { input, at },
-    };
-    let mut labels = element.labels.edit();
-    labels.remove(METRIC_NAME);
-    for (name, template) in &alert.labels {
-        labels.set(name.clone(), template.expand_or_error(&scope));
-    }
-    labels.set("alertname", rule.name.as_str());
-    let annotations = alert.annotations.iter().map(|(name, template)| (name.clone(), template.expand_or_error(&scope)));
-    Candidate { labels: labels.build(), annotations: Labels::new(annotations), value: element.v }
-}
-
-/// The series of a recording rule.
-fn record(
-    rule: &Rule,
-    input: &Input<'_>,
-    at: i64,
-    elements: Vec<VectorSample>,
-) -> Result<Vec<VectorSample>, RuleError> {
-    let (limit, count) = (input.limit, elements.len());
-    if limit > 0 && count > limit {
-        return Err(RuleError::Limit { count, limit });
-    }
-    let mut seen = BTreeSet::new();
-    let mut samples = Vec::with_capacity(count);
-    for element in elements {
-        let mut labels = element.labels.edit();
-        labels.set(METRIC_NAME, rule.name.as_str());
-        for (name, value) in rule.labels.iter() {
-            labels.set(name.to_string(), value);
-        }
-        let labels = labels.build();
-        if !seen.insert(labels.clone()) {
-            return Err(RuleError::DuplicateSeries(labels));
-        }
-        samples.push(VectorSample { labels, t: at, v: element.v });
-    }
-    Ok(samples)
-}
-
-/// `ALERTS` and `ALERTS_FOR_STATE` of the alerts that are pending or firing.
-#[allow(clippy::cast_precision_loss, reason = "whole seconds since the epoch, as Prometheus writes them")]
-fn alert_samples(active: &ActiveAlerts, at: i64) -> Vec<VectorSample> {
-    let mut samples = Vec::new();
-    for alert in active.values().filter(|alert| alert.state != AlertState::Resolved) {
-        let named = |name: &'static str| alert.labels.with(METRIC_NAME, name);
-        let state = named("ALERTS").with("alertstate", alert.state.as_str());
-        samples.push(VectorSample { labels: state, t: at, v: 1.0 });
-        let since = alert.active_at.div_euclid(1000) as f64;
-        samples.push(VectorSample { labels: named("ALERTS_FOR_STATE"), t: at, v: since });
-    }
-    samples
 }

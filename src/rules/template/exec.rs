@@ -254,8 +254,11 @@ impl<'a> Run<'a> {
             values.push(self.operand(argument, dot)?);
         }
         values.extend(piped);
-        if name == "query" {
-            self.spend(at, MAX_STEPS / MAX_QUERIES)?;
+        match name {
+            "query" => self.spend(at, MAX_STEPS / MAX_QUERIES)?,
+            // A pattern is compiled anew by every call.
+            "match" | "reReplaceAll" => self.spend(at, 100)?,
+            _ => {}
         }
         let result = functions::call(name, &values, self.scope);
         let value = result.map_err(|CallError(message)| self.error(at, format!("{name}: {message}")))?;

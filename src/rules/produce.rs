@@ -1,0 +1,109 @@
+//! Turns the elements of an expression into what a rule makes of them: alerts, recorded series, `ALERTS`.
+
+use std::collections::BTreeSet;
+
+use crate::model::AlertState;
+use crate::model::Labels;
+use crate::model::labels::METRIC_NAME;
+use crate::query;
+use crate::query::QueryError;
+use crate::query::Value;
+use crate::query::VectorSample;
+
+use super::rule::AlertRule;
+use super::rule::Rule;
+use super::state::Input;
+use super::step::ActiveAlerts;
+use super::step::Candidate;
+use super::template::Lookup;
+use super::template::LookupError;
+use super::template::Scope;
+use super::trace::RuleError;
+
+/// The function `query` of templates: at the time of the evaluation, with the rule's own limits.
+struct Querier<'a> {
+    input: &'a Input<'a>,
+    at: i64,
+}
+
+impl Lookup for Querier<'_> {
+    fn query(&self, expression: &str) -> Result<Vec<(Labels, f64)>, LookupError> {
+        let refused = |error: QueryError| LookupError(error.to_string());
+        let expr = query::parse(expression).map_err(refused)?;
+        let limits = &self.input.settings.limits;
+        match query::instant(&expr, self.input.source, self.at, limits).map_err(refused)?.value {
+            Value::Vector(elements) => Ok(elements.into_iter().map(|element| (element.labels, element.v)).collect()),
+            Value::Scalar(point) => Ok(vec![(Labels::empty(), point.v)]),
+            Value::String(..) | Value::Matrix(_) => Err(LookupError("the query gives no vector and no scalar".into())),
+        }
+    }
+}
+
+/// Expands one element's labels and annotations.
+pub(super) fn candidate(
+    rule: &Rule,
+    alert: &AlertRule,
+    input: &Input<'_>,
+    at: i64,
+    element: &VectorSample,
+) -> Candidate {
+    let settings = input.settings;
+    let scope = Scope {
+        labels: &element.labels,
+        value: element.v,
+        external_labels: &settings.external_labels,
+        external_url: &settings.external_url,
+        at: input.at,
+        lookup: &Querier { input, at },
+    };
+    let mut labels = element.labels.edit();
+    labels.remove(METRIC_NAME);
+    for (name, template) in &alert.labels {
+        labels.set(name.clone(), template.expand_or_error(&scope));
+    }
+    labels.set("alertname", rule.name.as_str());
+    let annotations = alert.annotations.iter().map(|(name, template)| (name.clone(), template.expand_or_error(&scope)));
+    Candidate { labels: labels.build(), annotations: Labels::new(annotations), value: element.v }
+}
+
+/// The series of a recording rule.
+pub(super) fn record(
+    rule: &Rule,
+    input: &Input<'_>,
+    at: i64,
+    elements: Vec<VectorSample>,
+) -> Result<Vec<VectorSample>, RuleError> {
+    let (limit, count) = (input.limit, elements.len());
+    if limit > 0 && count > limit {
+        return Err(RuleError::Limit { count, limit });
+    }
+    let mut seen = BTreeSet::new();
+    let mut samples = Vec::with_capacity(count);
+    for element in elements {
+        let mut labels = element.labels.edit();
+        labels.set(METRIC_NAME, rule.name.as_str());
+        for (name, value) in rule.labels.iter() {
+            labels.set(name.to_string(), value);
+        }
+        let labels = labels.build();
+        if !seen.insert(labels.clone()) {
+            return Err(RuleError::DuplicateSeries(labels));
+        }
+        samples.push(VectorSample { labels, t: at, v: element.v });
+    }
+    Ok(samples)
+}
+
+/// `ALERTS` and `ALERTS_FOR_STATE` of the alerts that are pending or firing.
+#[allow(clippy::cast_precision_loss, reason = "whole seconds since the epoch, as Prometheus writes them")]
+pub(super) fn alert_samples(active: &ActiveAlerts, at: i64) -> Vec<VectorSample> {
+    let mut samples = Vec::new();
+    for alert in active.values().filter(|alert| alert.state != AlertState::Resolved) {
+        let named = |name: &'static str| alert.labels.with(METRIC_NAME, name);
+        let state = named("ALERTS").with("alertstate", alert.state.as_str());
+        samples.push(VectorSample { labels: state, t: at, v: 1.0 });
+        let since = alert.active_at.div_euclid(1000) as f64;
+        samples.push(VectorSample { labels: named("ALERTS_FOR_STATE"), t: at, v: since });
+    }
+    samples
+}
