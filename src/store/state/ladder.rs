@@ -23,7 +23,8 @@ pub struct OpenOptions {
     pub path: PathBuf,
     /// sled's cache. It takes two to four times as much memory.
     pub cache_bytes: u64,
-    /// Space that is held back for reopening on a full disk; 0 for none.
+    /// Space that is held back for reopening on a full disk; 0 for none: then some reads say `Full` too when a write
+    /// ran into the end of the disk.
     pub ballast_bytes: u64,
     /// Writes are refused with `Full` when less than this is free.
     pub reserve_bytes: u64,
@@ -104,7 +105,7 @@ impl std::fmt::Display for OpenReport {
             Rung::Opened => "is sound",
             Rung::ManifestRebuilt => "is sound; its MANIFEST was missing or damaged and was written anew",
             Rung::SnapshotSetAside => "is sound, but only without its snapshot, which was set aside",
-            Rung::Salvaged => "WAS DAMAGED and has been salvaged; records may be missing",
+            Rung::Salvaged => "WAS DAMAGED and has been salvaged; records may be missing or older than they were",
             Rung::RestoredFromExport => "WAS LOST and the last export has been restored; later changes are gone",
             Rung::ForcedEmpty => "WAS LOST and begins empty, as --force-empty said",
         };
@@ -205,6 +206,9 @@ pub(super) fn climb(options: &OpenOptions) -> Result<Opened, OpenError> {
         other => other?,
     };
     climb.settle(&meta)?;
+    for generation in climb.folder.numbered("as-found.") {
+        folder::remove_dir(&climb.folder.as_found(generation))?;
+    }
     ballast.restore(options.reserve_bytes.saturating_mul(2));
     let Climb { folder, messages, kept_aside, .. } = climb;
     let report = OpenReport {
@@ -233,6 +237,9 @@ impl Climb<'_> {
         self.messages.extend(expected.fault.clone());
         let place = self.folder.database(expected.generation);
         let rung = if expected.manifest.is_some() { Rung::Opened } else { Rung::ManifestRebuilt };
+        if let Err(error) = self.folder.keep_as_found(expected.generation) {
+            self.messages.push(format!("no copy was made before opening: {error}"));
+        }
         let mut reason = match open_sound(&place, &expected, self.options.cache_bytes) {
             Ok((engine, meta, bytes)) => return self.shrunk(engine, meta, bytes, &expected, rung),
             Err(error) => self.damage(&place, error)?,

@@ -82,8 +82,9 @@ pub(super) fn search(folder: &Folder, expected: &Expected, cache_bytes: u64) -> 
     let (mut messages, mut seen) = (Vec::new(), Sightings::default());
     let export = last_export(folder, &mut messages);
     if place.join("db").is_file() {
-        // Bare bytes first: sled cuts off what it takes for a torn end.
-        for file in files(&place) {
+        // The copy from before the first try, and what sled left: it overwrites all that follows the damage.
+        let found = folder.as_found(expected.generation);
+        for file in files(&found).into_iter().chain(files(&place)) {
             if let Err(error) = carve_file(&file, &mut |carved| seen.carved(carved)) {
                 messages.push(format!("{} can be read in part only: {error}", file.display()));
             }
@@ -156,7 +157,7 @@ fn merge(seen: Sightings, export: Option<Export>, mut messages: Vec<String>) -> 
 
 fn files(place: &Path) -> Vec<PathBuf> {
     let blobs = std::fs::read_dir(place.join("blobs")).into_iter().flatten().flatten().map(|entry| entry.path());
-    std::iter::once(place.join("db")).chain(blobs).collect()
+    std::iter::once(place.join("db")).chain(blobs).filter(|path| path.is_file()).collect()
 }
 
 fn carve_file(path: &Path, sink: &mut dyn FnMut(Carved)) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub hub: Hub,
     pub leases: LeaseTable,
     pub stats: Arc<Stats>,
+    /// A reader met the full disk: sled broke between two writes and must be reopened.
+    pub suspect: AtomicBool,
 }
 
 /// What readers see: the database, less what is written but not yet durable.
@@ -85,6 +87,9 @@ impl Shared {
 
     fn counted(&self, error: &EngineError) -> StoreError {
         self.stats.failed(error);
+        if *error == EngineError::Full {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
         self.error(error)
     }
 
@@ -180,6 +185,7 @@ impl SledState {
             reserve_bytes: options.reserve_bytes,
             hub: Hub::new(opened.meta.revision),
             leases: LeaseTable::default(),
+            suspect: AtomicBool::new(false),
             stats,
             view: RwLock::new(View {
                 engine: Some(opened.engine),

@@ -162,6 +162,11 @@ impl Writer {
             match self.apply(&pending.work, failure.is_some()) {
                 Ok((outcome, set)) => applied.push(Applied { pending, outcome, set }),
                 Err(Refusal::Answer(error)) => answer(pending, Err(error)),
+                Err(Refusal::Unread(error)) => {
+                    answer(pending, Err(self.shared.error(&error)));
+                    // A damaged record concerns those who need it; any other failure to read breaks the group.
+                    failure = (!matches!(error, EngineError::Damaged(_))).then_some(error);
+                }
                 Err(Refusal::Broken(error)) => {
                     // Perhaps half applied: whether it happened is known after the database is reopened.
                     let outcome = Committed { revision: self.meta.revision + 1, succeeded: true };
@@ -193,11 +198,18 @@ impl Writer {
         };
         let decision = match work {
             Work::Epoch => Decision { succeeded: true, effects: Vec::new() },
-            Work::Txn(txn) => decide(txn, revision, &self.shared.leases, |key| {
-                let found = engine.get(key).map_err(|error| self.shared.error(&error))?;
-                Ok(found.map(|record| record.value))
-            })
-            .map_err(Refusal::Answer)?,
+            Work::Txn(txn) => {
+                let mut unread = None;
+                let decided = decide(txn, revision, &self.shared.leases, |key| match engine.get(key) {
+                    Ok(found) => Ok(found.map(|record| record.value)),
+                    Err(error) => {
+                        let shown = self.shared.error(&error);
+                        unread = Some(error);
+                        Err(shown)
+                    }
+                });
+                decided.map_err(|error| unread.map_or(Refusal::Answer(error), Refusal::Unread))?
+            }
         };
         if decision.effects.is_empty() && matches!(work, Work::Txn(_)) {
             return Ok((Committed { revision: self.meta.revision, succeeded: decision.succeeded }, None));
@@ -328,6 +340,9 @@ impl Writer {
     }
 
     fn tick(&mut self) {
+        if self.shared.suspect.swap(false, Ordering::Relaxed) && matches!(self.health, Health::Good) {
+            self.recover(Vec::new(), self.meta.revision, &EngineError::Full);
+        }
         let broken = matches!(self.health, Health::Full);
         if broken && folder::free_bytes(self.folder.path()) >= self.shared.reserve_bytes {
             self.reopen();
@@ -389,6 +404,8 @@ impl Writer {
 enum Refusal {
     /// Nothing happened.
     Answer(StoreError),
+    /// Nothing happened, since the database could not be read.
+    Unread(EngineError),
     /// The database failed in the midst of it.
     Broken(EngineError),
 }
