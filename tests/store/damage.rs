@@ -381,3 +381,30 @@ fn an_export_shows_one_revision_while_writing_goes_on() {
     });
     assert_eq!(std::fs::read_dir(path.join("exports")).unwrap().count(), 3);
 }
+
+/// sled never gives space back: a database that holds far more than its records is packed when it is opened.
+#[test]
+fn a_bloated_database_is_packed_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut whole = Records::new();
+    let small = OpenOptions { compact_above: 1 << 20, ..fast(&path) };
+    let (store, _) = SledState::open(fast(&path)).unwrap();
+    for round in 0..12 {
+        write(&store, 300, round, &mut whole);
+    }
+    store.close();
+    let revision = super::block_on(async { store.list("", 1, None).await }).map_or(0, |page| page.revision);
+    assert_eq!(revision, 0, "a closed store answers nothing");
+    drop(store);
+    let before = verify(&path).unwrap();
+    assert!(before.disk_bytes > 6 * before.record_bytes, "{before}");
+    let (store, report) = SledState::open(small.clone()).unwrap();
+    assert_eq!((report.rung, report.revision), (Rung::Opened, before.revision));
+    assert!(report.messages[0].starts_with("packed anew"), "{report}");
+    assert_eq!(all(&store).unwrap(), whole);
+    drop(store);
+    let after = verify(&path).unwrap();
+    println!("packed: {} bytes before, {} now, {} of records", before.disk_bytes, after.disk_bytes, after.record_bytes);
+    assert!(after.is_sound() && after.disk_bytes < before.disk_bytes, "{after}");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use davylamp::store::state::{Op, OpenOptions, SledState, StateStore, Txn};
+use davylamp::store::state::{Op, OpenOptions, SledState, StateStore, Txn, compact, verify};
 
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
@@ -54,21 +54,31 @@ fn figures() {
                 percentile(&took, 50),
                 percentile(&took, 99)
             );
-            // Lone writes, as claims are: 10 ms apart.
-            let mut lone = Vec::new();
-            for n in 0..60 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                let one = Instant::now();
-                store.txn(Txn::put(format!("lone/{n}"), record())).await.unwrap();
-                lone.push(one.elapsed());
-            }
-            lone.sort_unstable();
-            println!("{name}: lone writes p50 {:?} p99 {:?}", percentile(&lone, 50), percentile(&lone, 99));
+            lone_writes(name, &store).await;
         });
         drop(runtime);
         drop(store);
         let (store, report) = SledState::open(options).unwrap();
         let disk = store.stats().bytes_on_disk.load(std::sync::atomic::Ordering::Relaxed);
-        println!("{name}: opened {} keys in {:?}; {disk} bytes on the disk", report.keys, report.took);
+        drop(store);
+        let packed = compact(&path).unwrap();
+        let records = verify(&path).unwrap().record_bytes;
+        println!(
+            "{name}: opened {} keys in {:?}; {disk} bytes on the disk, {} packed, {records} of records",
+            report.keys, report.took, packed.after
+        );
     }
+}
+
+/// Lone writes, as claims are: 10 ms apart.
+async fn lone_writes(name: &str, store: &SledState) {
+    let mut lone = Vec::new();
+    for n in 0..60 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let one = Instant::now();
+        store.txn(Txn::put(format!("lone/{n}"), vec![b'x'; 212])).await.unwrap();
+        lone.push(one.elapsed());
+    }
+    lone.sort_unstable();
+    println!("{name}: lone writes p50 {:?} p99 {:?}", percentile(&lone, 50), percentile(&lone, 99));
 }

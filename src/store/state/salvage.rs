@@ -21,8 +21,6 @@ use super::{OpenError, Versioned};
 /// Revisions that are left out after a repair: those given out after the last mark must never be given out again,
 /// or an old claim could pass for a new one.
 pub(super) const REVISION_GAP: u64 = 1 << 20;
-/// Databases smaller than this are not worth a compaction when they are opened.
-pub(super) const COMPACT_ABOVE: u64 = 64 << 20;
 /// How much of a file is searched at once.
 const WINDOW: usize = 4 << 20;
 /// Changes in one batch while a database is built.
