@@ -18,7 +18,7 @@ const WRITERS: u64 = 4;
 
 /// The value of the n-th write of a key pair; its length varies, now and then it is a blob.
 fn value(n: u64) -> Vec<u8> {
-    let length = if n % 97 == 0 { 200_000 } else { 20 + (n * 37 % 700) as usize };
+    let length = if n.is_multiple_of(97) { 200_000 } else { 20 + (n * 37 % 700) as usize };
     let mut out = format!("{n}:").into_bytes();
     out.resize(length, (n % 251) as u8);
     out
@@ -27,7 +27,7 @@ fn value(n: u64) -> Vec<u8> {
 fn number(value: &[u8]) -> u64 {
     let end = value.iter().position(|byte| *byte == b':').expect("a torn value");
     let n = std::str::from_utf8(&value[..end]).unwrap().parse().unwrap();
-    assert_eq!(value, super::kill::value(n), "a torn value");
+    assert_eq!(value, self::value(n), "a torn value");
     n
 }
 

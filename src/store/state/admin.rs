@@ -88,7 +88,7 @@ pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
         problems: expected.fault.clone().into_iter().collect(),
     };
     let copy = folder.path().join("verify.copy");
-    let checked = copy_database(&database, &copy).and_then(|()| Ok(open_sound(&copy, &expected, CACHE)));
+    let checked = folder::copy_tree(&database, &copy).map(|()| open_sound(&copy, &expected, CACHE));
     match checked {
         Ok(Ok((engine, meta, bytes))) => {
             engine.close();
@@ -112,21 +112,6 @@ pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
         }
     }
     Ok(report)
-}
-
-fn copy_database(from: &Path, to: &Path) -> Result<(), OpenError> {
-    folder::remove_dir(to)?;
-    for part in [PathBuf::new(), PathBuf::from("blobs")] {
-        let (from, to) = (from.join(&part), to.join(&part));
-        std::fs::create_dir_all(&to).map_err(OpenError::io("cannot create", &to))?;
-        for entry in std::fs::read_dir(&from).into_iter().flatten().flatten() {
-            if entry.path().is_file() {
-                let copied = std::fs::copy(entry.path(), to.join(entry.file_name()));
-                copied.map_err(OpenError::io("cannot copy", &entry.path()))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A sound database, opened for a command.

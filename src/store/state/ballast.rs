@@ -20,23 +20,41 @@ impl Ballast {
         Ballast { path: folder.join("ballast"), bytes }
     }
 
+    /// Bytes that it lacks.
+    pub fn missing(&self) -> u64 {
+        self.bytes.saturating_sub(self.present())
+    }
+
+    fn present(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |data| data.len())
+    }
+
+    /// Takes what there is, down to `leave` free bytes, if it is gone: somebody else would take it otherwise.
+    pub fn cling(&self, leave: u64) {
+        let free = free_bytes(self.path.parent().unwrap_or(Path::new(".")));
+        let bytes = self.bytes.min(free.saturating_sub(leave));
+        if self.present() == 0 && bytes > 0 && take(&self.path, bytes).is_err() {
+            self.release();
+        }
+    }
+
     /// Gives the space back. True if there was any.
     pub fn release(&self) -> bool {
         std::fs::remove_file(&self.path).is_ok()
     }
 
-    /// Takes the space if it is not taken, and if at least `spare` bytes stay free. True if it stands afterwards.
+    /// Takes the space if it is not taken, and if at least `spare` bytes stay free. True if all of it stands afterwards.
     pub fn restore(&self, spare: u64) -> bool {
         if self.bytes == 0 {
             return true;
         }
-        let present = std::fs::metadata(&self.path).map_or(0, |data| data.len());
+        let present = self.present();
         if present == self.bytes {
             return true;
         }
         let folder = self.path.parent().unwrap_or(Path::new("."));
         if free_bytes(folder).saturating_add(present) < self.bytes.saturating_add(spare) {
-            return present > 0;
+            return false;
         }
         let taken = take(&self.path, self.bytes).is_ok();
         if !taken {

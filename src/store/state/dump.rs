@@ -163,9 +163,14 @@ pub(super) fn read(
             }
             (1, _) | (_, Line::Header { .. }) => return Err(bad(number, "the header must be the first line")),
             (_, Line::End { lines: said, revision, crc32c }) => {
-                return match said == lines && crc32c == crc {
+                if said != lines || crc32c != crc {
+                    return Err(bad(number, "count or checksum do not fit what stands before"));
+                }
+                // zstd checks its own last bytes only when they are asked for.
+                let rest = input.fill_buf().map_err(|error| bad(number, &format!("truncated or damaged: {error}")))?;
+                return match rest.is_empty() {
                     true => Ok(DumpSummary { lines, revision }),
-                    false => Err(bad(number, "count or checksum do not fit what stands before")),
+                    false => Err(bad(number + 1, "nothing may follow the last line")),
                 };
             }
             (_, line) => {

@@ -130,10 +130,10 @@ impl Engine {
     /// Makes everything that was applied survive a power cut.
     pub fn sync(&self) -> Result<(), EngineError> {
         guarded(|| self.db.flush())?;
-        self.sync_blobs().and_then(|()| self.file.sync_data()).map_err(|error| match is_full(&error) {
-            true => EngineError::Full,
-            false => EngineError::Io(format!("fdatasync of {}/db: {error}", self.folder.display())),
-        })
+        // Not `Full`, whatever the cause: after a failed fdatasync the page cache is no longer the disk, so that
+        // reopening would prove nothing.
+        let synced = self.sync_blobs().and_then(|()| self.file.sync_data());
+        synced.map_err(|error| EngineError::Io(format!("fdatasync of {}/db: {error}", self.folder.display())))
     }
 
     fn sync_blobs(&self) -> std::io::Result<()> {

@@ -7,6 +7,7 @@
 //!   MANIFEST      which database is the current one
 //!   db.3/         the current database; its number is its generation
 //!   aside.2/      the database before a repair or an import, at most three
+//!   as-found.3/   a copy of it, only while it is opened
 //!   exports/      logical exports
 //!   ballast       space that is given back when the disk is full
 //! ```
@@ -22,6 +23,9 @@ use super::OpenError;
 
 /// How many old databases are kept; the oldest goes first.
 const KEPT_ASIDE: usize = 3;
+
+/// Larger databases are not copied when they are opened: it would take longer than a second.
+const LARGEST_COPY: u64 = 512 << 20;
 
 /// A state folder that this process alone uses.
 #[derive(Debug)]
@@ -79,6 +83,29 @@ impl Folder {
         self.path.join(format!("building.{generation}"))
     }
 
+    /// Where the database stands as it was found, while it is opened.
+    pub fn as_found(&self, generation: u64) -> PathBuf {
+        self.path.join(format!("as-found.{generation}"))
+    }
+
+    /// Copies the database as it was found. Opening a damaged one destroys what could be salvaged: sled overwrites all
+    /// that follows the first damaged record. A copy that is there already is of a start that did not get to its end,
+    /// and truer than what is there now. Without room there is no copy.
+    pub fn keep_as_found(&self, generation: u64) -> Result<(), OpenError> {
+        let (from, to) = (self.database(generation), self.as_found(generation));
+        let size = size_of(&from);
+        let room = size <= LARGEST_COPY && free_bytes(&self.path) / 2 > size;
+        if to.exists() || !room {
+            return Ok(());
+        }
+        let fresh = self.path.join("as-found.new");
+        if let Err(error) = copy_tree(&from, &fresh) {
+            remove_dir(&fresh)?;
+            return Err(error);
+        }
+        std::fs::rename(&fresh, &to).map_err(OpenError::io("cannot rename", &fresh))
+    }
+
     pub fn exports(&self) -> PathBuf {
         self.path.join("exports")
     }
@@ -108,6 +135,11 @@ impl Folder {
         let aside = self.path.join(format!("aside.{generation}"));
         remove_dir(&aside)?;
         std::fs::rename(&database, &aside).map_err(OpenError::io("cannot rename", &database))?;
+        let found = self.as_found(generation);
+        if found.exists() {
+            let to = aside.join("as-found");
+            std::fs::rename(&found, &to).map_err(OpenError::io("cannot rename", &found))?;
+        }
         let kept = self.numbered("aside.");
         for old in &kept[..kept.len().saturating_sub(KEPT_ASIDE)] {
             remove_dir(&self.path.join(format!("aside.{old}")))?;
@@ -131,6 +163,22 @@ pub(super) fn remove_dir(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(OpenError::io("cannot remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Copies a database folder, two levels deep. Not durable.
+pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<(), OpenError> {
+    remove_dir(to)?;
+    for part in ["", "blobs"] {
+        let (from, to) = (from.join(part), to.join(part));
+        std::fs::create_dir_all(&to).map_err(OpenError::io("cannot create", &to))?;
+        for entry in std::fs::read_dir(&from).into_iter().flatten().flatten() {
+            if entry.path().is_file() {
+                let copied = std::fs::copy(entry.path(), to.join(entry.file_name()));
+                copied.map_err(OpenError::io("cannot copy", &entry.path()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes names in a folder durable: a rename or a new file is lost in a power cut without it.

@@ -185,6 +185,17 @@ impl Hub {
         (revision >= inner.floor).then(|| inner.log.iter().filter(|set| set.revision > revision).cloned().collect())
     }
 
+    /// Forgets the log: what changed up to `revision` is not known in detail. Everyone who watches is told.
+    pub fn skip_to(&self, revision: u64) {
+        let mut inner = self.locked();
+        inner.floor = revision;
+        inner.log.clear();
+        inner.bytes = 0;
+        for watcher in inner.watchers.drain(..) {
+            watcher.lagged.store(true, Ordering::Release);
+        }
+    }
+
     /// Ends all watches.
     pub fn close(&self) {
         let mut inner = self.locked();
@@ -222,6 +233,17 @@ mod tests {
         }
         assert_eq!(seen, CHANNEL);
         assert_eq!(slow.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_gap_in_the_log_is_told() {
+        let hub = Hub::new(0);
+        let mut watch = hub.watch("", 0).unwrap();
+        hub.publish(set(1, 1));
+        hub.skip_to(5);
+        assert!(matches!(watch.next().await, Some(WatchEvent::Changes(_))));
+        assert_eq!(watch.next().await, Some(WatchEvent::Compacted { oldest: 6 }));
+        assert!(hub.since(1).is_none() && hub.since(5).is_some());
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //! store and generation, it has at least the revision of the MANIFEST, and every record is there and sound.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::OpenError;
 use super::ballast::Ballast;
@@ -14,110 +14,9 @@ use super::engine::{Engine, EngineError};
 use super::folder::{self, Folder};
 use super::manifest::{Manifest, ManifestError, hex, new_id, unhex};
 use super::record::{Meta, SCHEMA};
+use super::report::{OpenOptions, OpenReport, Rung};
 use super::salvage;
-
-/// How a state folder is to be opened.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// The folder; made if it does not exist.
-    pub path: PathBuf,
-    /// sled's cache. It takes two to four times as much memory.
-    pub cache_bytes: u64,
-    /// Space that is held back for reopening on a full disk; 0 for none.
-    pub ballast_bytes: u64,
-    /// Writes are refused with `Full` when less than this is free.
-    pub reserve_bytes: u64,
-    /// Begin empty if all else fails. The damaged database is kept even then.
-    pub force_empty: bool,
-    /// Shortest time from one fdatasync to the next; a lone transaction after that does not wait.
-    pub group_commit: Duration,
-    /// How many exports are kept.
-    pub exports_kept: usize,
-}
-
-impl OpenOptions {
-    /// The defaults, for the folder at `path`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        OpenOptions {
-            path: path.into(),
-            cache_bytes: 32 << 20,
-            ballast_bytes: 32 << 20,
-            reserve_bytes: 4 << 20,
-            force_empty: false,
-            group_commit: Duration::from_millis(2),
-            exports_kept: 24,
-        }
-    }
-}
-
-/// Which rung of the ladder held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rung {
-    /// The first start in this folder.
-    Created,
-    /// As it should be.
-    Opened,
-    /// Sound, but without its MANIFEST, which was written anew.
-    ManifestRebuilt,
-    /// Sound without sled's snapshot.
-    SnapshotSetAside,
-    /// Damaged; records were saved from it into a new database.
-    Salvaged,
-    /// Lost; the last export was restored.
-    RestoredFromExport,
-    /// Lost; the operator allowed an empty one.
-    ForcedEmpty,
-}
-
-/// What opening found and did.
-#[derive(Clone, Debug)]
-pub struct OpenReport {
-    /// The folder.
-    pub path: PathBuf,
-    /// The rung that held.
-    pub rung: Rung,
-    /// Which store this is.
-    pub id: String,
-    /// The revision that it begins with.
-    pub revision: u64,
-    /// Keys that it holds.
-    pub keys: u64,
-    /// What went wrong on the way and what was done, in order; empty if all is well.
-    pub messages: Vec<String>,
-    /// The damaged database, if one was set aside.
-    pub kept_aside: Option<PathBuf>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl OpenReport {
-    /// Whether somebody should be woken: records may be missing, or a disk is going bad.
-    pub fn is_alarming(&self) -> bool {
-        !matches!(self.rung, Rung::Created | Rung::Opened)
-    }
-}
-
-impl std::fmt::Display for OpenReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = match self.rung {
-            Rung::Created => "is new",
-            Rung::Opened => "is sound",
-            Rung::ManifestRebuilt => "is sound; its MANIFEST was missing or damaged and was written anew",
-            Rung::SnapshotSetAside => "is sound, but only without its snapshot, which was set aside",
-            Rung::Salvaged => "WAS DAMAGED and has been salvaged; records may be missing",
-            Rung::RestoredFromExport => "WAS LOST and the last export has been restored; later changes are gone",
-            Rung::ForcedEmpty => "WAS LOST and begins empty, as --force-empty said",
-        };
-        write!(f, "the state in {} {what}: {} keys, revision {}", self.path.display(), self.keys, self.revision)?;
-        for message in &self.messages {
-            write!(f, "\n  {message}")?;
-        }
-        if let Some(aside) = &self.kept_aside {
-            write!(f, "\n  the damaged database is kept in {}", aside.display())?;
-        }
-        Ok(())
-    }
-}
+use super::upkeep::REOPEN_BYTES;
 
 /// An open folder.
 pub(super) struct Opened {
@@ -125,6 +24,8 @@ pub(super) struct Opened {
     pub meta: Meta,
     pub folder: Folder,
     pub report: OpenReport,
+    /// The ballast was given back and does not stand again.
+    pub ballast_owed: bool,
 }
 
 /// The database that a folder should hold.
@@ -193,19 +94,29 @@ pub(super) fn climb(options: &OpenOptions) -> Result<Opened, OpenError> {
     let begun = Instant::now();
     let folder = Folder::claim(&options.path, true)?;
     let ballast = Ballast::new(folder.path(), options.ballast_bytes);
-    if folder::free_bytes(folder.path()) < options.reserve_bytes {
-        ballast.release();
-    }
+    // Before sled hits the end of the disk: it leaves half a snapshot behind.
+    let tight = folder::free_bytes(folder.path()) < options.reserve_bytes.max(REOPEN_BYTES);
+    let mut released = tight && ballast.release();
     for unfinished in folder.numbered("building.") {
         folder::remove_dir(&folder.building(unfinished))?;
     }
     let mut climb = Climb { folder, options, messages: Vec::new(), kept_aside: None };
     let (engine, meta, rung) = match climb.attempt() {
-        Err(OpenError::Full { .. }) if ballast.release() => climb.attempt()?,
+        Err(OpenError::Full { .. }) if ballast.release() => {
+            released = true;
+            climb.attempt()?
+        }
         other => other?,
     };
     climb.settle(&meta)?;
-    ballast.restore(options.reserve_bytes.saturating_mul(2));
+    // Left by a repair or a packing that was killed right after it named the new database.
+    for generation in climb.folder.numbered("db.").into_iter().filter(|other| *other != meta.generation) {
+        climb.folder.set_aside(generation)?;
+    }
+    for generation in climb.folder.numbered("as-found.") {
+        folder::remove_dir(&climb.folder.as_found(generation))?;
+    }
+    let ballast_owed = !ballast.restore(options.reserve_bytes.saturating_mul(2)) && released;
     let Climb { folder, messages, kept_aside, .. } = climb;
     let report = OpenReport {
         path: options.path.clone(),
@@ -217,7 +128,7 @@ pub(super) fn climb(options: &OpenOptions) -> Result<Opened, OpenError> {
         kept_aside,
         took: begun.elapsed(),
     };
-    Ok(Opened { engine, meta, folder, report })
+    Ok(Opened { engine, meta, folder, report, ballast_owed })
 }
 
 struct Climb<'a> {
@@ -233,6 +144,9 @@ impl Climb<'_> {
         self.messages.extend(expected.fault.clone());
         let place = self.folder.database(expected.generation);
         let rung = if expected.manifest.is_some() { Rung::Opened } else { Rung::ManifestRebuilt };
+        if let Err(error) = self.folder.keep_as_found(expected.generation) {
+            self.messages.push(format!("no copy was made before opening: {error}"));
+        }
         let mut reason = match open_sound(&place, &expected, self.options.cache_bytes) {
             Ok((engine, meta, bytes)) => return self.shrunk(engine, meta, bytes, &expected, rung),
             Err(error) => self.damage(&place, error)?,
@@ -361,8 +275,8 @@ impl Climb<'_> {
         rung: Rung,
     ) -> Result<(Engine, Meta, Rung), OpenError> {
         let size = engine.size();
-        let room = folder::free_bytes(self.folder.path()) > bytes.saturating_mul(6).saturating_add(32 << 20);
-        if size < salvage::COMPACT_ABOVE || size < bytes.saturating_mul(6) || !room {
+        let room = folder::free_bytes(self.folder.path()) > size.saturating_add(self.options.reserve_bytes);
+        if size < self.options.compact_above || size < bytes.saturating_mul(6) || !room {
             return Ok((engine, meta, rung));
         }
         let opened = self.rebuilt(
@@ -379,6 +293,7 @@ impl Climb<'_> {
         engine.close();
         self.settle(&opened.1)?;
         folder::remove_dir(&self.folder.database(expected.generation))?;
+        self.messages.push(format!("packed anew: {size} bytes before, {} now", opened.0.size()));
         Ok(opened)
     }
 

@@ -21,8 +21,6 @@ use super::{OpenError, Versioned};
 /// Revisions that are left out after a repair: those given out after the last mark must never be given out again,
 /// or an old claim could pass for a new one.
 pub(super) const REVISION_GAP: u64 = 1 << 20;
-/// Databases smaller than this are not worth a compaction when they are opened.
-pub(super) const COMPACT_ABOVE: u64 = 64 << 20;
 /// How much of a file is searched at once.
 const WINDOW: usize = 4 << 20;
 /// Changes in one batch while a database is built.
@@ -82,8 +80,9 @@ pub(super) fn search(folder: &Folder, expected: &Expected, cache_bytes: u64) -> 
     let (mut messages, mut seen) = (Vec::new(), Sightings::default());
     let export = last_export(folder, &mut messages);
     if place.join("db").is_file() {
-        // Bare bytes first: sled cuts off what it takes for a torn end.
-        for file in files(&place) {
+        // The copy from before the first try, and what sled left: it overwrites all that follows the damage.
+        let found = folder.as_found(expected.generation);
+        for file in files(&found).into_iter().chain(files(&place)) {
             if let Err(error) = carve_file(&file, &mut |carved| seen.carved(carved)) {
                 messages.push(format!("{} can be read in part only: {error}", file.display()));
             }
@@ -156,7 +155,7 @@ fn merge(seen: Sightings, export: Option<Export>, mut messages: Vec<String>) -> 
 
 fn files(place: &Path) -> Vec<PathBuf> {
     let blobs = std::fs::read_dir(place.join("blobs")).into_iter().flatten().flatten().map(|entry| entry.path());
-    std::iter::once(place.join("db")).chain(blobs).collect()
+    std::iter::once(place.join("db")).chain(blobs).filter(|path| path.is_file()).collect()
 }
 
 fn carve_file(path: &Path, sink: &mut dyn FnMut(Carved)) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -16,9 +16,10 @@ use super::dump::{self, DumpError, DumpSummary};
 use super::engine::{Engine, EngineError};
 use super::folder;
 use super::hub::{Hub, Watch};
-use super::ladder::{self, OpenOptions, OpenReport};
+use super::ladder;
 use super::lease::{Lease, LeaseTable};
 use super::memory::cut_page;
+use super::report::{OpenOptions, OpenReport};
 use super::stats::Stats;
 use super::txn::check_key;
 use super::writer::{Pending, Request, Work, Writer};
@@ -42,11 +43,14 @@ pub struct SledState {
 pub(super) struct Shared {
     pub path: PathBuf,
     pub id: [u8; 16],
-    pub reserve_bytes: u64,
+    /// Bytes that must be free before a write is tried.
+    pub needed: AtomicU64,
     pub view: RwLock<View>,
     pub hub: Hub,
     pub leases: LeaseTable,
     pub stats: Arc<Stats>,
+    /// A reader met the full disk: sled broke between two writes and must be reopened.
+    pub suspect: AtomicBool,
 }
 
 /// What readers see: the database, less what is written but not yet durable.
@@ -80,11 +84,14 @@ impl Shared {
 
     pub fn full(&self) -> StoreError {
         let free = folder::free_bytes(&self.path);
-        StoreError::Full { path: self.path.clone(), free, needed: self.reserve_bytes }
+        StoreError::Full { path: self.path.clone(), free, needed: self.needed.load(Ordering::Relaxed) }
     }
 
     fn counted(&self, error: &EngineError) -> StoreError {
         self.stats.failed(error);
+        if *error == EngineError::Full {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
         self.error(error)
     }
 
@@ -177,9 +184,10 @@ impl SledState {
         let shared = Arc::new(Shared {
             path: options.path.clone(),
             id: opened.meta.id,
-            reserve_bytes: options.reserve_bytes,
+            needed: AtomicU64::new(options.reserve_bytes),
             hub: Hub::new(opened.meta.revision),
             leases: LeaseTable::default(),
+            suspect: AtomicBool::new(false),
             stats,
             view: RwLock::new(View {
                 engine: Some(opened.engine),
@@ -188,7 +196,7 @@ impl SledState {
             }),
         });
         let (sender, receiver) = sync_channel(QUEUE);
-        let writer = Writer::new(shared.clone(), opened.folder, opened.meta, receiver, &options);
+        let writer = Writer::new(shared.clone(), opened.folder, opened.meta, receiver, &options, opened.ballast_owed);
         let thread = std::thread::Builder::new().name("state-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(OpenError::io("cannot start the writer thread of", &options.path))?;
         let state = SledState {

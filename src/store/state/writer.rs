@@ -10,12 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::ballast::Ballast;
 use super::engine::{Engine, EngineError};
-use super::folder::{self, Folder};
+use super::folder::Folder;
 use super::hub::{Change, ChangeSet};
-use super::ladder::OpenOptions;
-use super::manifest::Manifest;
 use super::record;
 use super::record::Meta;
+use super::report::OpenOptions;
 use super::sled_state::Shared;
 use super::txn::{Decision, Effect, decide};
 use super::{Committed, StoreError, Txn};
@@ -24,11 +23,6 @@ use super::{Committed, StoreError, Txn};
 const MAX_GROUP: usize = 512;
 /// How often sizes are looked at, and a full disk is tried again.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the high-water mark in the MANIFEST follows. A database rolled back by less is not noticed.
-const MANIFEST_EVERY: Duration = Duration::from_secs(10);
-/// Space without which sled cannot be reopened: a snapshot and two segments.
-const REOPEN_BYTES: u64 = 2 * 1024 * 1024;
-
 /// What a caller wants done.
 pub(super) enum Work {
     Txn(Txn),
@@ -51,7 +45,7 @@ pub(super) enum Request {
 }
 
 /// Whether writes are taken.
-enum Health {
+pub(super) enum Health {
     Good,
     /// sled hit the full disk: it must be reopened before it writes again.
     Full,
@@ -60,25 +54,29 @@ enum Health {
 }
 
 /// A transaction that was applied, or tried, and waits for the group to become durable.
-struct Applied {
-    pending: Pending,
-    outcome: Committed,
-    set: Option<ChangeSet>,
+pub(super) struct Applied {
+    pub pending: Pending,
+    pub outcome: Committed,
+    pub set: Option<ChangeSet>,
 }
 
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    folder: Folder,
-    receiver: Receiver<Request>,
-    meta: Meta,
-    ballast: Ballast,
-    health: Health,
-    cache_bytes: u64,
-    group_commit: Duration,
-    last_commit: Option<Instant>,
-    last_tick: Instant,
-    last_manifest: Instant,
-    manifest_revision: u64,
+    pub shared: Arc<Shared>,
+    pub folder: Folder,
+    pub receiver: Receiver<Request>,
+    pub meta: Meta,
+    pub ballast: Ballast,
+    /// It was given back to reopen the database. Until there is room for it again nothing is written, or the writes
+    /// would eat the space without which the next start fails.
+    pub ballast_owed: bool,
+    pub reserve_bytes: u64,
+    pub health: Health,
+    pub cache_bytes: u64,
+    pub group_commit: Duration,
+    pub last_commit: Option<Instant>,
+    pub last_tick: Instant,
+    pub last_manifest: Instant,
+    pub manifest_revision: u64,
 }
 
 impl Writer {
@@ -88,6 +86,7 @@ impl Writer {
         meta: Meta,
         receiver: Receiver<Request>,
         options: &OpenOptions,
+        ballast_owed: bool,
     ) -> Self {
         let now = Instant::now();
         let ballast = Ballast::new(folder.path(), options.ballast_bytes);
@@ -98,6 +97,8 @@ impl Writer {
             receiver,
             meta,
             ballast,
+            ballast_owed,
+            reserve_bytes: options.reserve_bytes,
             health: Health::Good,
             cache_bytes: options.cache_bytes,
             group_commit: options.group_commit,
@@ -159,13 +160,21 @@ impl Writer {
         let mut applied = Vec::with_capacity(group.len());
         let mut failure = None;
         for pending in group {
-            match self.apply(&pending.work, failure.is_some()) {
+            if let Some(error) = &failure {
+                answer(pending, Err(self.shared.error(error)));
+                continue;
+            }
+            match self.apply(&pending.work) {
                 Ok((outcome, set)) => applied.push(Applied { pending, outcome, set }),
                 Err(Refusal::Answer(error)) => answer(pending, Err(error)),
-                Err(Refusal::Broken(error)) => {
+                Err(Refusal::Unread(error)) => {
+                    answer(pending, Err(self.shared.error(&error)));
+                    // A damaged record concerns those who need it; any other failure to read breaks the group.
+                    failure = (!matches!(error, EngineError::Damaged(_))).then_some(error);
+                }
+                Err(Refusal::Broken(error, outcome, set)) => {
                     // Perhaps half applied: whether it happened is known after the database is reopened.
-                    let outcome = Committed { revision: self.meta.revision + 1, succeeded: true };
-                    applied.push(Applied { pending, outcome, set: None });
+                    applied.push(Applied { pending, outcome, set });
                     failure = Some(error);
                 }
             }
@@ -180,11 +189,8 @@ impl Writer {
         self.last_commit = Some(Instant::now());
     }
 
-    /// Decides and applies one piece of work; nothing once the group is broken.
-    fn apply(&mut self, work: &Work, broken: bool) -> Result<(Committed, Option<ChangeSet>), Refusal> {
-        if broken {
-            return Err(Refusal::Answer(self.shared.full()));
-        }
+    /// Decides and applies one piece of work.
+    fn apply(&mut self, work: &Work) -> Result<(Committed, Option<ChangeSet>), Refusal> {
         let revision = self.meta.revision + 1;
         let shared = self.shared.clone();
         let view = shared.read();
@@ -193,11 +199,18 @@ impl Writer {
         };
         let decision = match work {
             Work::Epoch => Decision { succeeded: true, effects: Vec::new() },
-            Work::Txn(txn) => decide(txn, revision, &self.shared.leases, |key| {
-                let found = engine.get(key).map_err(|error| self.shared.error(&error))?;
-                Ok(found.map(|record| record.value))
-            })
-            .map_err(Refusal::Answer)?,
+            Work::Txn(txn) => {
+                let mut unread = None;
+                let decided = decide(txn, revision, &self.shared.leases, |key| match engine.get(key) {
+                    Ok(found) => Ok(found.map(|record| record.value)),
+                    Err(error) => {
+                        let shown = self.shared.error(&error);
+                        unread = Some(error);
+                        Err(shown)
+                    }
+                });
+                decided.map_err(|error| unread.map_or(Refusal::Answer(error), Refusal::Unread))?
+            }
         };
         if decision.effects.is_empty() && matches!(work, Work::Txn(_)) {
             return Ok((Committed { revision: self.meta.revision, succeeded: decision.succeeded }, None));
@@ -211,15 +224,17 @@ impl Writer {
         drop(view);
         let view = self.shared.read();
         // Only this thread takes the engine away.
-        if let Some(engine) = view.engine.as_ref() {
-            engine.apply(&decision.effects, &meta).map_err(Refusal::Broken)?;
-        }
+        let applied = view.engine.as_ref().map_or(Ok(()), |engine| engine.apply(&decision.effects, &meta));
         drop(view);
-        self.meta = meta;
         let changes = decision.effects.into_iter().map(|effect| Change { key: effect.key, value: effect.after });
         let set = ChangeSet { revision, changes: changes.collect() };
+        let set = (!set.changes.is_empty()).then_some(set);
         let outcome = Committed { revision, succeeded: decision.succeeded };
-        Ok((outcome, (!set.changes.is_empty()).then_some(set)))
+        if let Err(error) = applied {
+            return Err(Refusal::Broken(error, outcome, set));
+        }
+        self.meta = meta;
+        Ok((outcome, set))
     }
 
     fn synced(&self) -> Result<(), EngineError> {
@@ -247,150 +262,16 @@ impl Writer {
             answer(pending, Ok(outcome));
         }
     }
-
-    /// The group broke. On a full disk the database is reopened on the ballast's space, and its meta record says which
-    /// transactions happened. Otherwise nobody knows, and readers keep seeing what was durable before.
-    fn recover(&mut self, applied: Vec<Applied>, durable: u64, error: &EngineError) {
-        self.shared.stats.failed(error);
-        self.shared.stats.writable.store(false, Ordering::Relaxed);
-        let full = *error == EngineError::Full;
-        self.health = if full { Health::Full } else { Health::Failed(error.to_string()) };
-        let known = full && self.reopen();
-        for Applied { pending, outcome, set } in applied {
-            let happened = outcome.revision <= if known { self.meta.revision } else { durable };
-            let result = match (happened, known) {
-                (true, _) => Ok(outcome),
-                (false, true) => Err(self.shared.full()),
-                (false, false) => Err(StoreError::OutcomeUnknown),
-            };
-            if let (true, true, Some(set)) = (happened, known, set) {
-                self.shared.hub.publish(set);
-            }
-            answer(pending, result);
-        }
-        if !known {
-            self.meta.revision = durable;
-        }
-    }
-
-    /// Closes and opens the database, if there is space to open it. Readers wait meanwhile.
-    fn reopen(&mut self) -> bool {
-        self.ballast.release();
-        self.shared.stats.ballast.store(false, Ordering::Relaxed);
-        if folder::free_bytes(self.folder.path()) < REOPEN_BYTES {
-            return false;
-        }
-        let mut view = self.shared.write();
-        if let Some(old) = view.engine.take() {
-            old.close();
-        }
-        let place = self.folder.database(self.meta.generation);
-        let opened = Engine::open(&place, self.cache_bytes).and_then(|engine| engine.meta().map(|meta| (engine, meta)));
-        match opened {
-            Ok((engine, meta)) if meta.revision >= view.revision && meta.id == self.meta.id => {
-                view.engine = Some(engine);
-                view.shadow.clear();
-                view.revision = meta.revision;
-                self.meta = meta;
-                self.health = Health::Good;
-                true
-            }
-            Err(EngineError::Full) => false,
-            Ok(_) => {
-                self.health = Health::Failed("the database lost acknowledged records when it was reopened".into());
-                false
-            }
-            Err(error) => {
-                self.health = Health::Failed(error.to_string());
-                false
-            }
-        }
-    }
-
-    fn may_write(&mut self) -> Result<(), StoreError> {
-        if let Health::Failed(reason) = &self.health {
-            let path = self.folder.path().display();
-            let reason = format!(
-                "{path}: {reason}; reads go on, restart the daemon, and look at the disk if this comes again \
-                 (`davylamp state verify {path}`)"
-            );
-            return Err(StoreError::Unavailable { reason });
-        }
-        let free = folder::free_bytes(self.folder.path());
-        let enough = free >= self.shared.reserve_bytes;
-        let ready = match self.health {
-            Health::Good => enough,
-            Health::Full => enough && self.reopen(),
-            Health::Failed(_) => false,
-        };
-        self.shared.stats.writable.store(ready, Ordering::Relaxed);
-        if ready { Ok(()) } else { Err(self.shared.full()) }
-    }
-
-    fn tick(&mut self) {
-        let broken = matches!(self.health, Health::Full);
-        if broken && folder::free_bytes(self.folder.path()) >= self.shared.reserve_bytes {
-            self.reopen();
-        }
-        self.look_around();
-        if self.last_manifest.elapsed() >= MANIFEST_EVERY {
-            self.write_manifest();
-        }
-    }
-
-    fn look_around(&mut self) {
-        let stats = &self.shared.stats;
-        let free = folder::free_bytes(self.folder.path());
-        stats.free_bytes.store(free, Ordering::Relaxed);
-        if let Some(engine) = self.shared.read().engine.as_ref() {
-            stats.bytes_on_disk.store(engine.size(), Ordering::Relaxed);
-        }
-        stats.keys.store(self.meta.keys, Ordering::Relaxed);
-        stats.revision.store(self.meta.revision, Ordering::Relaxed);
-        // Taken again only when there is room for it and for writing on.
-        let spare = self.shared.reserve_bytes.saturating_add(2 * REOPEN_BYTES);
-        let stands = matches!(self.health, Health::Good) && self.ballast.restore(spare);
-        stats.ballast.store(stands, Ordering::Relaxed);
-        let writable = matches!(self.health, Health::Good) && free >= self.shared.reserve_bytes;
-        stats.writable.store(writable, Ordering::Relaxed);
-    }
-
-    fn write_manifest(&mut self) {
-        self.last_manifest = Instant::now();
-        let revision = self.shared.read().revision;
-        if revision == self.manifest_revision {
-            return;
-        }
-        let (id, generation, keys) = (self.meta.id, self.meta.generation, self.meta.keys);
-        match (Manifest { id, generation, revision, keys }).write(&self.folder.manifest()) {
-            Ok(()) => self.manifest_revision = revision,
-            // The old one stands: the mark is lower than it could be, and nothing else.
-            Err(error) => self.shared.stats.failed(&error),
-        }
-    }
-
-    fn finish(mut self) {
-        while let Ok(request) = self.receiver.try_recv() {
-            if let Request::Work(pending) = request {
-                answer(pending, Err(StoreError::Unavailable { reason: "the store is closed".into() }));
-            }
-        }
-        self.write_manifest();
-        self.shared.hub.close();
-        let engine = self.shared.write().engine.take();
-        if let Some(engine) = engine {
-            engine.close();
-        }
-        self.shared.stats.writable.store(false, Ordering::Relaxed);
-    }
 }
 
 /// Why a piece of work was not applied.
 enum Refusal {
     /// Nothing happened.
     Answer(StoreError),
-    /// The database failed in the midst of it.
-    Broken(EngineError),
+    /// Nothing happened, since the database could not be read.
+    Unread(EngineError),
+    /// The database failed in the midst of it; if it happened all the same, this is what it did.
+    Broken(EngineError, Committed, Option<ChangeSet>),
 }
 
 /// The meta record after a transaction.
@@ -412,7 +293,7 @@ pub(super) fn after(meta: &Meta, revision: u64, effects: &[Effect]) -> Meta {
     next
 }
 
-fn answer(pending: Pending, result: Result<Committed, StoreError>) {
+pub(super) fn answer(pending: Pending, result: Result<Committed, StoreError>) {
     // A caller that went away wants no answer.
     let _ = pending.reply.send(result);
 }
