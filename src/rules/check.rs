@@ -62,8 +62,8 @@ fn rule(reader: &mut Reader<'_>, node: &Node<'_>, group_labels: &BTreeMap<String
     all.extend(own);
     let (name, kind) = match (alert, record) {
         (Some(_), Some(_)) => {
-            reader
-                .error(&node.path, "a rule is either an alert or a recording: only one of alert and record may be set");
+            let message = "a rule is either an alert or a recording: only one of alert and record may be set";
+            reader.error(&node.path, message);
             return None;
         }
         (None, None) if misshapen => return None,
@@ -77,7 +77,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node<'_>, group_labels: &BTreeMap<String
         }
         (None, Some(name)) => {
             recording(reader, node, &fields, &name)?;
-            (name, RuleKind::Record)
+            (name, RuleKind::Record(all.clone().into_iter().collect()))
         }
     };
     let (expr, expr_text) = expr?;

@@ -69,6 +69,7 @@ pub(super) fn candidate(
 /// The series of a recording rule.
 pub(super) fn record(
     rule: &Rule,
+    set: &[(String, String)],
     input: &Input<'_>,
     at: i64,
     elements: Vec<VectorSample>,
@@ -82,8 +83,8 @@ pub(super) fn record(
     for element in elements {
         let mut labels = element.labels.edit();
         labels.set(METRIC_NAME, rule.name.as_str());
-        for (name, value) in rule.labels.iter() {
-            labels.set(name.to_string(), value);
+        for (name, value) in set {
+            labels.set(name.clone(), value.as_str());
         }
         let labels = labels.build();
         if !seen.insert(labels.clone()) {

@@ -36,7 +36,7 @@ pub struct Rule {
     pub expr: Expr,
     /// The expression as it was written.
     pub expr_text: String,
-    /// The group's labels and the rule's own over them, as written.
+    /// The group's labels and the rule's own over them, as written; those with an empty value are left out.
     pub labels: Labels,
     /// Line of the rule in its file, from 1.
     pub line: Option<usize>,
@@ -49,8 +49,8 @@ pub struct Rule {
 pub enum RuleKind {
     /// Makes alerts.
     Alert(AlertRule),
-    /// Makes series under the rule's name.
-    Record,
+    /// Makes series under the rule's name with these labels set; an empty value removes the label.
+    Record(Vec<(String, String)>),
 }
 
 /// The part of a rule that only alerts have.
@@ -71,7 +71,7 @@ impl Rule {
     pub fn alert(&self) -> Option<&AlertRule> {
         match &self.kind {
             RuleKind::Alert(alert) => Some(alert),
-            RuleKind::Record => None,
+            RuleKind::Record(_) => None,
         }
     }
 }

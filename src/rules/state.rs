@@ -29,6 +29,7 @@ use super::step::ActiveAlerts;
 use super::step::Evidence;
 use super::step::Outcome;
 use super::step::Round;
+use super::step::StepError;
 use super::step::millis;
 use super::trace::RuleError;
 use super::trace::Seen;
@@ -188,12 +189,16 @@ impl RuleState {
         };
         let count = elements.len();
         let samples = match &self.rule.kind {
-            RuleKind::Record => produce::record(&self.rule, input, at, elements)?,
+            RuleKind::Record(labels) => produce::record(&self.rule, labels, input, at, elements)?,
             RuleKind::Alert(alert) => {
+                let limit = lower(input.limit, input.settings.max_alerts);
+                if limit > 0 && count > limit {
+                    // Before a million templates are expanded for nothing.
+                    return Err(StepError::Limit { count, limit }.into());
+                }
                 let candidates =
                     elements.iter().map(|element| produce::candidate(&self.rule, alert, input, at, element)).collect();
                 let rule = &self.rule;
-                let limit = lower(input.limit, input.settings.max_alerts);
                 let interval = input.interval;
                 let round = Round { key: &rule.key, rule: alert, at: input.at, interval, limit, warming_up };
                 // For one lookback after a start, missing series may simply not have been polled yet.

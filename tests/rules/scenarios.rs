@@ -240,7 +240,7 @@ fn duplicate_labels_are_an_error() {
 
 #[test]
 fn series_end_with_a_stale_marker() {
-    let text = "groups: [{name: g, query_offset: 15s, rules: [{alert: Hot, expr: 'temp > 80'}, {record: hot, expr: 'temp > 80'}]}]";
+    let text = "groups: [{name: g, query_offset: 15s, rules: [{alert: Hot, expr: 'temp > 80'}, {record: hot, expr: 'temp > 80'}, {record: bare, expr: 'temp > 80', labels: {rig: '', x: y}}]}]";
     let samples = samples(&[("temp{rig='a'}", "90 70")]);
     let mut engine = engine(text);
     let shown = |evaluation: &Evaluation| -> Vec<String> {
@@ -255,10 +255,11 @@ fn series_end_with_a_stale_marker() {
             "ALERTS{alertname=\"Hot\", alertstate=\"firing\", rig=\"a\"} 0 1",
             "ALERTS_FOR_STATE{alertname=\"Hot\", rig=\"a\"} 0 15",
             "hot{rig=\"a\"} 0 90",
+            "bare{x=\"y\"} 0 90",
         ]
     );
     let ended = shown(&evaluate_all(&mut engine, &samples, 30_000));
-    assert_eq!(ended.len(), 3);
+    assert_eq!(ended.len(), 4);
     assert!(ended.iter().all(|text| text.ends_with(" 15 stale")), "{ended:?}");
     assert!(evaluate_all(&mut engine, &samples, 45_000).recorded.is_empty());
 }
