@@ -140,17 +140,16 @@ impl Actor {
 
     fn learn_inventory(&mut self, answer: Result<Result<Option<Inventory>, ExecutorError>, tokio::task::JoinError>) {
         let answer = answer.unwrap_or_else(|error| Err(ExecutorError::Away(error.to_string())));
-        let learned = match answer {
-            Ok(Some(inventory)) => Some(inventory),
-            Ok(None) => Some(Inventory::of_hosts(&self.driver.world.hosts())),
+        match answer {
+            Ok(Some(inventory)) => self.inventory = Some(inventory),
+            Ok(None) => self.inventory = Some(Inventory::of_hosts(&self.driver.world.hosts())),
+            // Nothing new about the hosts; whether a run can start is asked of the executor before each claim.
+            Err(ExecutorError::Away(error)) => tracing::warn!(error, "cannot ask for the inventory"),
             Err(error) => {
-                if self.inventory.is_some() {
-                    tracing::warn!(%error, "cannot read the inventory; no run starts until it can be read");
-                }
-                None
+                tracing::error!(%error, "the inventory is broken; no run starts until it can be read");
+                self.inventory = None;
             }
-        };
-        self.inventory = learned;
+        }
     }
 
     /// Judges everything that fires, then everything that waits.
