@@ -1,5 +1,7 @@
 //! Real runs of a real `ansible-playbook`: what each way to end is worth, and what is left behind.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
+
 #[path = "act/kit.rs"]
 mod kit;
 

@@ -1,11 +1,14 @@
 //! The runner's socket: who may talk, what is understood, and runs that outlive both ends.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
+
 #[path = "act/kit.rs"]
 mod kit;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use davylamp::act::executor::remote::Remote;
 use davylamp::act::executor::{Executor, ExecutorError, RunStatus};
 use davylamp::act::run::RunState;
 use davylamp::act::runner::{Runner, RunnerError};
+use davylamp::act::settings::Access;
 use davylamp::act::vars::Value;
 use davylamp::act::verdict::verdict;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +30,7 @@ struct Running {
 
 impl Running {
     async fn start(bench: &Bench) -> Running {
-        let runner = Runner::bind(&bench.path("socket")).await.unwrap();
+        let runner = Runner::bind(&bench.path("socket"), Access::User).await.unwrap();
         let stop = CancellationToken::new();
         #[allow(clippy::disallowed_methods, reason = "the test owns the handle")]
         let task = tokio::spawn(runner.serve(bench.executor(), stop.clone()));
@@ -47,10 +51,10 @@ async fn a_run_outlives_collector_and_runner() {
     let runner = Running::start(&bench).await;
     let mode = std::fs::metadata(bench.path("socket")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert!(matches!(Runner::bind(&bench.path("socket")).await, Err(RunnerError::InUse(_))));
+    assert!(matches!(Runner::bind(&bench.path("socket"), Access::User).await, Err(RunnerError::InUse(_))));
 
     let asked = request("ok.yml", Value::Null);
-    let collector = Remote::new(bench.path("socket"));
+    let collector = Remote::new(bench.path("socket"), Access::User);
     collector.ready().await.unwrap();
     assert!(collector.inventory().await.unwrap().unwrap().hosts.contains("m2"));
     collector.start(asked.clone()).await.unwrap();
@@ -59,10 +63,10 @@ async fn a_run_outlives_collector_and_runner() {
     drop(collector);
     runner.end().await;
     assert!(!bench.path("socket").exists());
-    assert!(matches!(Remote::new(bench.path("socket")).ready().await, Err(ExecutorError::Away(_))));
+    assert!(matches!(Remote::new(bench.path("socket"), Access::User).ready().await, Err(ExecutorError::Away(_))));
 
     let runner = Running::start(&bench).await;
-    let collector = Remote::new(bench.path("socket"));
+    let collector = Remote::new(bench.path("socket"), Access::User);
     assert_eq!(collector.status(asked.run.clone()).await, Ok(RunStatus::Running));
     let report = ended(&collector, &asked.run).await;
     assert_eq!(verdict(&report.exit, &report.events, &["m1"]).0, RunState::Succeeded, "{report:?}");
@@ -98,11 +102,11 @@ async fn what_is_not_understood_is_refused_and_harms_nobody() {
     assert!(endless.is_empty() || endless.contains("not a line"), "{endless}");
     // Somebody who says nothing is not waited for.
     let _silent = UnixStream::connect(bench.path("socket")).unwrap();
-    assert!(matches!(Remote::new(bench.path("socket")).ready().await, Err(ExecutorError::Away(_))));
+    assert!(matches!(Remote::new(bench.path("socket"), Access::User).ready().await, Err(ExecutorError::Away(_))));
     runner.end().await;
 
     std::fs::write(bench.path("file"), "").unwrap();
-    assert!(matches!(Runner::bind(&bench.path("file")).await, Err(RunnerError::NotASocket(_))));
+    assert!(matches!(Runner::bind(&bench.path("file"), Access::User).await, Err(RunnerError::NotASocket(_))));
     // What a killed runner left behind is replaced.
     drop(std::os::unix::net::UnixListener::bind(bench.path("socket")).unwrap());
     Running::start(&bench).await.end().await;
@@ -121,7 +125,7 @@ async fn a_runner_that_is_away_means_queued_then_expired_and_one_that_returns_is
   mode: auto
   steps: [{playbook: ok.yml, timeout: 30s}]
 ";
-    let remote = Arc::new(Remote::new(bench.path("socket")));
+    let remote = Arc::new(Remote::new(bench.path("socket"), Access::User));
     let acting = Acting::start(&bench, FileLedger::new(bench.path("ledger")), remote.clone(), yaml).await;
     acting.fire("Hot", "m1").await;
     while acting.book.metrics().queued == 0 {
@@ -136,5 +140,28 @@ async fn a_runner_that_is_away_means_queued_then_expired_and_one_that_returns_is
     assert!(runs.iter().any(|run| run.target == "m2" && run.state == RunState::Succeeded), "{runs:#?}");
     assert_eq!(bench.traces(), 1);
     acting.finish().await;
+    runner.end().await;
+}
+
+/// Another user, here by dropping root's rights in a child, is not listened to, wherever the socket stands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_user_is_not_listened_to() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can take on another user's identity");
+        return;
+    }
+    let bench = Bench::new("/nonexistent/ansible-playbook".as_ref());
+    let runner = Running::start(&bench).await;
+    // What the mode keeps out, the credentials have to keep out too.
+    for path in [bench.path(""), bench.path("socket")] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let listen =
+        "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(4096).decode())";
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", listen]).arg(bench.path("socket")).uid(65534).gid(65534);
+    let output = tokio::task::block_in_place(|| python.output().unwrap());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("user 65534 of group 65534 may not talk"), "{output:?}");
     runner.end().await;
 }

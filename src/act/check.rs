@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::act::inventory::is_plain;
 use crate::act::playbook::{self, PlaybookError};
-use crate::act::settings::{AnsibleSettings, GENERATED, Mode, Remediation};
-use crate::model::duration::parse_duration;
+use crate::act::settings::{Access, AnsibleSettings, GENERATED, Mode, Remediation};
+use crate::model::duration::{format_duration, parse_duration};
 use crate::model::matcher::is_label_name;
 use crate::model::{Labels, Matcher};
 
@@ -165,8 +165,8 @@ pub struct Checked {
     pub ansible: Ansible,
     /// Limits over all bindings.
     pub limits: Limits,
-    /// Socket of the runner, if there is one.
-    pub runner: Option<PathBuf>,
+    /// Socket of the runner, if there is one, and who may be on its other end.
+    pub runner: Option<(PathBuf, Access)>,
 }
 
 /// Variables that every play gets from us, or that would undo what we set.
@@ -188,7 +188,7 @@ pub fn check(
     state: &Path,
 ) -> Result<Checked, Vec<Problem>> {
     let mut problems = Problems::default();
-    let runner = ansible.runner.as_ref().map(|path| base.join(path));
+    let runner = ansible.runner.as_ref().map(|path| (base.join(path), ansible.runner_access));
     let resolved = Ansible {
         // A bare name is looked up in PATH; a path is a path.
         command: if ansible.command.components().count() > 1 {
@@ -257,8 +257,8 @@ impl Problems {
         }
         if written.queue_expiry < LEAST_EXPIRY {
             let message = format!(
-                "{:?} is too short: what waits is looked at every few seconds; the least is 10s",
-                written.queue_expiry
+                "{} is too short: what waits is looked at every few seconds; the least is 10s",
+                format_duration(written.queue_expiry)
             );
             self.add("ansible.queue_expiry", message);
         }
@@ -362,9 +362,9 @@ impl Problems {
                 );
             }
             if written.guards.cooldown < step.timeout {
-                let (cooldown, timeout) = (written.guards.cooldown, step.timeout);
+                let (cooldown, timeout) = (format_duration(written.guards.cooldown), format_duration(step.timeout));
                 let message = format!(
-                    "a cooldown of {cooldown:?} is shorter than the step's timeout of {timeout:?}: a target could be worked on without a pause"
+                    "a cooldown of {cooldown} is shorter than the step's timeout of {timeout}: a target could be worked on without a pause"
                 );
                 self.add(format!("{at}.guards.cooldown"), message);
             }
@@ -432,7 +432,7 @@ mod tests {
             "remediations[0].guards.max_concurrent: 0",
             "remediations[0].steps[1]: only one step",
             "remediations[0].steps[0].playbook: there is no playbook \"restrat.yml\"",
-            "remediations[0].guards.cooldown: a cooldown of 600s is shorter",
+            "remediations[0].guards.cooldown: a cooldown of 10m is shorter",
             "remediations[0].steps[1].playbook: the playbook \"../x.yml\" lies outside",
             "remediations[1].name: \"a b\" is used twice",
             "remediations[1].name: \"a b\" is not a name",

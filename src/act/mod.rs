@@ -11,6 +11,7 @@
 pub mod actor;
 pub mod book;
 pub mod check;
+mod dispatch;
 mod drive;
 pub mod episode;
 pub mod events;

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::executor::local::Local;
-use crate::act::executor::remote::trusted;
 use crate::act::executor::{Executor, ExecutorError};
-use crate::act::wire::{Answer, Ask, LINE_TIMEOUT, WireError, read, write};
+use crate::act::settings::Access;
+use crate::act::wire::{Answer, Ask, LINE_TIMEOUT, WireError, read, stranger, write};
 
 /// Most connections at one time. A collector has one per run that it follows and one for its inventory; more wait in
 /// the socket's queue.
@@ -44,14 +44,16 @@ pub enum RunnerError {
 pub struct Runner {
     listener: UnixListener,
     path: PathBuf,
+    access: Access,
 }
 
 impl Runner {
-    /// Listens on a socket that only this user (and root) can open. A socket that a dead runner left is replaced.
+    /// Listens on a socket that nobody else can open: mode 0600, or 0660 where the group is let in. A socket that a
+    /// dead runner left is replaced.
     ///
     /// # Errors
     /// [`RunnerError`].
-    pub async fn bind(path: &Path) -> Result<Runner, RunnerError> {
+    pub async fn bind(path: &Path, access: Access) -> Result<Runner, RunnerError> {
         use std::os::unix::fs::FileTypeExt;
         let failed = |source| RunnerError::Listen { path: path.to_path_buf(), source };
         match std::fs::symlink_metadata(path) {
@@ -66,9 +68,10 @@ impl Runner {
         let private = tempfile::Builder::new().prefix(".davylamp").tempdir_in(folder).map_err(failed)?;
         let hidden = private.path().join("s");
         let listener = UnixListener::bind(&hidden).map_err(failed)?;
-        std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let mode = if access == Access::Group { 0o660 } else { 0o600 };
+        std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
         std::fs::rename(&hidden, path).map_err(failed)?;
-        Ok(Runner { listener, path: path.to_path_buf() })
+        Ok(Runner { listener, path: path.to_path_buf(), access })
     }
 
     /// Serves until `stop`. Runs that are going on go on.
@@ -81,7 +84,7 @@ impl Runner {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(answer(stream, executor.clone()));
+                        connections.spawn(answer(stream, executor.clone(), self.access));
                     }
                     Err(error) => {
                         // Out of descriptors: wait for connections to end rather than spin.
@@ -101,17 +104,16 @@ impl Runner {
     }
 }
 
-async fn answer(mut stream: UnixStream, executor: Arc<Local>) {
-    if let Err(error) = converse(&mut stream, &executor).await {
+async fn answer(mut stream: UnixStream, executor: Arc<Local>, access: Access) {
+    if let Err(error) = converse(&mut stream, &executor, access).await {
         tracing::warn!(%error, "a connection ended badly");
     }
 }
 
-async fn converse(stream: &mut UnixStream, executor: &Local) -> Result<(), WireError> {
-    let peer = stream.peer_cred()?.uid();
-    if !trusted(peer) {
-        tracing::error!(user = peer, "refused a connection of another user");
-        let text = format!("user {peer} may not talk to this runner");
+async fn converse(stream: &mut UnixStream, executor: &Local, access: Access) -> Result<(), WireError> {
+    if let Some((user, group)) = stranger(stream, access)? {
+        tracing::error!(user, group, "refused a connection");
+        let text = format!("user {user} of group {group} may not talk to this runner");
         return write(stream, &Answer::Error(ExecutorError::Refused(text))).await;
     }
     let answer = match read(stream, LINE_TIMEOUT).await {

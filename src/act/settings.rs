@@ -124,6 +124,8 @@ pub struct AnsibleSettings {
     pub startup_grace: Duration,
     /// Socket of `davylamp runner`. Without it the daemon executes by itself.
     pub runner: Option<PathBuf>,
+    /// Who may be on the other end of that socket.
+    pub runner_access: Access,
 }
 
 impl Default for AnsibleSettings {
@@ -144,8 +146,20 @@ impl Default for AnsibleSettings {
             stop_grace: Duration::from_secs(30),
             startup_grace: Duration::from_secs(30),
             runner: None,
+            runner_access: Access::User,
         }
     }
+}
+
+/// Who may be on the other end of the runner's socket, besides root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// The same user.
+    #[default]
+    User,
+    /// Whoever has the same primary group: for a collector and a runner that are two users of one group of their own.
+    Group,
 }
 
 /// The word for an inventory that is written per run.

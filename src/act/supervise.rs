@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 
-use crate::act::files::{FileError, RunLock, read_json, write_json};
+use crate::act::files::{FileError, RunLock, create_json, read_json, write_json};
 use crate::act::job::{Ending, ExitRecord, Job, Supervisor, names};
 use crate::act::process;
 
@@ -67,7 +67,7 @@ fn supervise(folder: &Path) -> Result<(), SuperviseError> {
     let job: Job = read_json(&folder.join(names::JOB))?.ok_or_else(|| SuperviseError::NoJob(folder.to_path_buf()))?;
     let pid = own.as_raw_nonzero().get();
     let start_time = process::start_time(pid).unwrap_or_default();
-    write_json(&folder.join(names::SUPERVISOR), &Supervisor { pid, start_time })?;
+    create_json(&folder.join(names::SUPERVISOR), &Supervisor { pid, start_time })?;
     // The parent may be gone, and then nobody reads it.
     let _ = std::io::stdout().write_all(b"ready\n").and_then(|()| std::io::stdout().flush());
     let record = run(folder, &job, own);

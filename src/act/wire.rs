@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use crate::act::executor::{ExecutorError, RunRequest, RunStatus, Started};
 use crate::act::inventory::Inventory;
 use crate::act::run::RunId;
+use crate::act::settings::Access;
 
 /// The version both sides must speak.
 pub const VERSION: u32 = 1;
@@ -83,6 +84,17 @@ pub enum WireError {
     /// The line is not what this protocol says.
     #[error("not understood: {0}")]
     Malformed(#[from] serde_json::Error),
+}
+
+/// Who is on the other end, if it is none of those who may be: a user id and a group id.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn stranger(stream: &UnixStream, access: Access) -> std::io::Result<Option<(u32, u32)>> {
+    let peer = stream.peer_cred()?;
+    let same_user = peer.uid() == 0 || peer.uid() == rustix::process::geteuid().as_raw();
+    let same_group = access == Access::Group && peer.gid() == rustix::process::getegid().as_raw();
+    Ok((!same_user && !same_group).then_some((peer.uid(), peer.gid())))
 }
 
 /// Reads one line. `wait` is how long it may take to come.

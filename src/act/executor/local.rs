@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use crate::act::check::Ansible;
 use crate::act::events::Events;
 use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus, Started, prepare};
-use crate::act::files::{FileError, MAX_READ, RunLock, create_private, read_capped, read_json, write_json};
+use crate::act::files::{FileError, MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
 use crate::act::inventory::Inventory;
 use crate::act::job::{Ending, ExitRecord, names};
 use crate::act::process;
@@ -163,7 +163,7 @@ impl Local {
                     .map_err(|error| away(&error))?;
                 // Half of it is kept in one piece.
                 job.output_limit = 2 * MAX_READ;
-                write_json(&folder.join(names::JOB), &job).map_err(|error| away(&error))?;
+                create_json(&folder.join(names::JOB), &job).map_err(|error| away(&error))?;
                 Ok((folder, holder))
             })
             .await?;

@@ -10,7 +10,8 @@ use tokio::net::UnixStream;
 use crate::act::executor::{Executor, ExecutorError, RunRequest, RunStatus, Started};
 use crate::act::inventory::Inventory;
 use crate::act::run::RunId;
-use crate::act::wire::{Answer, Ask, LINE_TIMEOUT, read, write};
+use crate::act::settings::Access;
+use crate::act::wire::{Answer, Ask, LINE_TIMEOUT, read, stranger, write};
 
 /// How long a runner may take to answer: it may have to start a supervisor, or to kill what is left of a run.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -21,12 +22,13 @@ const ANSWER_INVENTORY: Duration = Duration::from_secs(130);
 #[derive(Clone, Debug)]
 pub struct Remote {
     socket: PathBuf,
+    access: Access,
 }
 
 impl Remote {
     /// A client of the runner that listens on this socket.
-    pub fn new(socket: PathBuf) -> Self {
-        Remote { socket }
+    pub fn new(socket: PathBuf, access: Access) -> Self {
+        Remote { socket, access }
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, ExecutorError> {
@@ -35,10 +37,9 @@ impl Remote {
         };
         let connect = tokio::time::timeout(LINE_TIMEOUT, UnixStream::connect(&self.socket)).await;
         let mut stream = connect.map_err(|error| away(&error))?.map_err(|error| away(&error))?;
-        // Whoever sits on the socket will be believed about runs, so it must be us or root.
-        let peer = stream.peer_cred().map_err(|error| away(&error))?.uid();
-        if !trusted(peer) {
-            return Err(away(&format!("it belongs to user {peer}, who is neither root nor the user of this process")));
+        // Whoever sits on the socket will be believed about runs, so it must be one of us.
+        if let Some((user, group)) = stranger(&stream, self.access).map_err(|error| away(&error))? {
+            return Err(away(&format!("it belongs to user {user} of group {group}, who may not run it")));
         }
         let wait = if ask == Ask::Inventory { ANSWER_INVENTORY } else { ANSWER };
         write(&mut stream, &ask).await.map_err(|error| away(&error))?;
@@ -54,11 +55,6 @@ impl Remote {
             other => Err(unexpected(&other)),
         }
     }
-}
-
-/// Whether a user may be on the other end of the socket: root, or the user of this process.
-pub(in crate::act) fn trusted(uid: u32) -> bool {
-    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 fn unexpected(answer: &Answer) -> ExecutorError {
