@@ -19,7 +19,7 @@ use crate::act::drive::Driver;
 use crate::act::episode::{Episode, alert_key};
 use crate::act::executor::{Executor, ExecutorError};
 use crate::act::facts::World;
-use crate::act::inventory::Inventory;
+use crate::act::inventory::{Inventory, Standing, is_plain};
 use crate::act::judge::{Facts, Reason, Verdict, cooling, judge};
 use crate::act::ledger::LedgerError;
 use crate::act::run::{RunId, RunState};
@@ -43,6 +43,8 @@ pub struct Actor {
     inventory: Option<Inventory>,
     inventories: JoinSet<Result<Option<Inventory>, ExecutorError>>,
     pub(super) tasks: JoinSet<()>,
+    /// What was wrong with the executor last.
+    trouble: Option<ExecutorError>,
     /// Waiting runs, oldest first; bounded by `limits.queue`.
     pub(super) queue: Vec<RunId>,
     /// Why an alert was held back last, by binding and alert: only a change is counted and logged.
@@ -69,6 +71,7 @@ impl Actor {
             inventory: None,
             inventories: JoinSet::new(),
             tasks: JoinSet::new(),
+            trouble: None,
             queue: Vec::new(),
             held: HashMap::new(),
         }
@@ -139,15 +142,31 @@ impl Actor {
 
     fn learn_inventory(&mut self, answer: Result<Result<Option<Inventory>, ExecutorError>, tokio::task::JoinError>) {
         let answer = answer.unwrap_or_else(|error| Err(ExecutorError::Away(error.to_string())));
-        match answer {
-            Ok(Some(inventory)) => self.inventory = Some(inventory),
-            Ok(None) => self.inventory = Some(Inventory::of_hosts(&self.driver.world.hosts())),
-            // Nothing new about the hosts; whether a run can start is asked of the executor before each claim.
-            Err(ExecutorError::Away(error)) => tracing::warn!(error, "cannot ask for the inventory"),
-            Err(error) => {
-                tracing::error!(%error, "the inventory is broken; no run starts until it can be read");
-                self.inventory = None;
+        let error = match answer {
+            Ok(read) => {
+                self.inventory = Some(read.unwrap_or_else(|| Inventory::of_hosts(&self.driver.world.hosts())));
+                None
             }
+            // Nothing new about the hosts; whether a run can start is asked of the executor before each claim.
+            Err(error @ ExecutorError::Away(_)) => Some(error),
+            Err(error) => {
+                self.inventory = None;
+                Some(error)
+            }
+        };
+        if error.is_some() {
+            self.executor_says(error);
+        }
+    }
+
+    /// Logs what is wrong with the executor or its inventory, when that changes.
+    pub(super) fn executor_says(&mut self, error: Option<ExecutorError>) {
+        if error != self.trouble {
+            match &error {
+                Some(error) => tracing::warn!(%error, "no run can start; what is wanted waits"),
+                None => tracing::info!("runs can start again"),
+            }
+            self.trouble = error;
         }
     }
 
@@ -196,6 +215,20 @@ impl Actor {
                 self.hold(binding, alert, reason);
                 continue;
             };
+            // Before anything is written: a label's text may be anything, and there are as many of them as one likes.
+            let standing = self.inventory.as_ref().map(|inventory| inventory.standing(target));
+            match standing {
+                Some(Standing::Missing) => {
+                    self.hold(binding, alert, Reason::TargetNotInInventory);
+                    continue;
+                }
+                Some(Standing::Host) => {}
+                None if is_plain(target) => {}
+                Some(Standing::Ambiguous) | None => {
+                    self.hold(binding, alert, Reason::TargetAmbiguous);
+                    continue;
+                }
+            }
             let now = self.driver.world.now();
             let last = self.driver.book.episode(&binding.name, target);
             let cooling = cooling(binding, &self.driver.book.history(&binding.name, target), now);

@@ -3,6 +3,7 @@
 use crate::act::actor::Actor;
 use crate::act::check::Binding;
 use crate::act::episode::{Episode, alert_key};
+use crate::act::events::cut;
 use crate::act::executor::RunRequest;
 use crate::act::judge::{Reason, Verdict};
 use crate::act::ledger::LedgerError;
@@ -23,7 +24,7 @@ impl Actor {
         if self.queue.len() >= self.limits.queue {
             return self.hold(binding, alert, Reason::QueueFull);
         }
-        let labels = alert.labels.iter().map(|(name, value)| (cut(name), cut(value))).take(64).collect();
+        let labels = alert.labels.iter().map(|(name, value)| (cut(name, 128), cut(value, 256))).take(64).collect();
         let run = Run {
             schema: SCHEMA,
             id: id.clone(),
@@ -35,7 +36,7 @@ impl Actor {
             playbook: binding.playbook.clone(),
             state: RunState::Queued,
             detail: String::new(),
-            rule: cut(&alert.rule),
+            rule: cut(&alert.rule, 512),
             labels,
             value: alert.value.to_string(),
             guards: Vec::new(),
@@ -86,10 +87,8 @@ impl Actor {
                     // Asked once per round, and only when there is something to start.
                     if ready.is_none() {
                         let answer = self.driver.executor.ready().await;
-                        if let Err(error) = &answer {
-                            tracing::warn!(%error, "runs wait");
-                        }
                         ready = Some(answer.is_ok());
+                        self.executor_says(answer.err());
                     }
                     ready != Some(true) || !self.claim(run, &alert, &binding, guards).await
                 }
@@ -178,14 +177,11 @@ impl Actor {
     }
 }
 
+/// What becomes of a waiting run.
 enum Decision {
     Wait,
     Expire,
+    /// Forget it, so that it may be wanted again.
     Drop,
     Start(Box<Alert>, Box<Binding>, Vec<&'static str>),
-}
-
-/// Text from an alert, bounded for a record.
-fn cut(text: &str) -> String {
-    text.chars().take(256).collect()
 }

@@ -94,7 +94,8 @@ pub struct AnsibleSettings {
     pub inventory: String,
     /// An `ansible.cfg` to use instead of `/etc/ansible/ansible.cfg`.
     pub config: Option<PathBuf>,
-    /// Names of environment variables that a play may see besides the few that every play gets.
+    /// Names of environment variables that a play may see besides the few that every play gets. `HOME` is a folder of
+    /// the run, so collections in a home folder need `ANSIBLE_COLLECTIONS_PATH` here, an agent `SSH_AUTH_SOCK`.
     pub environment: Vec<String>,
     /// Folder of the run folders, one per run, private to the user. Relative paths start at the state folder.
     pub runs: PathBuf,
