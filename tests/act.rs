@@ -91,7 +91,7 @@ async fn a_timeout_leaves_no_process_behind() {
     );
     let executor = bench.executor();
     let mut asked = request("slow.yml", Value::Null);
-    asked.timeout_ms = 6000;
+    asked.timeout_ms = 12_000;
     let marker = bench.run_folder(&asked.run).display().to_string();
     let begun = Instant::now();
     executor.start(asked.clone()).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_timeout_leaves_no_process_behind() {
     assert_eq!(state(&report), RunState::TimedOut);
     assert!(report.exit.killed > 0 && report.exit.survivors == 0, "{:?}", report.exit);
     assert_eq!(marked(&marker).len(), 0, "of {most} processes");
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(begun.elapsed() < Duration::from_secs(40));
     eprintln!("timeout: 0 of {most} processes left, {:?} after the start", begun.elapsed());
 }
 
