@@ -1,5 +1,7 @@
 //! Real runs of a real `ansible-playbook`: what each way to end is worth, and what is left behind.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
+
 #[path = "act/kit.rs"]
 mod kit;
 
@@ -89,7 +91,7 @@ async fn a_timeout_leaves_no_process_behind() {
     );
     let executor = bench.executor();
     let mut asked = request("slow.yml", Value::Null);
-    asked.timeout_ms = 6000;
+    asked.timeout_ms = 12_000;
     let marker = bench.run_folder(&asked.run).display().to_string();
     let begun = Instant::now();
     executor.start(asked.clone()).await.unwrap();
@@ -106,7 +108,7 @@ async fn a_timeout_leaves_no_process_behind() {
     assert_eq!(state(&report), RunState::TimedOut);
     assert!(report.exit.killed > 0 && report.exit.survivors == 0, "{:?}", report.exit);
     assert_eq!(marked(&marker).len(), 0, "of {most} processes");
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(begun.elapsed() < Duration::from_secs(40));
     eprintln!("timeout: 0 of {most} processes left, {:?} after the start", begun.elapsed());
 }
 
@@ -127,7 +129,7 @@ async fn a_flood_of_output_is_cut_and_counted() {
     let folder = bench.run_folder(&asked.run);
     let size = |name: &str| std::fs::metadata(folder.join(name)).unwrap().len();
     assert!(size("stdout") <= 50_000 && size("stdout.head") == 50_000, "{} {}", size("stdout"), size("stdout.head"));
-    assert!(report.exit.output_dropped > 10_000_000, "{:?}", report.exit);
+    assert!(report.exit.output_dropped > 1_000_000, "{:?}", report.exit);
     let tail = std::fs::read_to_string(folder.join("stdout")).unwrap();
     assert!(tail.contains("PLAY RECAP"), "the end is what one wants to read");
 }

@@ -1,6 +1,8 @@
 //! The actor with a real `ansible-playbook` and a ledger in a file: once per trouble, never blind, and never twice,
 //! whenever the process is killed.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
+
 #[path = "act/kit.rs"]
 mod kit;
 
@@ -153,6 +155,40 @@ async fn a_stop_ends_plays_after_their_grace_and_says_so() {
     acting.finish().await;
     assert_eq!(book.run(&run.id).unwrap().state, RunState::Interrupted);
     assert_eq!(marked(&bench.run_folder(&run.id).display().to_string()).len(), 0);
+}
+
+/// What is measured is ours, so a script stands in for Ansible. It leaves no statistics, and its runs fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_the_event_to_the_play_takes_no_time_to_speak_of() {
+    let mut bench = Bench::new("/nonexistent".as_ref());
+    bench.playbook("restart.yml", "- debug:\n");
+    bench.write("ansible-playbook", "#!/bin/sh\n");
+    bench.write(
+        "ansible-inventory",
+        "#!/bin/sh\necho '{\"all\":{\"hosts\":[\"m0\",\"m1\",\"m2\",\"m3\",\"m4\",\"m5\",\"m6\"]}}'\n",
+    );
+    for program in ["ansible-playbook", "ansible-inventory"] {
+        std::fs::set_permissions(bench.path(program), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    bench.settings.command = bench.path("ansible-playbook");
+    let acting = acting(&bench, RESTART).await;
+    let (mut claims, mut starts) = (Vec::new(), Vec::new());
+    for count in 0..7 {
+        let target = format!("m{count}");
+        let fired = acting.fire("Hot", &target).await.fired_at.unwrap();
+        let run = acting.ended(count + 1).await.into_iter().find(|run| run.target == target).unwrap();
+        assert_eq!(run.state, RunState::Failed, "{run:?}");
+        // The first one waits for the inventory.
+        if count > 0 {
+            claims.push(run.claimed_at.unwrap() - fired);
+            starts.push(run.exit.unwrap().started_at - run.claimed_at.unwrap());
+        }
+    }
+    claims.sort_unstable();
+    starts.sort_unstable();
+    eprintln!("event to claim {claims:?} ms, claim to exec {starts:?} ms");
+    assert!(claims[2] < 200 && starts[2] < 200, "event to claim {claims:?} ms, claim to exec {starts:?} ms");
+    acting.finish().await;
 }
 
 /// One write fails, having been written or not; nobody can tell which.

@@ -17,14 +17,13 @@ use crate::act::book::Book;
 use crate::act::check::{Binding, Limits};
 use crate::act::drive::Driver;
 use crate::act::episode::{Episode, alert_key};
-use crate::act::executor::{Executor, ExecutorError, RunRequest};
+use crate::act::executor::{Executor, ExecutorError};
 use crate::act::facts::World;
-use crate::act::inventory::Inventory;
+use crate::act::inventory::{Inventory, Standing, is_plain};
 use crate::act::judge::{Facts, Reason, Verdict, cooling, judge};
 use crate::act::ledger::LedgerError;
-use crate::act::run::{Run, RunId, RunState, SCHEMA};
+use crate::act::run::{RunId, RunState};
 use crate::act::settings::Mode;
-use crate::act::vars::{About, of_alert};
 use crate::model::{Alert, AlertState, Transition};
 
 /// How often everything is looked at again.
@@ -36,18 +35,20 @@ const STOP_MARGIN: Duration = Duration::from_secs(15);
 
 /// Decides and drives. [`Actor::run`] is its whole life; the [`Book`] shows what it does.
 pub struct Actor {
-    bindings: watch::Receiver<Arc<Vec<Binding>>>,
-    limits: Limits,
+    pub(super) bindings: watch::Receiver<Arc<Vec<Binding>>>,
+    pub(super) limits: Limits,
     kill_grace: Duration,
-    driver: Driver,
+    pub(super) driver: Driver,
     started_at: i64,
     inventory: Option<Inventory>,
     inventories: JoinSet<Result<Option<Inventory>, ExecutorError>>,
-    tasks: JoinSet<()>,
+    pub(super) tasks: JoinSet<()>,
+    /// What was wrong with the executor last.
+    trouble: Option<ExecutorError>,
     /// Waiting runs, oldest first; bounded by `limits.queue`.
-    queue: Vec<RunId>,
+    pub(super) queue: Vec<RunId>,
     /// Why an alert was held back last, by binding and alert: only a change is counted and logged.
-    held: HashMap<(String, String), Reason>,
+    pub(super) held: HashMap<(String, String), Reason>,
 }
 
 impl Actor {
@@ -70,6 +71,7 @@ impl Actor {
             inventory: None,
             inventories: JoinSet::new(),
             tasks: JoinSet::new(),
+            trouble: None,
             queue: Vec::new(),
             held: HashMap::new(),
         }
@@ -140,17 +142,32 @@ impl Actor {
 
     fn learn_inventory(&mut self, answer: Result<Result<Option<Inventory>, ExecutorError>, tokio::task::JoinError>) {
         let answer = answer.unwrap_or_else(|error| Err(ExecutorError::Away(error.to_string())));
-        let learned = match answer {
-            Ok(Some(inventory)) => Some(inventory),
-            Ok(None) => Some(Inventory::of_hosts(&self.driver.world.hosts())),
-            Err(error) => {
-                if self.inventory.is_some() {
-                    tracing::warn!(%error, "cannot read the inventory; no run starts until it can be read");
-                }
+        let error = match answer {
+            Ok(read) => {
+                self.inventory = Some(read.unwrap_or_else(|| Inventory::of_hosts(&self.driver.world.hosts())));
                 None
             }
+            // Nothing new about the hosts; whether a run can start is asked of the executor before each claim.
+            Err(error @ ExecutorError::Away(_)) => Some(error),
+            Err(error) => {
+                self.inventory = None;
+                Some(error)
+            }
         };
-        self.inventory = learned;
+        if error.is_some() {
+            self.executor_says(error);
+        }
+    }
+
+    /// Logs what is wrong with the executor or its inventory, when that changes.
+    pub(super) fn executor_says(&mut self, error: Option<ExecutorError>) {
+        if error != self.trouble {
+            match &error {
+                Some(error) => tracing::warn!(%error, "no run can start; what is wanted waits"),
+                None => tracing::info!("runs can start again"),
+            }
+            self.trouble = error;
+        }
     }
 
     /// Judges everything that fires, then everything that waits.
@@ -198,6 +215,20 @@ impl Actor {
                 self.hold(binding, alert, reason);
                 continue;
             };
+            // Before anything is written: a label's text may be anything, and there are as many of them as one likes.
+            let standing = self.inventory.as_ref().map(|inventory| inventory.standing(target));
+            match standing {
+                Some(Standing::Missing) => {
+                    self.hold(binding, alert, Reason::TargetNotInInventory);
+                    continue;
+                }
+                Some(Standing::Host) => {}
+                None if is_plain(target) => {}
+                Some(Standing::Ambiguous) | None => {
+                    self.hold(binding, alert, Reason::TargetAmbiguous);
+                    continue;
+                }
+            }
             let now = self.driver.world.now();
             let last = self.driver.book.episode(&binding.name, target);
             let cooling = cooling(binding, &self.driver.book.history(&binding.name, target), now);
@@ -210,7 +241,7 @@ impl Actor {
             if self.driver.book.run(&id).is_some_and(|run| !edge || !run.state.is_final()) {
                 continue;
             }
-            match self.judge(alert, alert, binding, target, &id) {
+            match self.judge(alert, binding, target, &id) {
                 Verdict::Skip(reason) if !reason.only_waits() => self.hold(binding, alert, reason),
                 _ => self.enqueue(alert, binding, target, &episode, id).await,
             }
@@ -218,11 +249,11 @@ impl Actor {
     }
 
     /// Judges `alert` with what is known at this moment.
-    fn judge(&self, alert: &Alert, now_firing: &Alert, binding: &Binding, target: &str, id: &RunId) -> Verdict {
+    pub(super) fn judge(&self, alert: &Alert, binding: &Binding, target: &str, id: &RunId) -> Verdict {
         let Driver { book, world, .. } = &self.driver;
         let running = book.running();
         let facts = Facts {
-            firing: Some(now_firing),
+            firing: Some(alert),
             started: (self.started_at, self.limits.startup_grace),
             rule: world.rule(&alert.rule),
             inventory: self.inventory.as_ref(),
@@ -236,165 +267,7 @@ impl Actor {
         judge(alert, binding, &facts, world.now())
     }
 
-    async fn enqueue(&mut self, alert: &Alert, binding: &Binding, target: &str, episode: &Episode, id: RunId) {
-        if self.queue.len() >= self.limits.queue {
-            return self.hold(binding, alert, Reason::QueueFull);
-        }
-        let labels = alert.labels.iter().map(|(name, value)| (cut(name), cut(value))).take(64).collect();
-        let run = Run {
-            schema: SCHEMA,
-            id: id.clone(),
-            binding: binding.name.clone(),
-            target: target.to_string(),
-            episode: episode.opened_at,
-            step: 0,
-            mode: binding.mode,
-            playbook: binding.playbook.clone(),
-            state: RunState::Queued,
-            detail: String::new(),
-            rule: cut(&alert.rule),
-            labels,
-            value: alert.value.to_string(),
-            guards: Vec::new(),
-            queued_at: self.driver.world.now(),
-            claimed_at: None,
-            spawned_at: None,
-            ended_at: None,
-            playbook_sha256: None,
-            vars_sha256: None,
-            supervisor: None,
-            exit: None,
-            tasks: Vec::new(),
-            tasks_dropped: 0,
-            stats: Default::default(),
-        };
-        match self.driver.book.save(&run).await {
-            Ok(()) => {
-                self.held.remove(&(binding.name.clone(), alert_key(alert)));
-                self.queue.push(id);
-            }
-            Err(error) => {
-                tracing::error!(run = %id, %error, "cannot record a run, so it waits");
-                self.refresh_after(&error).await;
-                // Our own write came through after all.
-                if self.driver.book.run(&id).is_some_and(|run| run.state == RunState::Queued) {
-                    self.queue.push(id);
-                } else {
-                    self.hold(binding, alert, Reason::LedgerUnavailable);
-                }
-            }
-        }
-    }
-
-    /// Starts what waits and may start now.
-    async fn dispatch(&mut self) {
-        if self.queue.is_empty() {
-            return;
-        }
-        let firing = self.driver.world.firing();
-        let mut ready = None;
-        for id in std::mem::take(&mut self.queue) {
-            let Some(run) = self.driver.book.run(&id).filter(|run| run.state == RunState::Queued) else { continue };
-            let waits = match self.decide(&run, &firing) {
-                Decision::Wait => true,
-                Decision::Expire => !self.expire(run).await,
-                Decision::Drop => self.driver.book.drop_run(&id).await.is_err(),
-                Decision::Start(alert, binding, guards) => {
-                    // Asked once per round, and only when there is something to start.
-                    if ready.is_none() {
-                        let answer = self.driver.executor.ready().await;
-                        if let Err(error) = &answer {
-                            tracing::warn!(%error, "runs wait");
-                        }
-                        ready = Some(answer.is_ok());
-                    }
-                    ready != Some(true) || !self.claim(run, &alert, &binding, guards).await
-                }
-            };
-            if waits {
-                self.queue.push(id);
-            }
-        }
-    }
-
-    /// What to do with a waiting run, asked at the moment of action.
-    fn decide(&mut self, run: &Run, firing: &[Alert]) -> Decision {
-        let now = self.driver.world.now();
-        let bindings = self.bindings.borrow().clone();
-        let Some(binding) = bindings.iter().find(|binding| binding.name == run.binding) else { return Decision::Drop };
-        let ours = |alert: &&Alert| {
-            binding.matches(&alert.labels) && binding.target.expand(&alert.labels).as_deref() == Some(&run.target)
-        };
-        // Any alert of the episode will do: the first one may be over while another still fires.
-        let Some(alert) = firing.iter().filter(ours).find(|alert| alert.keep_firing_since.is_none()) else {
-            self.driver.book.suppressed(Reason::NotFiring);
-            tracing::info!(run = %run.id, "no longer wanted: nothing fires any more");
-            return Decision::Drop;
-        };
-        let waited = now.saturating_sub(run.queued_at);
-        if waited > i64::try_from(self.limits.queue_expiry.as_millis()).unwrap_or(i64::MAX) {
-            return Decision::Expire;
-        }
-        match self.judge(alert, alert, binding, &run.target, &run.id) {
-            Verdict::Run { guards, .. } => Decision::Start(Box::new(alert.clone()), Box::new(binding.clone()), guards),
-            Verdict::Skip(reason) if reason.only_waits() => Decision::Wait,
-            Verdict::Skip(reason) => {
-                self.hold(binding, alert, reason);
-                Decision::Drop
-            }
-        }
-    }
-
-    async fn expire(&mut self, mut run: Run) -> bool {
-        run.state = RunState::Expired;
-        run.detail = "it waited too long and is not started any more".into();
-        run.ended_at = Some(self.driver.world.now());
-        let written = self.driver.book.save(&run).await;
-        match &written {
-            Ok(()) => tracing::warn!(run = %run.id, binding = run.binding, target = run.target, "run expired"),
-            Err(error) => tracing::error!(run = %run.id, %error, "cannot record an expired run"),
-        }
-        written.is_ok()
-    }
-
-    /// Writes the claim and only then lets the run start. True when the run need not wait any longer.
-    async fn claim(&mut self, mut run: Run, alert: &Alert, binding: &Binding, guards: Vec<&'static str>) -> bool {
-        let world = &self.driver.world;
-        let about =
-            About { run: run.id.as_str(), binding: &binding.name, target: &run.target, mode: binding.mode.as_str() };
-        let request = RunRequest {
-            run: run.id.clone(),
-            playbook: binding.playbook.clone(),
-            target: run.target.clone(),
-            check: binding.mode != Mode::Auto,
-            vars: of_alert(about, alert),
-            timeout_ms: u64::try_from(binding.timeout.as_millis()).unwrap_or(u64::MAX),
-            host: world.hosts().into_iter().find(|host| host.name == run.target),
-        };
-        // The binding may have changed since the run was queued: what is claimed is what is run.
-        (run.mode, run.playbook) = (binding.mode, binding.playbook.clone());
-        run.state = RunState::Claimed;
-        run.claimed_at = Some(world.now());
-        run.guards = guards.into_iter().map(String::from).collect();
-        match self.driver.book.save(&run).await {
-            Ok(()) => {
-                tracing::info!(run = %run.id, binding = run.binding, target = run.target, "run claimed");
-                self.tasks.spawn(self.driver.clone().drive(run, Some(request)));
-                true
-            }
-            Err(LedgerError::Conflict { .. }) => {
-                tracing::error!(run = %run.id, "claimed by someone else, or by a write that was reported as failed");
-                self.driver.book.disown(&run.id);
-                true
-            }
-            Err(error) => {
-                tracing::error!(run = %run.id, %error, "no claim, no run");
-                false
-            }
-        }
-    }
-
-    fn hold(&mut self, binding: &Binding, alert: &Alert, reason: Reason) {
+    pub(super) fn hold(&mut self, binding: &Binding, alert: &Alert, reason: Reason) {
         let before = self.held.insert((binding.name.clone(), alert_key(alert)), reason);
         if before != Some(reason) {
             self.driver.book.suppressed(reason);
@@ -412,7 +285,7 @@ impl Actor {
         written.is_ok()
     }
 
-    async fn refresh_after(&self, error: &LedgerError) {
+    pub(super) async fn refresh_after(&self, error: &LedgerError) {
         if let LedgerError::Conflict { key } = error
             && let Err(error) = self.driver.book.refresh(key).await
         {
@@ -442,18 +315,6 @@ impl Actor {
     }
 }
 
-enum Decision {
-    Wait,
-    Expire,
-    Drop,
-    Start(Box<Alert>, Box<Binding>, Vec<&'static str>),
-}
-
 async fn drain(tasks: &mut JoinSet<()>) {
     while tasks.join_next().await.is_some() {}
-}
-
-/// Text from an alert, bounded for a record.
-fn cut(text: &str) -> String {
-    text.chars().take(256).collect()
 }

@@ -247,3 +247,103 @@ fn decode<T: serde::de::DeserializeOwned>(entry: &LedgerEntry) -> Result<T, Ledg
         Err(error) => Err(bad(error.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::settings::Mode;
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
+    /// A ledger in memory.
+    #[derive(Default)]
+    struct Memory(Mutex<BTreeMap<String, (Vec<u8>, u64)>>);
+
+    impl Ledger for Memory {
+        fn load(&self) -> BoxFuture<'_, Result<Vec<LedgerEntry>, LedgerError>> {
+            let entries = self.0.lock().unwrap().clone().into_iter();
+            let entries = entries.map(|(key, (value, revision))| LedgerEntry { key, value, revision }).collect();
+            std::future::ready(Ok(entries)).boxed()
+        }
+        fn put(&self, key: String, value: Vec<u8>, expected: u64) -> BoxFuture<'_, Result<u64, LedgerError>> {
+            let mut entries = self.0.lock().unwrap();
+            let known = entries.get(&key).map_or(0, |(_, revision)| *revision);
+            let answer = if known == expected {
+                entries.insert(key, (value, expected + 1));
+                Ok(expected + 1)
+            } else {
+                Err(LedgerError::Conflict { key })
+            };
+            std::future::ready(answer).boxed()
+        }
+        fn delete(&self, key: String, _expected: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
+            self.0.lock().unwrap().remove(&key);
+            std::future::ready(Ok(())).boxed()
+        }
+    }
+
+    fn run(number: i64, state: RunState) -> Run {
+        Run {
+            schema: SCHEMA,
+            id: RunId::new("b", "t", number, 0),
+            binding: "b".into(),
+            target: "t".into(),
+            episode: number,
+            step: 0,
+            mode: Mode::Auto,
+            playbook: "p.yml".into(),
+            state,
+            detail: "d".into(),
+            rule: "r".into(),
+            labels: BTreeMap::new(),
+            value: "1".into(),
+            guards: Vec::new(),
+            queued_at: number,
+            claimed_at: Some(number),
+            spawned_at: None,
+            ended_at: state.is_final().then_some(number),
+            playbook_sha256: None,
+            vars_sha256: None,
+            supervisor: None,
+            exit: None,
+            tasks: Vec::new(),
+            tasks_dropped: 0,
+            stats: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_won_once_and_survives() {
+        let ledger = Arc::new(Memory::default());
+        let (one, two) = (Book::load(ledger.clone()).await.unwrap(), Book::load(ledger.clone()).await.unwrap());
+        one.save(&run(1, RunState::Claimed)).await.unwrap();
+        assert!(matches!(two.save(&run(1, RunState::Claimed)).await, Err(LedgerError::Conflict { .. })));
+        let three = Book::load(ledger).await.unwrap();
+        assert_eq!(three.runs(), one.runs());
+        assert_eq!(three.history("b", "t"), [(1, None)]);
+        three.save(&run(1, RunState::Failed)).await.unwrap();
+        assert_eq!((three.metrics().runs["failed"], three.metrics().running), (1, 0));
+        assert!(three.runs()[0].explain().contains("failed (b on t, mode auto)"));
+    }
+
+    #[tokio::test]
+    async fn a_record_of_another_version_stops_the_start() {
+        let ledger = Arc::new(Memory::default());
+        ledger.put("run/0000000000000000".into(), br#"{"schema":2,"new":true}"#.to_vec(), 0).await.unwrap();
+        let error = Book::load(ledger).await.err().unwrap().to_string();
+        assert!(error.contains("run/0000000000000000") && error.contains("schema is 2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn only_old_ended_runs_are_removed() {
+        let book = Book::load(Arc::new(Memory::default())).await.unwrap();
+        let surplus = i64::try_from(KEEP_RUNS).unwrap() + 30;
+        book.save(&run(0, RunState::Spawned)).await.unwrap();
+        for number in 1..surplus {
+            book.save(&run(number, RunState::Succeeded)).await.unwrap();
+        }
+        book.prune(20).await.unwrap();
+        let left: Vec<i64> = book.runs().into_iter().rev().map(|run| run.queued_at).collect();
+        assert_eq!(left[..2], [0, 20], "what still runs, and what a guard may look at, stays");
+    }
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::act::inventory::is_plain;
 use crate::act::playbook::{self, PlaybookError};
-use crate::act::settings::{AnsibleSettings, GENERATED, Mode, Remediation};
-use crate::model::duration::parse_duration;
+use crate::act::settings::{Access, AnsibleSettings, GENERATED, Mode, Remediation};
+use crate::model::duration::{format_duration, parse_duration};
 use crate::model::matcher::is_label_name;
 use crate::model::{Labels, Matcher};
 
@@ -165,14 +165,17 @@ pub struct Checked {
     pub ansible: Ansible,
     /// Limits over all bindings.
     pub limits: Limits,
-    /// Socket of the runner, if there is one.
-    pub runner: Option<PathBuf>,
+    /// Socket of the runner, if there is one, and who may be on its other end.
+    pub runner: Option<(PathBuf, Access)>,
 }
 
 /// Variables that every play gets from us, or that would undo what we set.
 const RESERVED: [&str; 6] = ["PATH", "LC_ALL", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"];
 /// Longest path of the folder of runs: ssh's control sockets in a run folder may not exceed 107 bytes.
 const MAX_RUNS_PATH: usize = 48;
+
+/// Shortest time that a run may wait: less, and it could expire between two looks.
+const LEAST_EXPIRY: Duration = Duration::from_secs(10);
 
 /// Checks everything. `base` is the configuration file's folder, `state` the state folder; relative paths start there.
 ///
@@ -185,7 +188,7 @@ pub fn check(
     state: &Path,
 ) -> Result<Checked, Vec<Problem>> {
     let mut problems = Problems::default();
-    let runner = ansible.runner.as_ref().map(|path| base.join(path));
+    let runner = ansible.runner.as_ref().map(|path| (base.join(path), ansible.runner_access));
     let resolved = Ansible {
         // A bare name is looked up in PATH; a path is a path.
         command: if ansible.command.components().count() > 1 {
@@ -252,8 +255,12 @@ impl Problems {
         for (name, value, least) in least.into_iter().filter(|(_, value, least)| value < least) {
             self.add(format!("ansible.{name}"), format!("{value} is too small; the least is {least}"));
         }
-        if written.queue_expiry.is_zero() {
-            self.add("ansible.queue_expiry", "0s would let every run expire before it starts; write for example 15m");
+        if written.queue_expiry < LEAST_EXPIRY {
+            let message = format!(
+                "{} is too short: what waits is looked at every few seconds; the least is 10s",
+                format_duration(written.queue_expiry)
+            );
+            self.add("ansible.queue_expiry", message);
         }
         if !local {
             return;
@@ -355,12 +362,95 @@ impl Problems {
                 );
             }
             if written.guards.cooldown < step.timeout {
-                let (cooldown, timeout) = (written.guards.cooldown, step.timeout);
+                let (cooldown, timeout) = (format_duration(written.guards.cooldown), format_duration(step.timeout));
                 let message = format!(
-                    "a cooldown of {cooldown:?} is shorter than the step's timeout of {timeout:?}: a target could be worked on without a pause"
+                    "a cooldown of {cooldown} is shorter than the step's timeout of {timeout}: a target could be worked on without a pause"
                 );
                 self.add(format!("{at}.guards.cooldown"), message);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(remediations: &str, ansible: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("playbooks")).unwrap();
+        std::fs::write(folder.path().join("playbooks/restart.yml"), "[]").unwrap();
+        let remediations: Vec<Remediation> = serde_yaml::from_str(remediations).unwrap();
+        let ansible: AnsibleSettings = serde_yaml::from_str(ansible).unwrap();
+        let found = check(&remediations, &ansible, folder.path(), Path::new("/var/lib/davylamp"));
+        let shown = |problem: Problem| format!("{}: {}", problem.path, problem.message);
+        found.map_or_else(|problems| problems.into_iter().map(shown).collect(), |_| Vec::new())
+    }
+
+    const GOOD: &str = "
+- name: restart
+  match: ['alertname=\"Slow\"']
+  target: 'rack-{{ $labels.rack }}-{{$labels.miner}}'
+  steps: [{playbook: restart.yml}]
+";
+
+    #[test]
+    fn good_is_good_and_begins_in_check_mode() {
+        assert_eq!(problems(GOOD, "{}"), Vec::<String>::new());
+        let remediations: Vec<Remediation> = serde_yaml::from_str(GOOD).unwrap();
+        assert_eq!(remediations[0].mode, Mode::Check);
+        let target = TargetTemplate::parse(&remediations[0].target).unwrap();
+        assert_eq!(target.expand(&Labels::new([("rack", "2"), ("miner", "m1")])).as_deref(), Some("rack-2-m1"));
+        assert_eq!(target.expand(&Labels::new([("miner", "m1")])), None);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let bad = "
+- name: 'a b'
+  match: ['alertname', 'x=~\"(\"']
+  target: '{{ .Labels.miner }}'
+  mode: off
+  steps: [{playbook: restrat.yml, timeout: 1h}, {playbook: ../x.yml}]
+  guards: {max_runs_per_target: often, max_concurrent: 0, cooldown: 10m}
+- {name: 'a b', match: ['x=~\".*\"'], target: t, steps: []}
+";
+        let found = problems(
+            bad,
+            "{environment: [HOME, SSH_AUTH_SOCK], max_concurrent: 0, queue_expiry: 5s, inventory: hosts}",
+        );
+        let expected = [
+            "ansible.environment[0]: \"HOME\" cannot be passed on",
+            "ansible.max_concurrent: 0 is too small",
+            "ansible.queue_expiry: 5s is too short",
+            "ansible.inventory: there is no inventory at",
+            "remediations[0].name: \"a b\" is not a name",
+            "remediations[0].match[0]: ",
+            "remediations[0].match[1]: ",
+            "remediations[0].target: \"{{ .Labels.miner }}\" is not a target",
+            "remediations[0].guards.max_runs_per_target: \"often\"",
+            "remediations[0].guards.max_concurrent: 0",
+            "remediations[0].steps[1]: only one step",
+            "remediations[0].steps[0].playbook: there is no playbook \"restrat.yml\"",
+            "remediations[0].guards.cooldown: a cooldown of 10m is shorter",
+            "remediations[0].steps[1].playbook: the playbook \"../x.yml\" lies outside",
+            "remediations[1].name: \"a b\" is used twice",
+            "remediations[1].name: \"a b\" is not a name",
+            "remediations[1].match: these matchers hold for an alert without any label",
+            "remediations[1].steps: there is nothing to run",
+        ];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found}\n{expected}");
+        }
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+    }
+
+    #[test]
+    fn unknown_keys_and_other_templates_are_refused() {
+        let more = GOOD.replace("{playbook: restart.yml}", "{playbook: restart.yml, verify: {within: 1m}}");
+        assert!(serde_yaml::from_str::<Vec<Remediation>>(&more).unwrap_err().to_string().contains("verify"));
+        for bad in ["", "{{ $labels.a | upper }}", "{{ $labels.a", "$labels.a }}", "{{ $value }}", "{% x %}", "{{}}"] {
+            assert_eq!(TargetTemplate::parse(bad), None, "{bad}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::act::book::Book;
+use crate::act::events::cut;
 use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus};
 use crate::act::facts::World;
 use crate::act::ledger::LedgerError;
@@ -102,7 +103,7 @@ impl Driver {
 
     async fn end(&self, run: &mut Run, state: RunState, detail: String) -> Result<(), LedgerError> {
         run.state = state;
-        run.detail = detail;
+        run.detail = cut(&detail, 1000);
         run.ended_at = Some(self.world.now());
         self.save(run).await
     }

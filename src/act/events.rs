@@ -6,8 +6,16 @@ use std::collections::BTreeMap;
 pub const MAX_TASKS: usize = 100;
 /// Most hosts in the statistics. A run has one target; more is a mistake that need not be listed in full.
 const MAX_HOSTS: usize = 50;
-/// Longest text of a task result, in characters.
-const MAX_TEXT: usize = 300;
+/// Longest name and longest message of a task result, in bytes: with [`MAX_TASKS`] of them, every character escaped,
+/// the record of a run stays below the 256 KiB that a ledger takes. One that does not fit could never be written.
+const MAX_NAME: usize = 80;
+const MAX_MESSAGE: usize = 300;
+
+/// The beginning of a text that fits into so many bytes, without control characters.
+pub(super) fn cut(text: &str, bytes: usize) -> String {
+    let fits = text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= bytes);
+    fits.map(|(_, c)| if c.is_control() { ' ' } else { c }).collect()
+}
 
 /// The result of one task on one host.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -86,9 +94,10 @@ impl Events {
     }
 
     fn keep(&mut self, mut task: TaskResult) {
-        for text in [&mut task.host, &mut task.task, &mut task.module, &mut task.status, &mut task.message] {
-            *text = text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        for name in [&mut task.host, &mut task.task, &mut task.module, &mut task.status] {
+            *name = cut(name, MAX_NAME);
         }
+        task.message = cut(&task.message, MAX_MESSAGE);
         if self.tasks.len() < MAX_TASKS {
             return self.tasks.push(task);
         }

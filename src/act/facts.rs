@@ -9,7 +9,8 @@ pub trait World: Send + Sync {
     /// Wall clock, milliseconds since the epoch.
     fn now(&self) -> i64;
 
-    /// Every alert that fires at this moment.
+    /// Every alert that fires at this moment. It must know of a firing alert before its transition is sent: what does
+    /// not fire here is dropped at the moment of action.
     fn firing(&self) -> Vec<Alert>;
 
     /// What is known about a rule, by the key in [`Alert::rule`]; `None` when there is no such rule any more.

@@ -40,6 +40,15 @@ pub fn create_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
     file.write_all(content).map_err(&failed)
 }
 
+/// Creates a new file with mode 0600 that holds JSON. Not synced: what it says matters only while the machine runs.
+///
+/// # Errors
+/// [`FileError`].
+pub fn create_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let content = serde_json::to_vec(value).map_err(|error| FileError::on("write", path)(error.into()))?;
+    create_private(path, &content)
+}
+
 /// Writes JSON so that a reader sees the whole file or none, also after a power cut: temporary file, fsync, rename,
 /// fsync of the folder.
 ///

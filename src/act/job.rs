@@ -86,7 +86,7 @@ pub struct ExitRecord {
     pub killed: u32,
     /// Processes that could not be killed (another user's).
     pub survivors: u32,
-    /// Bytes of output that were not kept.
+    /// Bytes of output that were not kept, at least: what is written in the very moment of a cut is not counted.
     pub output_dropped: u64,
     /// What went wrong, for a person.
     pub detail: String,

@@ -91,7 +91,7 @@ impl Reason {
 
     /// Whether a run waits for this in the queue, rather than being held back.
     pub const fn only_waits(self) -> bool {
-        matches!(self, Self::RunInProgress | Self::Concurrency)
+        matches!(self, Self::InventoryUnavailable | Self::RunInProgress | Self::Concurrency)
     }
 }
 
@@ -137,21 +137,22 @@ pub enum Verdict {
 /// Judges an alert for a binding that matches it.
 pub fn judge(alert: &Alert, binding: &Binding, facts: &Facts<'_>, now: i64) -> Verdict {
     let target = binding.target.expand(&alert.labels);
+    let standing = facts.inventory.zip(target.as_deref()).map(|(inventory, target)| inventory.standing(target));
     let mut guards = Vec::new();
-    // The order is the order of explanation: what can never be right comes before what is not right just now.
+    // What can never be right comes before what is not right just now, and what only has to be waited for comes last.
     let checks = [
         (binding.mode == Mode::Off, Reason::ModeOff),
         (facts.firing.is_none_or(|alert| alert.keep_firing_since.is_some()), Reason::NotFiring),
         (target.is_none(), Reason::NoTarget),
         (within(now, facts.started.0, facts.started.1), Reason::StartupGrace),
         (facts.rule.is_none_or(|rule| rule.warming_up), Reason::WarmingUp),
-        (facts.inventory.is_none(), Reason::InventoryUnavailable),
-        (standing(facts, target.as_deref()) == Standing::Missing, Reason::TargetNotInInventory),
-        (standing(facts, target.as_deref()) == Standing::Ambiguous, Reason::TargetAmbiguous),
+        (standing == Some(Standing::Missing), Reason::TargetNotInInventory),
+        (standing == Some(Standing::Ambiguous), Reason::TargetAmbiguous),
         (facts.target_up == Some(false) && facts.rule.is_none_or(|rule| rule.needs_values), Reason::Blind),
         (cooling(binding, facts.history, now), Reason::Cooldown),
         (facts.step_taken, Reason::EpisodeDone),
         (used_up(binding, facts.history, now), Reason::MaxRuns),
+        (facts.inventory.is_none(), Reason::InventoryUnavailable),
         (facts.target_busy, Reason::RunInProgress),
         (facts.binding_running >= binding.max_concurrent as usize, Reason::Concurrency),
         (facts.running.0 >= facts.running.1 as usize, Reason::Concurrency),
@@ -174,10 +175,6 @@ pub fn cooling(binding: &Binding, history: &[(i64, Option<i64>)], now: i64) -> b
 fn used_up(binding: &Binding, history: &[(i64, Option<i64>)], now: i64) -> bool {
     let recent = history.iter().filter(|(claimed, _)| within(now, *claimed, binding.budget.within)).count();
     recent >= binding.budget.runs as usize
-}
-
-fn standing(facts: &Facts<'_>, target: Option<&str>) -> Standing {
-    facts.inventory.zip(target).map_or(Standing::Missing, |(inventory, target)| inventory.standing(target))
 }
 
 /// Whether `now` is less than `time` after `since`. A `since` in the future (the clock went back) counts as within.

@@ -11,6 +11,7 @@
 pub mod actor;
 pub mod book;
 pub mod check;
+mod dispatch;
 mod drive;
 pub mod episode;
 pub mod events;
@@ -25,7 +26,9 @@ pub mod metrics;
 pub mod playbook;
 pub mod process;
 pub mod run;
+pub mod runner;
 pub mod settings;
 pub mod supervise;
 pub mod vars;
 pub mod verdict;
+pub mod wire;

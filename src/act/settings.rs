@@ -94,7 +94,8 @@ pub struct AnsibleSettings {
     pub inventory: String,
     /// An `ansible.cfg` to use instead of `/etc/ansible/ansible.cfg`.
     pub config: Option<PathBuf>,
-    /// Names of environment variables that a play may see besides the few that every play gets.
+    /// Names of environment variables that a play may see besides the few that every play gets. `HOME` is a folder of
+    /// the run, so collections in a home folder need `ANSIBLE_COLLECTIONS_PATH` here, an agent `SSH_AUTH_SOCK`.
     pub environment: Vec<String>,
     /// Folder of the run folders, one per run, private to the user. Relative paths start at the state folder.
     pub runs: PathBuf,
@@ -124,6 +125,8 @@ pub struct AnsibleSettings {
     pub startup_grace: Duration,
     /// Socket of `davylamp runner`. Without it the daemon executes by itself.
     pub runner: Option<PathBuf>,
+    /// Who may be on the other end of that socket.
+    pub runner_access: Access,
 }
 
 impl Default for AnsibleSettings {
@@ -144,8 +147,20 @@ impl Default for AnsibleSettings {
             stop_grace: Duration::from_secs(30),
             startup_grace: Duration::from_secs(30),
             runner: None,
+            runner_access: Access::User,
         }
     }
+}
+
+/// Who may be on the other end of the runner's socket, besides root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// The same user.
+    #[default]
+    User,
+    /// Whoever has the same primary group: for a collector and a runner that are two users of one group of their own.
+    Group,
 }
 
 /// The word for an inventory that is written per run.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 
-use crate::act::files::{FileError, RunLock, read_json, write_json};
+use crate::act::files::{FileError, RunLock, create_json, read_json, write_json};
 use crate::act::job::{Ending, ExitRecord, Job, Supervisor, names};
 use crate::act::process;
 
@@ -67,7 +67,7 @@ fn supervise(folder: &Path) -> Result<(), SuperviseError> {
     let job: Job = read_json(&folder.join(names::JOB))?.ok_or_else(|| SuperviseError::NoJob(folder.to_path_buf()))?;
     let pid = own.as_raw_nonzero().get();
     let start_time = process::start_time(pid).unwrap_or_default();
-    write_json(&folder.join(names::SUPERVISOR), &Supervisor { pid, start_time })?;
+    create_json(&folder.join(names::SUPERVISOR), &Supervisor { pid, start_time })?;
     // The parent may be gone, and then nobody reads it.
     let _ = std::io::stdout().write_all(b"ready\n").and_then(|()| std::io::stdout().flush());
     let record = run(folder, &job, own);
@@ -195,31 +195,41 @@ impl Output {
         Ok((Output { file, head, half: (limit / 2).max(1), saved: false, dropped: 0 }, writer))
     }
 
-    fn cut(&mut self) {
-        let size = self.file.metadata().map_or(0, |metadata| metadata.len());
-        if size <= self.half {
-            return;
-        }
-        let mut kept = 0;
-        if !self.saved {
+    fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Sets the beginning aside, once. Says how much of the file is kept by that.
+    fn save_head(&mut self) -> u64 {
+        let first = !self.saved;
+        if first {
             let mut start = vec![0; usize::try_from(self.half).unwrap_or(usize::MAX)];
             // A beginning that cannot be set aside is lost output, which is counted; the play goes on.
             self.saved = self.file.read_exact_at(&mut start, 0).is_ok() && std::fs::write(&self.head, &start).is_ok();
-            kept = if self.saved { self.half } else { 0 };
         }
-        if self.file.set_len(0).is_ok() {
-            self.dropped += size - kept;
+        if first && self.saved { self.half } else { 0 }
+    }
+
+    fn cut(&mut self) {
+        let size = self.size();
+        if size > self.half {
+            let kept = self.save_head();
+            if self.file.set_len(0).is_ok() {
+                self.dropped += size - kept;
+            }
         }
     }
 
     /// Cuts a last time, when nobody writes any more: the end is kept. Says how much was dropped in all.
     fn finish(&mut self) -> u64 {
-        let size = self.file.metadata().map_or(0, |metadata| metadata.len());
+        let size = self.size();
         if size > self.half {
-            let mut tail = vec![0; usize::try_from(self.half).unwrap_or(usize::MAX)];
-            let kept = self.file.read_exact_at(&mut tail, size - self.half).is_ok();
-            if kept && self.file.set_len(0).is_ok() && self.file.write_all(&tail).is_ok() {
-                self.dropped += size - self.half;
+            let kept = self.save_head();
+            let end = self.half.min(size - kept);
+            let mut tail = vec![0; usize::try_from(end).unwrap_or(usize::MAX)];
+            let read = self.file.read_exact_at(&mut tail, size - end).is_ok();
+            if read && self.file.set_len(0).is_ok() && self.file.write_all(&tail).is_ok() {
+                self.dropped += size - kept - end;
             }
         }
         self.dropped

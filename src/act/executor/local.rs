@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use crate::act::check::Ansible;
 use crate::act::events::Events;
 use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus, Started, prepare};
-use crate::act::files::{FileError, MAX_READ, RunLock, create_private, read_capped, read_json, write_json};
+use crate::act::files::{FileError, MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
 use crate::act::inventory::Inventory;
 use crate::act::job::{Ending, ExitRecord, names};
 use crate::act::process;
@@ -24,6 +24,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 /// How long `ansible-inventory` may take.
 const INVENTORY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest answer of it, in bytes: all variables of all hosts.
+const MAX_INVENTORY: u64 = 16 << 20;
 /// How long its answer is believed while the inventory's own file does not change: other files (plugins, scripts,
 /// folders) may decide too.
 const INVENTORY_AGE: Duration = Duration::from_secs(60);
@@ -161,9 +163,9 @@ impl Local {
                 let timeout = u64::try_from(INVENTORY_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
                 let mut job = prepare::job(&inner.ansible, "ansible-inventory", args, timeout, &folder)
                     .map_err(|error| away(&error))?;
-                // Half of it is kept in one piece.
-                job.output_limit = 2 * MAX_READ;
-                write_json(&folder.join(names::JOB), &job).map_err(|error| away(&error))?;
+                // Half of the limit is what is kept in one piece.
+                job.output_limit = 2 * MAX_INVENTORY;
+                create_json(&folder.join(names::JOB), &job).map_err(|error| away(&error))?;
                 Ok((folder, holder))
             })
             .await?;
@@ -178,7 +180,7 @@ impl Local {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let read = |name: &str| read_capped(&folder.join(name), MAX_READ).map(Option::unwrap_or_default);
+        let read = |name: &str| read_capped(&folder.join(name), MAX_INVENTORY).map(Option::unwrap_or_default);
         let (stdout, stderr) = (read(names::STDOUT), read(names::STDERR));
         drop(holder);
         let stdout = stdout.map_err(|error| away(&error))?;

@@ -2,6 +2,7 @@
 
 pub mod local;
 mod prepare;
+pub mod remote;
 
 use futures_util::future::BoxFuture;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::act::check::Ansible;
 use crate::act::executor::{ExecutorError, RunRequest};
-use crate::act::files::{FileError, create_private, write_json};
+use crate::act::files::{FileError, create_json, create_private};
 use crate::act::inventory::{generate, is_plain};
 use crate::act::job::{Job, MARKER, names};
 use crate::act::playbook::{self, sha256};
@@ -60,9 +60,9 @@ pub(super) fn run(ansible: &Ansible, request: &RunRequest, folder: &Path) -> Res
     args.push(text(&found.path));
     let write = || -> Result<(), FileError> {
         create_private(&vars_path, vars.as_bytes())?;
-        write_json(&folder.join("request.json"), request)?;
+        create_json(&folder.join("request.json"), request)?;
         let job = job(ansible, "ansible-playbook", args, request.timeout_ms, folder)?;
-        write_json(&folder.join(names::JOB), &job)
+        create_json(&folder.join(names::JOB), &job)
     };
     write().map_err(|error| refused(&error))?;
     Ok(Digests { playbook: found.sha256, vars: sha256(vars.as_bytes()) })
