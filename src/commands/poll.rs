@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 
 use super::{complain, load, say, small_runtime};
 use crate::args::{ParseArgs, PollArgs};
-use davylamp::collect::{Collector, Kind, Reply, kind, redact};
+use davylamp::collect::{Collector, Kind, OptionError, Reply, kind, redact};
+use davylamp::model::words;
 use davylamp::model::{Labels, Observation, Reading, Target};
 use davylamp::schedule::poll::poll_keeping_replies;
 use davylamp::store::{Format, Limits, Recent};
@@ -22,8 +23,8 @@ pub fn poll(args: &PollArgs) -> anyhow::Result<ExitCode> {
             let config = load(&args.config.config)?;
             let job = config.jobs.iter().find(|job| *job.target.id == *args.target);
             let job = job.with_context(|| {
-                let ids = davylamp::yaml::did_you_mean(&args.target, config.jobs.iter().map(|job| &*job.target.id));
-                format!("no target has the id {:?}{ids} (or name a kind: --kind KIND ADDRESS)", args.target)
+                let ids = words::hint(&args.target, config.jobs.iter().map(|job| &*job.target.id));
+                format!("no target has the id {:?}; {ids} (or poll an address: --kind KIND ADDRESS)", args.target)
             })?;
             (job.target.clone(), job.collector.clone())
         }
@@ -69,14 +70,15 @@ fn open(name: &str, address: &str, options: serde_json::Value) -> anyhow::Result
         labels: Labels::empty(),
         options,
     };
-    let collector = (kind.open)(&target)?;
+    let said = |errors: Vec<OptionError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let collector = (kind.open)(&target).map_err(|errors| anyhow::anyhow!(said(errors)))?;
     Ok((Arc::new(target), collector.into()))
 }
 
 pub fn find_kind(name: &str) -> anyhow::Result<&'static Kind> {
     kind(name).with_context(|| {
         let names = davylamp::collect::KINDS.iter().map(|kind| kind.name);
-        format!("unknown kind {name:?}{}; see davylamp kinds", davylamp::yaml::did_you_mean(name, names))
+        format!("unknown kind {name:?}; {} (davylamp kinds)", words::hint(name, names))
     })
 }
 

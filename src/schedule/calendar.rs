@@ -14,6 +14,7 @@ use chrono_tz::Tz;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
+use crate::model::words;
 use crate::telemetry::Telemetry;
 
 /// Jobs that may fall due in one tick without any being lost: the crate's own default loses 40 % of 10,000.
@@ -71,11 +72,7 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
 /// # Errors
 /// The nearest known name, if there is one.
 pub fn zone(name: &str) -> Result<Tz, Option<&'static str>> {
-    Tz::from_str(name).map_err(|_| {
-        let near = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let near = near.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-        near.filter(|near| strsim::jaro_winkler(near, name) > 0.8)
-    })
+    Tz::from_str(name).map_err(|_| words::nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())))
 }
 
 /// All calendar jobs. Nothing runs, and no thread wakes, while it is empty.

@@ -9,7 +9,7 @@ use super::declare;
 use super::mapping::{Mapping, MappingError};
 use crate::collect::http::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 use crate::collect::http::{Credential, Endpoint, Keep, Network, Settings, TlsOptions, checked_url};
-use crate::collect::{Collector, Kind, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
+use crate::collect::{Collector, Kind, Opened, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
 use crate::model::{PollFailure, Reading, Target};
 
 /// The row of this kind in the table of kinds.
@@ -96,13 +96,13 @@ struct HttpJson {
     max_series: usize,
 }
 
-fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
+fn open(target: &Target) -> Opened {
     let options: Options = read_options(target)?;
     let url = match (target.address.as_str(), &options.url) {
         ("", Some(url)) => checked_url(url, "options.url")?,
-        ("", None) => return Err(OptionError::new("address", "is missing: write the URL here or under options.url")),
+        ("", None) => return Err(OptionError::new("address", "is missing: write the URL here or under options.url").into()),
         (address, None) => checked_url(address, "address")?,
-        (_, Some(_)) => return Err(OptionError::new("options.url", "the URL stands under `address` already")),
+        (_, Some(_)) => return Err(OptionError::new("options.url", "the URL stands under `address` already").into()),
     };
     let mut headers: BTreeMap<String, String> =
         options.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
@@ -116,7 +116,7 @@ fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
     });
     let method = options.method.unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.to_string());
     if method.eq_ignore_ascii_case("HEAD") {
-        return Err(OptionError::new("options.method", "HEAD brings no document"));
+        return Err(OptionError::new("options.method", "HEAD brings no document").into());
     }
     let mapping = declare::check(options.values, SUBJECT)?;
     let endpoint = Endpoint::open(
@@ -200,7 +200,7 @@ mod tests {
             labels: Labels::empty(),
             options,
         };
-        open(&target).map_err(|error| error.to_string())
+        open(&target).map_err(|errors| errors[0].to_string())
     }
 
     /// The options of one good value, with `changes` on top.
