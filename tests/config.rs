@@ -47,22 +47,28 @@ fn good_configurations_load_without_a_word() {
 
 #[test]
 fn bad_configurations_are_told_every_mistake() {
+    let mut faults = Vec::new();
     for path in corpus("bad") {
         let found = messages(&path);
         let golden = path.with_extension("err");
         if std::env::var_os("GOLDEN").is_some() {
             std::fs::write(&golden, &found).unwrap();
         }
-        let wanted = std::fs::read_to_string(&golden).unwrap_or_default();
-        assert_eq!(found, wanted, "{}", path.display());
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(!found.is_empty(), "{name} is accepted");
+        if found != std::fs::read_to_string(&golden).unwrap_or_default() {
+            faults.push(format!("{name} says something new:\n{found}"));
+        }
         let lines: Vec<&str> = found.lines().collect();
-        assert_eq!(lines.len(), lines.iter().collect::<BTreeSet<_>>().len(), "{name} says a thing twice");
-        for word in ["struct ", "enum ", "u64", "usize", "sequence", "invalid type", "Some(", "unit value", "hunter2"] {
-            assert!(!found.contains(word), "{name}: {word:?} is no word for people:\n{found}");
+        if lines.is_empty() || lines.len() != lines.iter().collect::<BTreeSet<_>>().len() {
+            faults.push(format!("{name} is accepted, or is told a thing twice:\n{found}"));
+        }
+        for word in ["struct ", "enum ", "u64", "usize", "sequence", "invalid type", "invalid value", "Some(", "unit value", "hunter2"] {
+            if found.contains(word) {
+                faults.push(format!("{name}: {word:?} is no word for people:\n{found}"));
+            }
         }
     }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
 #[test]
@@ -79,7 +85,7 @@ fn files_that_are_no_configuration_at_all_are_refused_soon() {
     let cases: [(&str, &[u8], &str); 8] = [
         ("too large", &large, "davylamp.yml: is larger than 1048576 bytes; split it\n"),
         ("not UTF-8", b"log:\n  level: \xff\n", "davylamp.yml:2: is not UTF-8 text\n"),
-        ("binary", &[0x7f, b'E', b'L', b'F', 0, 1, 2, 3], "davylamp.yml: "),
+        ("binary", &[0x7f, b'E', b'L', b'F', 0, 1, 2, 3], "davylamp.yml:1: control characters are not allowed"),
         ("deep list", &deep_list, "davylamp.yml: more than 5000 brackets are opened and not closed\n"),
         ("deep mapping", &deep_map, "davylamp.yml: more than 5000 brackets are opened and not closed\n"),
         ("deep and closed", &closed, "davylamp.yml:1: "),

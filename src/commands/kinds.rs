@@ -47,6 +47,16 @@ pub fn show(name: Option<&str>) -> anyhow::Result<ExitCode> {
     say(text.trim_end())
 }
 
+/// The table of kinds as it stands in the README.
+pub fn markdown() -> String {
+    let rows = KINDS.iter().map(|kind| {
+        let (name, summary, address) = (kind.name, kind.summary, kind.default_address);
+        format!("| `{name}` | {summary} | `{address}` | {} |", support(kind.support))
+    });
+    let head = "| Kind | What it polls | Default address | Support |\n|---|---|---|---|\n";
+    head.to_string() + &rows.collect::<Vec<_>>().join("\n")
+}
+
 fn support(support: Support) -> &'static str {
     match support {
         Support::Recorded => "recorded",

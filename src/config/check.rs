@@ -13,6 +13,7 @@ use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::rules::{self, RuleGroup};
 use crate::schedule::calendar;
+use crate::telemetry;
 use crate::yaml::read::{is_below, read, without_nulls};
 use crate::yaml::{Document, Problem, Severity, reason};
 
@@ -105,6 +106,26 @@ fn sections(check: &mut Check, folder: &Path, file: &mut File) {
     }
     for mistake in file.dashboards.mistakes() {
         check.report(format!("dashboards.{}", mistake.path), mistake.message);
+    }
+    let at_least = [
+        ("limits.series_per_target", file.limits.series_per_target as u64, 1),
+        ("limits.series", file.limits.series as u64, 1),
+        ("limits.samples_per_query", file.limits.samples_per_query as u64, 1),
+        ("storage.cache_bytes", file.storage.cache_bytes, 1 << 20),
+    ];
+    for (path, value, least) in at_least.into_iter().filter(|(_, value, least)| value < least) {
+        check.report(path, format!("{value} is too small; the least is {least}"));
+    }
+    for (path, time) in [
+        ("defaults.timeout", file.defaults.timeout),
+        ("rules.evaluation_interval", file.rules.evaluation_interval),
+    ] {
+        if time.is_zero() {
+            check.report(path, "0s is impossible; write for example 10s");
+        }
+    }
+    if let Err(message) = telemetry::log_filter(&file.log.level) {
+        check.report("log.level", message);
     }
     if let Err(error) = calendar::check(&file.storage.export) {
         check.report("storage.export", error.to_string());

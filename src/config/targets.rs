@@ -87,6 +87,9 @@ fn cron(check: &mut Check, path: &str, entry: &TargetEntry) -> Option<(String, c
             chrono_tz::Tz::UTC
         }
     };
+    if entry.cron.is_none() && entry.time_zone.is_some() {
+        check.report(format!("{path}.time_zone"), "says nothing without cron; remove it, or write cron");
+    }
     let expression = entry.cron.clone()?;
     if entry.interval.is_some() {
         check.report(format!("{path}.cron"), "interval and cron exclude each other");

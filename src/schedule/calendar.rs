@@ -56,7 +56,10 @@ pub struct CronError {
 /// # Errors
 /// [`CronError`] with the parser's reason.
 pub fn check(expression: &str) -> Result<(), CronError> {
-    parse(expression).map(drop)
+    // Any leap year's beginning: 30 February is an expression, and never comes.
+    let from = chrono::DateTime::UNIX_EPOCH;
+    let next = parse(expression)?.find_next_occurrence(&from, false).map(drop);
+    next.map_err(|_| CronError { expression: expression.into(), reason: "such a day never comes".to_string() })
 }
 
 fn parse(expression: &str) -> Result<croner::Cron, CronError> {
@@ -64,7 +67,7 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
         // As tokio-cron-scheduler reads it: "13th" with "FRI" means both.
         croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).dom_and_dow(true).build()
     });
-    PARSER.parse(expression).map_err(|error| CronError { expression: expression.into(), reason: error.to_string() })
+    PARSER.parse(expression).map_err(|error| CronError { expression: expression.into(), reason: error.to_string().trim_end_matches('.').to_string() })
 }
 
 /// Reads the name of a time zone (`Europe/Berlin`, `UTC`).
@@ -72,7 +75,9 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
 /// # Errors
 /// The nearest known name, if there is one.
 pub fn zone(name: &str) -> Result<Tz, Option<&'static str>> {
-    Tz::from_str(name).map_err(|_| words::nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())))
+    let names = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+    let city = |zone: &&str| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
+    Tz::from_str(name).map_err(|_| names().find(city).or_else(|| words::nearest(name, names())))
 }
 
 /// All calendar jobs. Nothing runs, and no thread wakes, while it is empty.

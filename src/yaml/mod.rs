@@ -103,7 +103,7 @@ impl Document {
         }
         let mut documents = serde_yaml::Deserializer::from_str(text);
         let mut value = match documents.next().map(Value::deserialize) {
-            Some(value) => value.map_err(|error| not_yaml(file, &error))?,
+            Some(value) => value.map_err(|error| not_yaml(file, text, &error))?,
             None => Value::Null,
         };
         if documents.any(|next| !Value::deserialize(next).is_ok_and(|value| value.is_null())) {
@@ -111,7 +111,7 @@ impl Document {
             return Err(Problem::of_file(file, message));
         }
         let lines = Lines::of(text, &value);
-        value.apply_merge().map_err(|error| not_yaml(file, &error))?;
+        value.apply_merge().map_err(|error| not_yaml(file, text, &error))?;
         Ok(Document { file: file.into(), text: text.to_string(), value, by_path: lines.by_path(), lines })
     }
 
@@ -166,12 +166,37 @@ fn open_brackets(text: &str) -> usize {
     most
 }
 
-/// The YAML reader's message, its place apart.
-fn not_yaml(file: &Path, error: &serde_yaml::Error) -> Problem {
-    let (text, location) = (error.to_string(), error.location());
-    let place = location.as_ref().map(|at| format!(" at line {} column {}", at.line(), at.column()));
-    let text = place.and_then(|place| text.strip_suffix(&place).map(str::to_string)).unwrap_or(text);
-    Problem { line: location.map(|at| at.line()), ..Problem::of_file(file, text) }
+/// The YAML reader's message in words, its place apart.
+fn not_yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Problem {
+    let (mut message, location) = (error.to_string(), error.location());
+    let mut line = location.as_ref().map(|at| at.line());
+    if let Some(at) = &location {
+        let place = format!(" at line {} column {}", at.line(), at.column());
+        message = message.strip_suffix(&place).map(str::to_string).unwrap_or(message);
+    }
+    if let Some((before, key)) = message.split_once("duplicate entry with key ") {
+        let written = key.trim_matches('"');
+        line = location.and_then(|at| second(text, written, at.line(), at.column())).or(line);
+        message = format!("{before}the key {key} stands twice; keep one");
+    } else if message.contains("repetition limit exceeded") {
+        message = "aliases (*name) repeat so much that the file would not fit into memory; write it out".to_string();
+    } else if message.contains("recursion limit exceeded") {
+        message = "is nested too deeply".to_string();
+    } else if line.and_then(|line| text.lines().nth(line - 1)).is_some_and(|line| line.trim_start_matches(' ').starts_with('\t')) {
+        message.push_str("; indent with spaces, not with tabs");
+    }
+    Problem { line, ..Problem::of_file(file, message.trim_end()) }
+}
+
+/// The line on which `key` stands for the second time in the block mapping that begins at `line` and `column`.
+fn second(text: &str, key: &str, line: usize, column: usize) -> Option<usize> {
+    let numbered = text.lines().enumerate().skip(line - 1);
+    let of_mapping = numbered.filter_map(|(index, line)| Some((index, line.get(column - 1..)?)));
+    let same = of_mapping.filter(|(_, rest)| {
+        let rest = rest.trim_start_matches(['"', '\'']).strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
+    });
+    same.map(|(index, _)| index + 1).nth(1)
 }
 
 #[cfg(test)]

@@ -47,9 +47,18 @@ pub fn read<T: DeserializeOwned>(mut tree: Value) -> (Option<T>, Vec<Mistake>) {
             path.push(Step::Key(name.to_string()));
         }
         let broken = display(&path);
-        if !mistakes.iter().any(|mistake| is_below(&broken, &mistake.broken)) {
+        // What a mapping says once a key of it was taken out is our own doing.
+        let own = |before: &Mistake| {
+            let within = missing.is_none() && unknown.is_none() && is_below(&before.broken, &broken);
+            is_below(&broken, &before.broken) || within
+        };
+        if !mistakes.iter().any(own) {
+            let message = match path.last() {
+                Some(Step::Key(key)) if message.contains(" variant `") && names_a_secret(key) => NO_SECRET.to_string(),
+                _ => in_words(&message),
+            };
             let path = if missing.is_some() { at } else { broken.clone() };
-            mistakes.push(Mistake { path, message: in_words(&message), broken });
+            mistakes.push(Mistake { path, message, broken });
         }
         if mistakes.len() > MAX_MISTAKES {
             let message = format!("more than {MAX_MISTAKES} mistakes; the rest is not shown");
@@ -145,6 +154,14 @@ pub fn without_nulls(tree: Value, except: &str) -> Value {
     }
 }
 
+/// Said in place of a message that would quote what might be a secret.
+const NO_SECRET: &str = "a secret never stands here; write which kind it is and where it stands, for example \
+                         bearer: {file: /path}";
+
+fn names_a_secret(key: &str) -> bool {
+    ["credential", "token", "password", "secret", "bearer"].iter().any(|word| key.contains(word))
+}
+
 /// The word in backticks after `start`.
 fn field<'a>(message: &'a str, start: &str) -> Option<&'a str> {
     message.strip_prefix(start)?.strip_prefix('`')?.split('`').next()
@@ -161,9 +178,15 @@ pub fn in_words(message: &str) -> String {
             return format!("{what} {word:?}; {}", words::hint(word, known));
         }
     }
+    if message == "invalid socket address syntax" {
+        return format!("must be {}", wanted_in_words("socket address"));
+    }
     let types = ["invalid type: ", "invalid value: ", "invalid length "];
     let rest = types.iter().find_map(|start| message.strip_prefix(start));
     match rest.and_then(|rest| rest.rsplit_once(", expected ")) {
+        Some((length, wanted)) if length.parse::<usize>().is_ok() => {
+            format!("must be {}, but is a list of {length}", wanted_in_words(wanted))
+        }
         Some((found, wanted)) => format!("must be {}, but is {}", wanted_in_words(wanted), found_in_words(found)),
         None => message.to_string(),
     }
@@ -192,6 +215,8 @@ fn wanted_in_words(wanted: &str) -> String {
     let words = match wanted {
         "a string" | "str" | "string or map" => "text",
         "path string" => "a path",
+        "socket address" => "an IP address and a port, for example 127.0.0.1:9940",
+        "map with a single key" => "a mapping with one key",
         "a boolean" => "true or false",
         "a map" => "a mapping (key: value)",
         "a sequence" => "a list ([a, b], or lines that begin with -)",
