@@ -57,6 +57,8 @@ pub enum Command {
     /// 1 when something else kept it from running. SIGHUP loads the configuration anew, all or nothing.
     Run(RunArgs),
     /// Check configuration, rules, playbooks and dashboards; print every mistake at once.
+    ///
+    /// Exit status: 0 when a daemon would run with it, 78 when not.
     Check(CheckArgs),
     /// Poll one configured target once and print its samples as /metrics would.
     #[command(after_help = POLL_EXAMPLES)]
@@ -144,6 +146,9 @@ pub struct PollArgs {
     /// Poll an address that stands in no configuration, as this kind.
     #[arg(long)]
     pub kind: Option<String>,
+    /// The target's options as a YAML file, for --kind.
+    #[arg(long, value_name = "FILE", requires = "kind")]
+    pub options: Option<PathBuf>,
     /// Keep the raw replies in this folder, secrets masked, one file per request.
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
@@ -208,7 +213,7 @@ pub struct DashboardArgs {
 pub enum StateCommand {
     /// Read everything and report what is damaged.
     Verify(StatePath),
-    /// Write all records as JSON lines, zstd-compressed.
+    /// Write all records as JSON lines, zstd-compressed, into a new file.
     Export {
         #[command(flatten)]
         path: StatePath,

@@ -220,11 +220,12 @@ async fn what_was_polled_and_saved_is_parsed_to_the_same_samples() {
         assert_eq!(status, 0, "{err}");
         let samples = |page: &str, id: &str| -> Vec<String> {
             let lines = page.lines().filter(|line| !line.starts_with('#') && !line.starts_with("target_"));
-            lines.map(|line| line.replace(&format!("\"{id}\""), "\"id\"")).collect()
+            let lines = lines.map(|line| line.replace(&format!("\"{id}\""), "\"id\""));
+            // Saved replies hold no pool users, and do not know where they came from.
+            lines.filter(|line| !line.starts_with("miner_pool_info") && !line.starts_with("miner_info")).collect()
         };
         let (polled, parsed) = (samples(&polled, &address), samples(&parsed, "127.0.0.1"));
         assert!(polled.len() > 5, "{polled:?}");
-        // A page shows a pool's user masked or not at all; everything that was measured is the same.
         assert_eq!(polled, parsed, "{kind}");
         for file in &files {
             let text = std::fs::read_to_string(file).unwrap();
@@ -275,7 +276,7 @@ async fn the_state_goes_out_and_in_again_and_says_who_holds_it() {
         let wanted = format!("{first_name} is in use by process {}; stop it first", std::process::id());
         assert!(status == 1 && err.starts_with(&wanted), "{err}");
     }
-    store.close().await;
+    store.close();
     drop(store);
     let (status, out, err) = run(&["state", "verify", "--path", first_name]);
     assert_eq!(status, 0, "{out}{err}");

@@ -39,7 +39,9 @@ pub fn show(name: Option<&str>) -> anyhow::Result<ExitCode> {
     }
     text.push_str("\nMetric families:\n");
     for family in kind.families {
-        text.push_str(&format!("  {}{{{}}}\n      {}\n", family.name, family.labels.join(","), family.help));
+        let labels = family.labels.join(",");
+        let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+        text.push_str(&format!("  {}{labels}\n      {}\n", family.name, family.help));
     }
     if kind.families.is_empty() {
         text.push_str("  as declared in the options, or as the target names them\n");

@@ -14,11 +14,12 @@ use davylamp::model::words;
 use davylamp::model::{Labels, Observation, Reading, Target};
 use davylamp::schedule::poll::poll_keeping_replies;
 use davylamp::store::{Format, Limits, Recent};
+use davylamp::yaml::Document;
 
 /// Polls one target once.
 pub fn poll(args: &PollArgs) -> anyhow::Result<ExitCode> {
     let (target, collector) = match &args.kind {
-        Some(name) => open(name, &args.target, serde_json::Value::Null)?,
+        Some(name) => open(name, &args.target, options(args.options.as_deref())?)?,
         None => {
             let config = load(&args.config.config)?;
             let job = config.jobs.iter().find(|job| *job.target.id == *args.target);
@@ -41,19 +42,20 @@ pub fn poll(args: &PollArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads saved replies.
 pub fn parse(args: &ParseArgs) -> anyhow::Result<ExitCode> {
-    let options = match &args.options {
-        Some(path) => {
-            serde_json::to_value(davylamp::yaml::Document::read(path).map_err(|p| anyhow::anyhow!("{p}"))?.value)?
-        }
-        None => serde_json::Value::Null,
-    };
-    let (target, collector) = open(&args.kind, "127.0.0.1", options)?;
+    let (target, collector) = open(&args.kind, "127.0.0.1", options(args.options.as_deref())?)?;
     let mut replies = Vec::new();
     for path in &args.files {
         let body = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         replies.push(redact::read_back(path, body));
     }
     print(&target, collector.parse(&replies)?)
+}
+
+/// A target's options from a file of their own.
+fn options(path: Option<&Path>) -> anyhow::Result<serde_json::Value> {
+    let Some(path) = path else { return Ok(serde_json::Value::Null) };
+    let document = Document::read(path).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    serde_json::to_value(document.value).with_context(|| path.display().to_string())
 }
 
 /// A target that stands in no configuration.
