@@ -102,13 +102,13 @@ impl Lines {
 
 /// The place at the end of a refusal's message: `… at line 3 column 5`.
 fn place(message: &str) -> Option<Place> {
-    // The reader's way to say that it is at the very beginning.
-    if message.contains(" at position ") {
-        return Some((1, 1));
-    }
-    let (rest, column) = message.rsplit_once(" column ")?;
-    let (_, line) = rest.rsplit_once(" line ")?;
-    Some((line.parse().ok()?, column.parse().ok()?))
+    let told = || {
+        let (rest, column) = message.rsplit_once(" column ")?;
+        let (_, line) = rest.rsplit_once(" line ")?;
+        Some((line.parse().ok()?, column.parse().ok()?))
+    };
+    // The reader leaves the place out where it is the very beginning.
+    told().or(Some((1, 1)))
 }
 
 /// Walks one node, knowing its shape from the value.

@@ -72,7 +72,7 @@ pub fn read<T: DeserializeOwned>(mut tree: Value) -> (Option<T>, Vec<Mistake>) {
             Some((before, attempt)) if *before == path => attempt + 1,
             _ => 0,
         };
-        let repaired = repairs < 10 * MAX_MISTAKES && repair(&mut tree, &path, attempt);
+        let repaired = repairs < 10 * MAX_MISTAKES && repair(&mut tree, &path, attempt, first_variant(&message));
         if !repaired {
             return (None, mistakes);
         }
@@ -108,8 +108,9 @@ fn steps(tree: &Value, path: &serde_path_to_error::Path) -> Vec<Step> {
     steps
 }
 
-/// Takes the node at `path` out, or puts something of another shape there; says whether there is any hope left.
-fn repair(tree: &mut Value, path: &[Step], attempt: usize) -> bool {
+/// Takes the node at `path` out, or puts something of another shape or a right word there; says whether there is any
+/// hope left.
+fn repair(tree: &mut Value, path: &[Step], attempt: usize, word: Option<&str>) -> bool {
     let makeshifts = [json!(""), json!([]), json!({}), json!(1), json!("1s"), json!(false)];
     let Some((last, parents)) = path.split_last() else {
         return makeshift(tree, &makeshifts[2..3], attempt);
@@ -119,6 +120,13 @@ fn repair(tree: &mut Value, path: &[Step], attempt: usize) -> bool {
         Step::Key(key) => node.get_mut(key),
     });
     match (parent, last) {
+        (Some(parent), _) if word.is_some() => {
+            let node = match last {
+                Step::Index(index) => parent.get_mut(index),
+                Step::Key(key) => parent.get_mut(key),
+            };
+            node.is_some_and(|node| makeshift(node, &[json!(word)], 0))
+        }
         (Some(Value::Object(object)), Step::Key(key)) => {
             let Some(attempt) = attempt.checked_sub(1) else { return object.remove(key).is_some() };
             makeshift(object.entry(key.clone()).or_insert(Value::Null), &makeshifts, attempt)
@@ -160,6 +168,12 @@ const NO_SECRET: &str = "a secret never stands here; write which kind it is and 
 
 fn names_a_secret(key: &str) -> bool {
     ["credential", "token", "password", "secret", "bearer"].iter().any(|word| key.contains(word))
+}
+
+/// The first right word that serde names in place of an unknown one.
+fn first_variant(message: &str) -> Option<&str> {
+    field(message, "unknown variant ")?;
+    message.split('`').nth(3)
 }
 
 /// The word in backticks after `start`.
@@ -216,7 +230,7 @@ fn wanted_in_words(wanted: &str) -> String {
         "a string" | "str" | "string or map" => "text",
         "path string" => "a path",
         "socket address" => "an IP address and a port, for example 127.0.0.1:9940",
-        "map with a single key" => "a mapping with one key",
+        "map with a single key" => "one word, or a mapping with one key",
         "a boolean" => "true or false",
         "a map" => "a mapping (key: value)",
         "a sequence" => "a list ([a, b], or lines that begin with -)",
@@ -284,7 +298,7 @@ mod tests {
                 "[2].entirely: unknown key \"entirely\"; known are name, kind, items, flag, labels",
                 "[2].flag: must be true or false, but is the text \"yes\"",
                 "[2].items: must be a list ([a, b], or lines that begin with -), but is a mapping (key: value)",
-                "[2].kind: must be a word, but is a mapping (key: value)",
+                "[2].kind: must be one word, or a mapping with one key, but is a mapping (key: value)",
                 "[2].labels: must be a mapping (key: value), but is a list",
                 "[2].name: must be text, but is empty",
             ]

@@ -223,14 +223,14 @@ mod tests {
             ),
             (json!({"path": null}), "path: is missing: where in the document is the value?"),
             (json!({"each": "$.["}), "each: \"$.[\" is not a JSONPath"),
-            (json!({"pth": "$"}), "pth: unknown field `pth`, expected one of "),
+            (json!({"pth": "$"}), "pth: unknown key \"pth\"; did you mean \"path\"?"),
             (json!({"name": "a-b"}), "name: \"a-b\" is not a metric name: letters, digits and _, no digit first"),
             (json!({"name": "up"}), "name: up is reserved: davylamp writes it itself"),
             (json!({"name": "a_total"}), "name: a_total ends in _total, so write `type: counter`, or rename it"),
             (json!({"type": "counter"}), "name: a is a counter and has to end in _total: a_total"),
             (json!({"type": "info"}), "name: a is an info metric and has to end in _info: a_info"),
             (json!({"type": "summary"}), "type: cannot be declared: write gauge, counter, info or unknown"),
-            (json!({"type": "gaug"}), "type: unknown variant `gaug`"),
+            (json!({"type": "gaug"}), "type: unknown word \"gaug\"; did you mean \"gauge\"?"),
             (json!({"help": " "}), "help: is missing: say in one sentence what the value is"),
             (json!({"scale": 0}), "scale: 0 makes every value meaningless"),
             (json!({"labels": {"a b": "x"}}), "labels.a b: \"a b\" is not a label name"),
@@ -256,8 +256,6 @@ mod tests {
             let expected = format!("options.values[0].{expected}");
             assert!(error.starts_with(&expected), "{changes}: {error}\n  not: {expected}");
         }
-        let nearest = open_with("http://x/", value(json!({"pth": "$"}))).err().unwrap_or_default();
-        assert!(nearest.ends_with("; did you mean `path`?"), "{nearest}");
     }
 
     #[test]
@@ -303,7 +301,7 @@ mod tests {
             }
             assert_eq!(open_with(address, options).err().as_deref(), Some(expected));
         }
-        assert!(open_with("http://x/", json!({})).err().unwrap_or_default().contains("missing field `values`"));
+        assert!(open_with("http://x/", json!({})).err().unwrap_or_default().contains("\"values\" is missing"));
     }
 
     #[test]
