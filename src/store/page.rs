@@ -63,7 +63,8 @@ struct Line {
 impl Layout {
     pub(super) fn prepare<'a>(blocks: impl Iterator<Item = (&'a TargetId, &'a Block)>, shape: u64) -> Self {
         let mut targets = Vec::new();
-        let mut by_family: HashMap<&str, (&FamilyRef, Vec<(Suffix, &Labels, u32, u32)>)> = HashMap::new();
+        type Rows<'a> = Vec<(Suffix, &'a Labels, u32, u32)>;
+        let mut by_family: HashMap<&str, (&FamilyRef, Rows<'_>)> = HashMap::new();
         for (id, block) in blocks {
             let target = targets.len() as u32;
             targets.push(id.clone());
