@@ -62,7 +62,18 @@ fn bad_configurations_are_told_every_mistake() {
         if lines.is_empty() || lines.len() != lines.iter().collect::<BTreeSet<_>>().len() {
             faults.push(format!("{name} is accepted, or is told a thing twice:\n{found}"));
         }
-        for word in ["struct ", "enum ", "u64", "usize", "sequence", "invalid type", "invalid value", "Some(", "unit value", "hunter2"] {
+        for word in [
+            "struct ",
+            "enum ",
+            "u64",
+            "usize",
+            "sequence",
+            "invalid type",
+            "invalid value",
+            "Some(",
+            "unit value",
+            "hunter2",
+        ] {
             if found.contains(word) {
                 faults.push(format!("{name}: {word:?} is no word for people:\n{found}"));
             }
@@ -113,7 +124,8 @@ fn playbooks_that_anybody_could_change_are_refused() {
     std::fs::set_permissions(playbooks.join("open.yml"), PermissionsExt::from_mode(0o666)).unwrap();
     std::fs::write(folder.path().join("outside.yml"), "[]").unwrap();
     symlink(folder.path().join("outside.yml"), playbooks.join("link.yml")).unwrap();
-    let binding = |name: &str| format!("- {{name: {name}, match: ['a=\"b\"'], target: x, steps: [{{playbook: {name}.yml}}]}}\n");
+    let binding =
+        |name: &str| format!("- {{name: {name}, match: ['a=\"b\"'], target: x, steps: [{{playbook: {name}.yml}}]}}\n");
     let found = refused(folder.path(), format!("remediations:\n{}{}", binding("open"), binding("link")).as_bytes());
     let lines: Vec<&str> = found.lines().collect();
     assert_eq!(lines.len(), 2, "{found}");
@@ -231,7 +243,8 @@ fn the_schema_says_the_same_as_the_reader() {
         if path.ends_with("null-sections.yml") || path.ends_with("anchors.yml") || value.is_null() {
             continue;
         }
-        let errors: Vec<String> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
         assert_eq!(errors, Vec::<String>::new(), "{}", path.display());
     }
     let value: Value = serde_yaml::from_str(&uncommented()).unwrap();
