@@ -2,7 +2,12 @@
 //!
 //! `GOLDEN=1 cargo test --test cli` rewrites the expected texts in `tests/cli/*.txt` and the README's table of kinds.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test may panic, and says loudly what it skips")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may panic, and says loudly what it skips"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -151,7 +156,10 @@ fn check_says_what_it_found() {
         assert_eq!(err, first + &second, "{arguments:?}");
     }
     let (status, _, err) = run(&["check", "--config", "/nowhere.yml"]);
-    assert_eq!((status, err.as_str()), (78, "/nowhere.yml: cannot be read: No such file or directory\n"));
+    assert_eq!(status, 78);
+    let (first, hint) = err.split_once('\n').unwrap();
+    assert_eq!(first, "/nowhere.yml: cannot be read: No such file or directory");
+    assert!(hint.contains("--config"), "{err}");
     let (status, out, _) = run(&["check", "--schema"]);
     assert_eq!(status, 0);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["title"], "davylamp.yml");
@@ -241,11 +249,7 @@ async fn what_was_polled_and_saved_is_parsed_to_the_same_samples() {
     }
     let (status, _, err) = run(&["poll", "--kind", "axeos", "127.0.0.1:1"]);
     assert_eq!(status, 1);
-    assert!(
-        err.starts_with("poll of 127.0.0.1:1 (127.0.0.1:1) failed: ")
-            || err.starts_with("poll of 127.0.0.1:1 failed: "),
-        "{err}"
-    );
+    assert!(err.starts_with("poll of 127.0.0.1:1 failed: unreachable: "), "{err}");
 }
 
 #[test]
