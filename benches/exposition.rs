@@ -197,12 +197,7 @@ fn report() {
         ],
     );
     let memory = |name: &str, bytes: f64, limit: &str| {
-        vec![
-            name.to_string(),
-            format!("{:.0} B", bytes / series),
-            format!("{:.1} MB", bytes / 1e6),
-            limit.to_string(),
-        ]
+        vec![name.to_string(), format!("{:.0} B", bytes / series), format!("{:.1} MB", bytes / 1e6), limit.to_string()]
     };
     common::table(
         "Memory",

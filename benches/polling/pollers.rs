@@ -134,7 +134,8 @@ fn bare(runtime: &Runtime, targets: Vec<Target>, how: String, log: &Arc<Mutex<Lo
                 let wait = rhythm::until_next(origin.elapsed(), INTERVAL, rhythm::phase(&id, INTERVAL));
                 tokio::time::sleep(wait).await;
                 let since = origin.elapsed().as_millis() as i64;
-                let body = if how == "tcp" { tcp(&address).await.ok() } else { http(&client, &address, idle == 0).await.ok() };
+                let body =
+                    if how == "tcp" { tcp(&address).await.ok() } else { http(&client, &address, idle == 0).await.ok() };
                 let read = body.is_some_and(|body| serde_json::from_slice::<Value>(&body).is_ok());
                 log.lock().unwrap().enter(&id, since, read);
             }

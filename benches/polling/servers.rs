@@ -68,8 +68,9 @@ async fn connection(mut stream: TcpStream, answered: Arc<AtomicU64>, render: fn(
         head.clear();
         let body = render(answered.fetch_add(1, Ordering::Relaxed));
         let length = body.len();
-        let reply =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n{body}");
+        let reply = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
         stream.write_all(reply.as_bytes()).await?;
     }
     Ok(())

@@ -17,7 +17,7 @@ const RUNS: usize = 11;
 
 pub fn report() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let models = [Model::Bitaxe, Model::NerdQaxe, Model::Cgminer, Model::CgminerSloppy];
+    let models = [Model::Bitaxe, Model::NerdQaxe, Model::Cgminer];
     let specs = models.iter().map(|model| DeviceSpec::new(format!("{model:?}"), *model)).collect();
     let fleet = runtime.block_on(Fleet::start(specs, 1)).unwrap();
     let row = |device: &davylamp::demo::DeviceHandle| {
@@ -41,10 +41,8 @@ pub fn report() {
     common::table("One poll behind the socket, CPU", &header, &rows);
 }
 
-fn each(work: impl FnMut()) -> String {
-    let mut work = work;
-    let run = || (0..POLLS).for_each(|_| work());
-    common::micros(common::median(RUNS, run) / POLLS as u32)
+fn each(mut work: impl FnMut()) -> Duration {
+    common::median(RUNS, || (0..POLLS).for_each(|_| work())) / POLLS as u32
 }
 
 fn stages(target: &Target, subject: &'static str, collector: &dyn Collector, replies: &[Reply]) -> Vec<String> {
@@ -71,9 +69,9 @@ fn stages(target: &Target, subject: &'static str, collector: &dyn Collector, rep
         })
     });
     let copying = each(|| drop(std::hint::black_box(observation(target, &reading, 1))));
-    let store = format!("{store} (of it {copying} the bench's own copying)");
-    let samples = reading.samples.len().to_string();
-    vec![target.id.to_string(), format!("{bytes} B"), samples, json, parse, about, store, full]
+    let [store, full] = [store, full].map(|store| store.saturating_sub(copying));
+    let words = [target.id.to_string(), format!("{bytes} B"), reading.samples.len().to_string()];
+    words.into_iter().chain([json, parse, about, store, full].map(common::micros)).collect()
 }
 
 /// The reading number `poll`: every fourth value has drifted.

@@ -90,6 +90,7 @@ pub(super) struct Row {
     pub(super) labels: Labels,
     pub(super) column: Column,
     /// The row's own timestamps, where it does not share those of its block.
+    #[allow(clippy::box_collection, reason = "nearly no row has any, and each would pay for the head of the queue")]
     times: Option<Box<VecDeque<i64>>>,
 }
 
