@@ -318,18 +318,15 @@ impl Block {
             row.family.name == sample.family.name && row.suffix == sample.suffix && row.key == sample.labels
         };
         let expected = self.order.get(position).copied();
-        if let Some(expected) = expected
-            && self.rows.get(expected as usize).is_some_and(same)
-        {
+        if let Some(expected) = expected.filter(|row| self.rows.get(*row as usize).is_some_and(same)) {
             return Some(expected);
         }
-        let index = index.get_or_insert_with(|| {
-            let name = |row: &Row| series_name(&row.family, row.suffix);
-            self.rows.iter().zip(0..).map(|(row, at)| ((name(row), row.key.clone()), at)).collect()
-        });
+        let entry = |(row, at): (&Row, u32)| ((series_name(&row.family, row.suffix), row.key.clone()), at);
+        let index = index.get_or_insert_with(|| self.rows.iter().zip(0..).map(entry).collect());
         index.get(&(series_name(&sample.family, sample.suffix), sample.labels.clone())).copied()
     }
 
+    /// Adds a row for a sample that [`Block::find`] has not found; `index` was made there.
     fn add(&mut self, sample: &Sample, stamp: bool, index: &mut Option<Index>) -> u32 {
         let name = series_name(&sample.family, sample.suffix);
         let said = sample.labels.iter().map(|(name, value)| {
