@@ -29,7 +29,7 @@ const EXPECTED: [(Hostile, FailureReason, FailureReason); 11] = {
         (Hostile::Reset, Unreachable, Unreachable),
         (Hostile::WrongStatus, Malformed, Malformed),
         (Hostile::Silent, Timeout, Timeout),
-        (Hostile::Empty, Malformed, Malformed),
+        (Hostile::Empty, Unreachable, Malformed),
     ]
 };
 

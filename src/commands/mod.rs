@@ -46,7 +46,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rules(RulesCommand::Check { files }) => check::rules(&files),
         Command::Dashboards(command) => check::dashboards(&command),
         Command::State(command) => state::state(&command),
-        Command::Runner(_) => anyhow::bail!("the runner comes with the next merge"),
+        Command::Runner(args) => runner(&args.config),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "davylamp", &mut std::io::stdout());
@@ -69,6 +69,13 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let options = daemon::Options { config: path, force_empty: args.force_empty, stop: CancellationToken::new() };
     runtime()?.block_on(daemon::run(options, config, |address| tracing::info!(%address, "listening")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runner(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = load(path)?;
+    start_logging(&config);
+    runtime()?.block_on(daemon::run_runner(&config))?;
     Ok(ExitCode::SUCCESS)
 }
 

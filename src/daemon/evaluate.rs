@@ -20,6 +20,9 @@ use crate::schedule::poll::unix_millis;
 /// Points kept beyond what the rules reach back for, so that one late evaluation still finds its range covered.
 const WINDOW_MARGIN: Duration = Duration::from_secs(60);
 
+/// Longest wait for the next evaluation: the clock may be set forward or back meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// How often pending alerts are written down although nothing changed.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
@@ -85,7 +88,7 @@ impl Evaluator {
                     let config = configs.borrow_and_update().clone();
                     self.reload(&config).await;
                 }
-                () = tokio::time::sleep(wait.unwrap_or(Duration::MAX).min(Duration::from_secs(3600))) => {
+                () = tokio::time::sleep(wait.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {
                     if self.engine.due(unix_millis()) {
                         let Some(next) = self.evaluate().await else { break };
                         self = next;

@@ -9,6 +9,7 @@ mod figures;
 mod intake;
 mod keep;
 mod notify;
+mod runner;
 mod shared;
 mod thresholds;
 mod world;
@@ -25,9 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::act::actor::Actor;
 use crate::act::book::Book;
-use crate::act::executor::Executor;
-use crate::act::executor::local::Local;
 use crate::act::ledger::LedgerError;
+use crate::act::runner::RunnerError;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::model::TargetId;
@@ -45,6 +45,7 @@ use shared::{Shared, TargetState};
 use world::{Eyes, View};
 
 pub use control::drawings;
+pub use runner::run_runner;
 pub use world::host;
 
 /// Alerts that wait for the acting room. When it is full, the rules wait: nothing is lost.
@@ -81,6 +82,12 @@ pub enum DaemonError {
         /// Cause.
         source: std::io::Error,
     },
+    /// The runner's socket cannot be listened on.
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    /// No runner is configured.
+    #[error("the configuration names no socket for a runner: set ansible.runner: /run/davylamp-runner/socket")]
+    NoRunner,
     /// A part of the daemon ended by itself.
     #[error("the part {0:?} of the daemon ended by itself; see the log above")]
     Died(&'static str),
@@ -204,7 +211,7 @@ impl Parts {
         control.start().await;
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let act = &self.config.act;
-        let executor = executor(&self.config);
+        let executor = runner::executor(&self.config);
         let eyes = Arc::new(Eyes(self.shared.clone()));
         let actor = Actor::new(bindings, act.limits, act.ansible.kill_grace, self.book.clone(), executor, eyes);
         let view = View {
@@ -267,10 +274,6 @@ impl Parts {
         let _ = closed.await;
         tracing::info!("stopped");
     }
-}
-
-fn executor(config: &Config) -> Arc<dyn Executor> {
-    Arc::new(Local::new(config.act.ansible.clone(), Local::own_binary()))
 }
 
 /// The tasks of the daemon, by name.

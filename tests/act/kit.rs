@@ -333,7 +333,7 @@ impl Acting {
 
     async fn send(&self, state: AlertState, alert: Alert, positive: bool) {
         let alert = Alert { state, ..alert };
-        let transition = Transition { from: None, alert, at: self.world.now(), positive };
+        let transition = Transition { from: None, alert, at: self.world.now(), positive, warming_up: false };
         self.transitions.send(transition).await.unwrap();
     }
 

@@ -114,7 +114,8 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
             last_revision = last_revision.max(revision);
         }
         let (store, report) = SledState::open(super::options(&place)).unwrap();
-        assert!(!report.is_alarming() && report.messages.is_empty(), "cycle {cycle}: {report}");
+        let odd = report.messages.iter().any(|message| !message.starts_with("packed anew"));
+        assert!(!report.is_alarming() && !odd, "cycle {cycle}: {report}");
         assert!(report.revision >= last_revision, "cycle {cycle}: revision {last_revision} is lost");
         super::block_on(async {
             for (key, newest) in &mut known {

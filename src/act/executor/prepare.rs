@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::act::check::Ansible;
 use crate::act::executor::{ExecutorError, RunRequest};
+use crate::act::facts::Host;
 use crate::act::files::{FileError, create_json, create_private};
 use crate::act::inventory::{generate, is_plain};
 use crate::act::job::{Job, MARKER, names};
@@ -54,6 +55,11 @@ pub(super) fn run(ansible: &Ansible, request: &RunRequest, folder: &Path) -> Res
     let vars_path = folder.join("vars.yml");
     let mut args = vec!["-i".into(), text(&inventory), "--limit".into(), request.target.clone()];
     args.extend(["--extra-vars".to_string(), format!("@{}", text(&vars_path))]);
+    if ansible.inventory.is_none() && request.host.as_ref().is_some_and(is_local) {
+        // Nobody logs in: modules run here, with the interpreter that runs Ansible. What discovery finds first in PATH
+        // may be a stub that runs nothing. A constant of ours, so it may be a template and on the command line.
+        args.extend(["--extra-vars".to_string(), "ansible_python_interpreter={{ ansible_playbook_python }}".into()]);
+    }
     if request.check {
         args.extend(["--check".to_string(), "--diff".to_string()]);
     }
@@ -113,6 +119,11 @@ pub(super) fn job(
     let (grace_ms, output_limit) = (millis(ansible.kill_grace), ansible.output_limit);
     let program = ansible.program(program).unwrap_or_else(|| program.into());
     Ok(Job { marker, program, args, env, timeout_ms, grace_ms, output_limit })
+}
+
+/// Whether a generated host is this machine.
+fn is_local(host: &Host) -> bool {
+    host.vars.get("ansible_connection").is_some_and(|connection| connection == "local")
 }
 
 /// What marks the processes of a run: its folder, because two daemons on one machine may both know a run of one id.

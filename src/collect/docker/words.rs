@@ -91,9 +91,9 @@ impl Listed {
     }
 }
 
-/// Cuts untrusted text to the length of a label.
+/// Cuts untrusted text to the length of a label; control characters become blanks.
 pub(super) fn clip(text: &str) -> String {
-    text.chars().take(MAX_LABEL).collect()
+    text.chars().take(MAX_LABEL).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A list of containers, read.
