@@ -54,7 +54,10 @@ fn echo(template: &str) -> (SocketAddr, Arc<Mutex<String>>) {
             });
             // Who does not ask with the first secret is refused, in words that repeat what was sent.
             let status = if request.contains(SECRETS[0]) { "200 OK" } else { "401 Unauthorized" };
-            let head = format!("Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}", body.to_string().len());
+            let head = format!(
+                "Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}",
+                body.to_string().len()
+            );
             let _ = write!(stream, "HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}");
         }
     });
@@ -117,7 +120,7 @@ fn secrets_turn_up_nowhere_and_text_stays_text() {
     }
     let page = lamp.metrics();
     assert_eq!(page.value("injected_metric", &[]), None, "a label ended its line");
-    assert!(page.0.contains("bell\u{7}\\ninjected_metric 1\\n"), "{}", page.0);
+    assert!(page.0.contains("injected_metric 1") && !page.0.contains(['\u{7}', '\u{1b}']), "{}", page.0);
     let status = lamp.get("/").body;
     assert!(status.contains("Poisoned") && !status.contains("<script") && !status.contains('\u{1b}'), "{status}");
     for target in ["cloud", "refused"] {
@@ -142,7 +145,9 @@ fn secrets_turn_up_nowhere_and_text_stays_text() {
 fn watch_the_run(lamp: &Lamp) -> Vec<(String, Vec<u8>)> {
     let seen = Mutex::new(Vec::new());
     lamp.until("the end of the run", seconds(90), || {
-        seen.lock().unwrap().extend(command_lines().into_iter().map(|line| ("a command line".to_string(), line.into_bytes())));
+        seen.lock()
+            .unwrap()
+            .extend(command_lines().into_iter().map(|line| ("a command line".to_string(), line.into_bytes())));
         for pid in lamp.runs().iter().flat_map(|run| marked(&run.display().to_string())) {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             seen.lock().unwrap().push(("the environment of a play".to_string(), environment));
@@ -170,8 +175,11 @@ fn files(lamp: &Lamp) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
-    let packed: Vec<PathBuf> =
-        found.iter().map(|(path, _)| PathBuf::from(path)).filter(|path| path.extension().is_some_and(|e| e == "zst")).collect();
+    let packed: Vec<PathBuf> = found
+        .iter()
+        .map(|(path, _)| PathBuf::from(path))
+        .filter(|path| path.extension().is_some_and(|e| e == "zst"))
+        .collect();
     assert!(packed.len() >= 2, "an export of the daemon's end and one of ours: {packed:?}");
     found.extend(packed.iter().map(|path| (path.display().to_string(), format!("{:?}", records(path)).into_bytes())));
     for part in ["log.1", "state/", "saved/"] {

@@ -6,13 +6,20 @@ use crate::world::seconds;
 
 /// The entry of the configuration's section `targets`.
 pub fn target(engine: &Engine) -> String {
-    format!("- {{id: engine, kind: docker, address: \"unix://{}\", interval: 2s, timeout: 2s}}\n", engine.socket().display())
+    let socket = engine.socket().display().to_string();
+    format!(
+        "- {{id: engine, kind: docker, address: \"unix://{socket}\", interval: 2s, timeout: 2s, options: {{disk_usage: true}}}}\n"
+    )
 }
 
 /// Starts what the tests look at: one that burns, one that sleeps.
 pub fn start(engine: &Engine) {
     let limits = ["--cpus", "0.2", "--memory", "64m", "--health-cmd", "true", "--health-interval", "1s"];
-    engine.run("burner", &limits, &["sh", "-c", "while :; do :; done"]);
+    engine.run(
+        "burner",
+        &limits,
+        &["sh", "-c", "dd if=/dev/zero of=/file bs=1M count=4 conv=fsync; while :; do :; done"],
+    );
     engine.run("patient", &[], &["sleep", "1000"]);
 }
 

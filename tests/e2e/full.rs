@@ -32,7 +32,7 @@ fn a_full_disk_stops_nothing_but_the_state() {
     farm.device("m1").set_fault(Some(Fault::LowHashrate));
     lamp.wait("the miner back", seconds(60), |page| page.value("davylamp_target_up", &[]) == Some(1.0));
     lamp.wait("rules at work", seconds(30), |page| page.alert(crate::world::LOW, "firing"));
-    assert_eq!(lamp.get("/").status, 200);
+    assert!(lamp.get("/").body.contains("is full"), "the status page says it too");
     assert_eq!(lamp.get("/-/healthy").status, 200);
     assert_eq!(lamp.get("/-/ready").status, 503, "the disk is still full");
 

@@ -236,8 +236,7 @@ pub fn output(command: &mut Command) -> Output {
             child.kill().unwrap();
         }
         let (stdout, stderr) = (out.join().unwrap(), err.join().unwrap());
-        let status =
-            ended.unwrap_or_else(|| panic!("{command:?} does not end: {}", String::from_utf8_lossy(&stderr)));
+        let status = ended.unwrap_or_else(|| panic!("{command:?} does not end: {}", String::from_utf8_lossy(&stderr)));
         Output { status, stdout, stderr }
     })
 }

@@ -6,7 +6,7 @@ use crate::lamp::Lamp;
 use crate::world::{config, seconds};
 
 fn idle() -> Lamp {
-    let lamp = Lamp::new(&(config(None, "") + "[]"));
+    let lamp = Lamp::new(&(config(None, "") + " []"));
     lamp.write("rules.yml", "groups: []");
     lamp
 }
@@ -39,7 +39,7 @@ fn two_daemons_do_not_share_a_state() {
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let lamp = Lamp::new(&(config(None, "").replace("127.0.0.1:0", &address) + "[]"));
+    let lamp = Lamp::new(&(config(None, "").replace("127.0.0.1:0", &address) + " []"));
     lamp.write("rules.yml", "groups: []");
     let said = refused(&lamp, 1);
     assert!(said.contains(&address) && said.contains("server.listen"), "{said}");
@@ -54,7 +54,14 @@ fn every_mistake_is_said_at_once() {
          - {id: b, kind: cgminer, address: 127.0.0.1, timeout: 1h}\n",
     );
     let said = refused(&lamp, 78);
-    let mistakes = ["tokn", "did you mean \"axeos\"", "targets[1].interval", "is used by targets[1]", "targets[2].timeout", "missing.yml"];
+    let mistakes = [
+        "tokn",
+        "did you mean \"axeos\"",
+        "targets[1].interval",
+        "is used by targets[1]",
+        "targets[2].timeout",
+        "missing.yml",
+    ];
     for mistake in mistakes {
         assert!(said.contains(mistake), "{mistake} is missing:\n{said}");
     }

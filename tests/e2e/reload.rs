@@ -20,15 +20,18 @@ fn all_or_nothing_by_difference() {
     lamp.write("rules.yml", "groups: []");
     lamp.start();
     lamp.wait("both miners", seconds(30), |page| page.value("davylamp_target_up", &[]) == Some(2.0));
-    let loaded = |value| move |page: &crate::http::Page| {
-        page.value("davylamp_config_last_reload_successful", &[]) == Some(value)
+    let loaded = |value| {
+        move |page: &crate::http::Page| page.value("davylamp_config_last_reload_successful", &[]) == Some(value)
     };
     lamp.wait("a good start", seconds(5), loaded(1.0));
 
     let kept_polls = |page: &crate::http::Page| page.value("davylamp_polls_total", &[("target", "kept")]).unwrap();
     let before = kept_polls(&lamp.metrics());
     // One mistake beside two good changes: none of them may take effect.
-    lamp.write("davylamp.yml", &(head.clone() + &target(&farm, "kept") + &target(&farm, "added") + "- {id: x, kind: axeoss, address: y}\n"));
+    lamp.write(
+        "davylamp.yml",
+        &(head.clone() + &target(&farm, "kept") + &target(&farm, "added") + "- {id: x, kind: axeoss, address: y}\n"),
+    );
     lamp.signal(Signal::HUP);
     lamp.wait("the refusal", seconds(10), loaded(0.0));
     let status = lamp.get("/").body;
@@ -66,21 +69,21 @@ fn only_with_the_token() {
     assert_eq!(refused.status, 403, "without a token configured nobody may: {}", refused.body);
     lamp.finish();
 
-    let mut lamp = Lamp::new(&(config(None, "").replace("{listen:", "{token: {file: token}, listen:") + &farm.targets()));
+    let mut lamp =
+        Lamp::new(&(config(None, "").replace("{listen:", "{token: {file: token}, listen:") + &farm.targets()));
     lamp.write("rules.yml", "groups: []");
     lamp.write("token", "open-sesame\n");
     lamp.start();
-    let timestamp = |lamp: &Lamp| {
-        lamp.metrics().value("davylamp_config_last_reload_success_timestamp_seconds", &[]).unwrap()
-    };
+    let timestamp =
+        |lamp: &Lamp| lamp.metrics().value("davylamp_config_last_reload_success_timestamp_seconds", &[]).unwrap();
     let before = timestamp(&lamp);
     for headers in [&[][..], &[("Authorization", "Bearer guess")], &[("Authorization", "open-sesame")]] {
         let answer = lamp.request("POST", "/-/reload", headers);
         assert_eq!(answer.status, 401, "{headers:?}: {}", answer.body);
     }
     assert_eq!(timestamp(&lamp), before);
-    assert_eq!(lamp.request("GET", "/-/reload", &[]).status, 405);
     let right = [("Authorization", "Bearer open-sesame")];
+    assert_eq!(lamp.request("GET", "/-/reload", &right).status, 405, "a link that is followed changes nothing");
     let answer = lamp.request("POST", "/-/reload", &right);
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(answer.body.contains("1 kept"), "{}", answer.body);

@@ -30,7 +30,7 @@ fn hear(manager: &UnixDatagram, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_service_manager_is_told() {
-    let mut lamp = Lamp::new(&(config(None, "") + "[]"));
+    let mut lamp = Lamp::new(&(config(None, "") + " []"));
     lamp.write("rules.yml", "groups: []");
     let path = lamp.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();

@@ -57,7 +57,7 @@ pub fn installed(program: &str) -> bool {
     found
 }
 
-/// The rule that every test here repairs: short enough to watch.
+/// The rule that every test here repairs, short enough to watch, and one that nobody repairs.
 pub const RULES: &str = r#"groups:
 - name: miners
   interval: 1s
@@ -67,9 +67,11 @@ pub const RULES: &str = r#"groups:
     for: 5s
     labels: {severity: warning}
     annotations: {summary: "{{ $labels.miner }} hashes at {{ $value | humanizePercentage }}"}
+  - alert: TargetDown
+    expr: davylamp_target_up == 0
 "#;
 
-/// The name of that rule.
+/// The name of the rule that is repaired.
 pub const LOW: &str = "MinerHashrateLow";
 
 /// A configuration without its targets, which end it. Miners are polled as often as their kinds allow.
