@@ -36,9 +36,22 @@ fn a_full_disk_stops_nothing_but_the_state() {
     assert_eq!(lamp.get("/-/healthy").status, 200);
     assert_eq!(lamp.get("/-/ready").status, 503, "the disk is still full");
 
+    assert!(lamp.get("/").body.contains("Alerts cannot be written"));
+
     std::fs::remove_file(&hog).unwrap();
     lamp.until("ready again", seconds(60), || Some(lamp.get("/-/ready")).filter(|a| a.status == 200));
+    // What could not be written is written late, not never.
+    lamp.until("alerts written", seconds(20), || {
+        (!lamp.get("/").body.contains("Alerts cannot be written")).then_some(())
+    });
+    lamp.kill();
+    let records = lamp.export();
+    let alert = records.iter().find(|(key, alert)| key.starts_with("alert/") && alert["labels"]["miner"] == "m1");
+    let (_, alert) = alert.unwrap_or_else(|| panic!("the alert that fired meanwhile is lost: {records:?}"));
+    assert!(alert["state"] == "firing" && alert["fired_at"].is_i64(), "{alert}");
+    lamp.start();
     farm.device("m1").set_fault(None);
+    lamp.wait("the miner", seconds(30), |page| page.value("davylamp_target_up", &[]) == Some(1.0));
     lamp.wait("the alert over", seconds(60), |page| page.value("ALERTS", &[]).is_none());
     lamp.finish();
     let records = lamp.export();
