@@ -89,20 +89,20 @@ impl Scene {
             }),
         }
         lamp.kill();
-        self.compare_times(moment);
-        self.lamp.start();
+        let records = lamp.export();
+        lamp.start();
+        self.compare_times(&records, &what);
     }
 
     /// The times of the alert in the state must be the same at every look.
-    fn compare_times(&mut self, moment: Moment) {
-        let records = self.lamp.export();
-        let Some((_, alert)) = records.iter().find(|(key, _)| key.starts_with("alert/")) else {
-            panic!("{moment:?}: the alert is not in the state: {records:?}");
-        };
+    fn compare_times(&mut self, records: &[(String, Value)], when: &str) {
+        let alert =
+            records.iter().find(|(key, alert)| key.starts_with("alert/") && alert["labels"]["alertname"] == LOW);
+        let (_, alert) = alert.unwrap_or_else(|| panic!("{when}: the alert is not in the state: {records:?}"));
         let now = (alert["active_at"].as_i64(), alert["fired_at"].as_i64());
         let same = |first: Option<i64>, now: Option<i64>| first.is_none() || first == now;
-        assert!(same(self.times.0, now.0) && same(self.times.1, now.1), "{moment:?}: {:?} became {now:?}", self.times);
-        assert!(now.0.is_some() && (moment == Moment::Pending || now.1.is_some()), "{moment:?}: {alert}");
+        assert!(same(self.times.0, now.0) && same(self.times.1, now.1), "{when}: {:?} became {now:?}", self.times);
+        assert!(now.0.is_some() && (when == "Pending" || now.1.is_some()), "{when}: {alert}");
         self.times = now;
     }
 
@@ -124,6 +124,7 @@ impl Scene {
         std::thread::sleep(seconds(11));
         lamp.finish();
         let records = lamp.export();
+        self.compare_times(&records, "the end");
         let runs: Vec<&Value> =
             records.iter().filter(|(key, _)| key.starts_with("act/run/")).map(|(_, run)| run).collect();
         assert_eq!(runs.len(), 1, "{moments:?}: {runs:#?}");

@@ -147,7 +147,11 @@ impl Lamp {
 
     /// Looks at `/metrics` until it is as wanted.
     pub fn wait(&self, what: &str, limit: Duration, done: impl Fn(&Page) -> bool) -> Page {
-        self.until(what, limit, || Some(self.metrics()).filter(&done))
+        self.until(what, limit, || {
+            // A page costs more than a look at a file.
+            std::thread::sleep(Duration::from_millis(30));
+            Some(self.metrics()).filter(&done)
+        })
     }
 
     /// Waits for something; shows the log when it does not come.
@@ -158,7 +162,7 @@ impl Lamp {
                 return found;
             }
             assert!(begun.elapsed() < limit, "never saw {what} in {limit:?}:\n{}", self.logs());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
