@@ -14,6 +14,7 @@ use chrono_tz::Tz;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
+use crate::model::words;
 use crate::telemetry::Telemetry;
 
 /// Messages of each job that the crate's channels hold, so that all may fall due in one tick and none is lost: its own
@@ -58,7 +59,10 @@ pub struct CronError {
 /// # Errors
 /// [`CronError`] with the parser's reason.
 pub fn check(expression: &str) -> Result<(), CronError> {
-    parse(expression).map(drop)
+    // Any leap year's beginning: 30 February is an expression, and never comes.
+    let from = chrono::DateTime::UNIX_EPOCH;
+    let next = parse(expression)?.find_next_occurrence(&from, false).map(drop);
+    next.map_err(|_| CronError { expression: expression.into(), reason: "such a day never comes".to_string() })
 }
 
 fn parse(expression: &str) -> Result<croner::Cron, CronError> {
@@ -66,7 +70,7 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
         // As tokio-cron-scheduler reads it: "13th" with "FRI" means both.
         croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).dom_and_dow(true).build()
     });
-    PARSER.parse(expression).map_err(|error| CronError { expression: expression.into(), reason: error.to_string() })
+    PARSER.parse(expression).map_err(|error| CronError { expression: expression.into(), reason: error.to_string().trim_end_matches('.').to_string() })
 }
 
 /// Reads the name of a time zone (`Europe/Berlin`, `UTC`).
@@ -74,11 +78,9 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
 /// # Errors
 /// The nearest known name, if there is one.
 pub fn zone(name: &str) -> Result<Tz, Option<&'static str>> {
-    Tz::from_str(name).map_err(|_| {
-        let near = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let near = near.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-        near.filter(|near| strsim::jaro_winkler(near, name) > 0.8)
-    })
+    let names = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+    let city = |zone: &&str| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
+    Tz::from_str(name).map_err(|_| names().find(city).or_else(|| words::nearest(name, names())))
 }
 
 /// All calendar jobs. Nothing runs, and no thread wakes, while it is empty.
