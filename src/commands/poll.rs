@@ -13,6 +13,7 @@ use davylamp::collect::{Collector, Kind, OptionError, Reply, kind, redact};
 use davylamp::model::words;
 use davylamp::model::{Labels, Observation, Reading, Target};
 use davylamp::schedule::poll::poll_keeping_replies;
+use davylamp::secret::Secret;
 use davylamp::store::{Format, Limits, Recent};
 use davylamp::yaml::Document;
 
@@ -32,7 +33,7 @@ pub fn poll(args: &PollArgs) -> anyhow::Result<ExitCode> {
     };
     let (replies, outcome) = small_runtime()?.block_on(poll_keeping_replies(&target, &collector));
     if let Some(folder) = &args.save {
-        save(folder, &replies)?;
+        save(folder, &replies, &redact::secrets_in(&target.options))?;
     }
     match outcome {
         Ok(reading) => print(&target, reading),
@@ -85,11 +86,11 @@ pub fn find_kind(name: &str) -> anyhow::Result<&'static Kind> {
     })
 }
 
-fn save(folder: &Path, replies: &[Reply]) -> anyhow::Result<()> {
+fn save(folder: &Path, replies: &[Reply], secrets: &[Secret]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     for (index, reply) in replies.iter().enumerate() {
         let path = folder.join(redact::file_name(index + 1, reply));
-        std::fs::write(&path, redact::masked(&reply.body)).with_context(|| path.display().to_string())?;
+        std::fs::write(&path, redact::masked(&reply.body, secrets)).with_context(|| path.display().to_string())?;
         complain(&format!("saved {}", path.display()));
     }
     Ok(())
