@@ -102,9 +102,9 @@ impl Scene {
                 lamp.signal(Signal::STOP);
                 lamp.until(&what, seconds(60), exit);
             }
-            Moment::Verdict => lamp.until(&what, seconds(60), || {
-                lamp.metrics().value("davylamp_runs_total", &[]).is_some_and(|count| count > 0.0).then_some(())
-            }),
+            Moment::Verdict => {
+                lamp.wait(&what, seconds(60), |page| page.value("davylamp_runs_total", &[]) > Some(0.0));
+            }
         }
         lamp.kill();
         let with_runner = self.runner.take().is_some();
