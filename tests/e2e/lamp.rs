@@ -82,6 +82,12 @@ impl Lamp {
         };
     }
 
+    /// Starts `davylamp runner` beside the daemon.
+    pub fn runner(&self) -> Aside {
+        let log = std::fs::File::options().create(true).append(true).open(self.path("log.runner")).unwrap();
+        Aside(self.command(&["runner"]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
     /// Runs a command of the binary to its end.
     pub fn output(&self, args: &[&str]) -> Output {
         output(&mut self.command(args))
@@ -208,6 +214,16 @@ impl Drop for Lamp {
         for run in self.runs() {
             kill_all(&run.display().to_string(), None, Duration::from_secs(5));
         }
+    }
+}
+
+/// A child process that is killed when nobody needs it any more.
+pub struct Aside(pub Child);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -1,23 +1,25 @@
 //! A real Prometheus that scrapes the daemon.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::http::ask;
+use crate::lamp::Aside;
 use crate::world::{installed, seconds};
 
 /// A running server with a database of its own.
 pub struct Prometheus {
+    // Before the folder that it writes to.
+    _child: Aside,
     folder: tempfile::TempDir,
-    child: Child,
     address: SocketAddr,
 }
 
 impl Prometheus {
-    /// Starts one that scrapes this address each second and loads our rule files; `None`, said loudly, where it is not
+    /// Starts one that scrapes this address every two seconds and loads our rule files; `None`, said loudly, where it is not
     /// installed.
     pub fn start(target: SocketAddr) -> Option<Prometheus> {
         if !installed("prometheus") {
@@ -25,7 +27,7 @@ impl Prometheus {
         }
         let folder = tempfile::Builder::new().prefix("e2e").tempdir_in("/tmp").unwrap();
         let config = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+            "global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s}}\n\
              rule_files: ['{}/config/rules/*.yml']\nscrape_configs:\n\
              - {{job_name: davylamp, static_configs: [{{targets: ['{target}']}}]}}\n",
             env!("CARGO_MANIFEST_DIR")
@@ -44,7 +46,7 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .unwrap();
-        let server = Prometheus { folder, child, address };
+        let server = Prometheus { _child: Aside(child), folder, address };
         let begun = Instant::now();
         while !ask(address, "GET", "/-/ready", &[]).is_ok_and(|answer| answer.status == 200) {
             assert!(begun.elapsed() < seconds(60), "Prometheus does not start:\n{}", server.log());
@@ -70,12 +72,5 @@ impl Prometheus {
     pub fn query(&self, expr: &str) -> Vec<Value> {
         let expr: String = url::form_urlencoded::byte_serialize(expr.as_bytes()).collect();
         self.api(&format!("/api/v1/query?query={expr}"))["result"].as_array().unwrap().clone()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

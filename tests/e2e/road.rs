@@ -29,7 +29,7 @@ fn the_straight_road() {
     let engine = Engine::start();
     let ansible = ansible();
     let remedy = ansible.as_ref().map(|_| binding("restart-miner.yml")).unwrap_or_default();
-    let more = remedy + "dashboards: {enabled: true, path: dashboards, scrape_interval: 1s}";
+    let more = remedy + "dashboards: {enabled: true, path: dashboards, scrape_interval: 2s}";
     let targets = farm.targets() + &engine.as_ref().map(container::target).unwrap_or_default();
     let mut lamp = Lamp::new(&(config(ansible.as_deref(), &more) + &targets));
     lamp.write("rules.yml", RULES);
