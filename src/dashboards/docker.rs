@@ -115,9 +115,9 @@ fn containers(page: &mut Page<'_>, context: &Context<'_>) {
         Column::label("state", "State").width(95),
         Column::labels(format!("max by (engine, container, health) ({health} == 1)")),
         Column::label("health", "Health").width(95),
-        Column::value("CPU", "percentunit", cpu).width(85),
+        Column::value("CPU", "percentunit", cpu).decimals(1).width(85),
         Column::value("Memory", "bytes", each("docker_container_memory_working_set_bytes")).width(95),
-        Column::value("Of limit", "percentunit", memory_ratio(context)).width(85).steps(near_limit),
+        Column::value("Of limit", "percentunit", memory_ratio(context)).decimals(1).width(85).steps(near_limit),
         Column::value("Started", "dateTimeFromNow", started).width(120),
         Column::value("Last exit", "none", each("docker_container_last_exit_code")).width(85),
     ];
