@@ -10,11 +10,44 @@ use clap::{Args, Parser, Subcommand};
 /// evaluates Prometheus rule files on its own samples, and lets firing alerts run Ansible playbooks: never twice,
 /// never blind, never on the whole fleet at once.
 #[derive(Debug, Parser)]
-#[command(name = "davylamp", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "davylamp", version, max_term_width = 100, arg_required_else_help = true, after_help = EXIT_STATUS)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// What a script may rely on.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0   done, and nothing to object to
+  1   it failed, or something was found (poll, parse, dashboards check, state verify)
+  2   the command line is wrong
+  78  the configuration or a rule file has mistakes; all of them are printed
+
+Begin with `davylamp demo`, or with `davylamp check --config davylamp.yml`.";
+
+const POLL_EXAMPLES: &str = "\
+Examples:
+  davylamp poll garage-1                          a target of the configuration
+  davylamp poll --kind axeos 192.168.1.50         an address that stands in no configuration
+  davylamp poll --save replies garage-1           keep what it answered, for a bug report";
+
+const PARSE_EXAMPLES: &str = "\
+Examples:
+  davylamp parse axeos replies/*.raw
+  davylamp parse http_json --options options.yml answer.json";
+
+const STATE_EXAMPLES: &str = "\
+Examples:
+  davylamp state verify --path /var/lib/davylamp
+  davylamp state export --output state.jsonl.zst
+  davylamp state import --input state.jsonl.zst";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  davylamp completions bash > /etc/bash_completion.d/davylamp
+  davylamp completions zsh > ~/.zfunc/_davylamp
+  davylamp completions fish > ~/.config/fish/completions/davylamp.fish";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -24,15 +57,22 @@ pub enum Command {
     /// 1 when something else kept it from running. SIGHUP loads the configuration anew, all or nothing.
     Run(RunArgs),
     /// Check configuration, rules, playbooks and dashboards; print every mistake at once.
+    ///
+    /// Exit status: 0 when a daemon would run with it, 78 when not.
     Check(CheckArgs),
     /// Poll one configured target once and print its samples as /metrics would.
+    #[command(after_help = POLL_EXAMPLES)]
     Poll(PollArgs),
     /// Print the samples of saved replies, with no network: what a bug report needs.
+    #[command(after_help = PARSE_EXAMPLES)]
     Parse(ParseArgs),
     /// What can be polled, with options.
     Kinds {
         /// Show one kind with all of its options and metric families.
         name: Option<String>,
+        /// The table of kinds for the README.
+        #[arg(long, hide = true, conflicts_with = "name")]
+        markdown: bool,
     },
     /// Watch a simulated fleet being polled, drawn, alerted on and repaired. Needs nothing, changes nothing.
     Demo(DemoArgs),
@@ -43,13 +83,14 @@ pub enum Command {
     #[command(subcommand)]
     Dashboards(DashboardsCommand),
     /// The state database. The daemon must not be running; a running one exports by itself (storage.export).
-    #[command(subcommand)]
+    #[command(subcommand, after_help = STATE_EXAMPLES)]
     State(StateCommand),
     /// Execute playbooks for a daemon that runs in a closed sandbox (see davylamp-runner.service).
     Runner(ConfigArg),
     /// Print the version.
     Version,
     /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -105,6 +146,9 @@ pub struct PollArgs {
     /// Poll an address that stands in no configuration, as this kind.
     #[arg(long)]
     pub kind: Option<String>,
+    /// The target's options as a YAML file, for --kind.
+    #[arg(long, value_name = "FILE", requires = "kind")]
+    pub options: Option<PathBuf>,
     /// Keep the raw replies in this folder, secrets masked, one file per request.
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
@@ -169,7 +213,7 @@ pub struct DashboardArgs {
 pub enum StateCommand {
     /// Read everything and report what is damaged.
     Verify(StatePath),
-    /// Write all records as JSON lines, zstd-compressed.
+    /// Write all records as JSON lines, zstd-compressed, into a new file.
     Export {
         #[command(flatten)]
         path: StatePath,

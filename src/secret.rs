@@ -4,11 +4,14 @@ use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
 /// Largest secret that is read, in bytes: a reference that points at a disk image is a mistake.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// Where a secret stands. The configuration holds only this, never the secret.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretRef {
     /// A file; trailing line ends are cut. Read at each use, so that a rotated secret is picked up.
@@ -60,6 +63,56 @@ pub enum SecretError {
         /// As written.
         name: String,
     },
+}
+
+/// By hand, because serde would quote a secret that was written in place of its reference.
+impl<'de> Deserialize<'de> for SecretRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReferenceVisitor)
+    }
+}
+
+struct ReferenceVisitor;
+
+const REFERENCE: &str = "{file: /path}, {env: NAME} or {credential: NAME}";
+
+impl<'de> Visitor<'de> for ReferenceVisitor {
+    type Value = SecretRef;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a reference to a secret: {REFERENCE}")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<SecretRef, E> {
+        Err(E::custom(format!("a secret never stands here; write where it stands: {REFERENCE}")))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<SecretRef, E> {
+        self.visit_str("")
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<SecretRef, E> {
+        self.visit_str("")
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<SecretRef, E> {
+        self.visit_str("")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretRef, A::Error> {
+        let wrong = || A::Error::custom(format!("write one place of the secret: {REFERENCE}"));
+        let place = map.next_key::<String>()?.ok_or_else(wrong)?;
+        let reference = match place.as_str() {
+            "file" => SecretRef::File(map.next_value()?),
+            "env" => SecretRef::Env(map.next_value()?),
+            "credential" => SecretRef::Credential(map.next_value()?),
+            other => return Err(A::Error::unknown_field(other, &["file", "env", "credential"])),
+        };
+        if map.next_key::<String>()?.is_some() {
+            return Err(wrong());
+        }
+        Ok(reference)
+    }
 }
 
 impl SecretRef {

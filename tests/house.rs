@@ -14,7 +14,7 @@ const MOST_LINES: usize = 400;
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("secret", &[]),
-    ("yaml", &[]),
+    ("yaml", &["model"]),
     ("telemetry", &["model"]),
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "telemetry", "secret", "yaml"]),

@@ -350,10 +350,9 @@ impl Problems {
         for (index, step) in written.steps.iter().enumerate() {
             let found = playbooks.map(|folder| playbook::find(folder, &step.playbook));
             if let Some(Err(error)) = found {
-                self.add(format!("{at}.steps[{index}].playbook"), error.to_string());
-                if matches!(error, PlaybookError::Folder { .. }) {
-                    continue;
-                }
+                let folder = matches!(error, PlaybookError::Folder { .. });
+                let place = if folder { "ansible.playbooks".into() } else { format!("{at}.steps[{index}].playbook") };
+                self.add(place, error.to_string());
             }
             if step.timeout.is_zero() {
                 self.add(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::act::files::read_capped;
+use crate::model::words;
 
 /// Largest playbook, in bytes.
 const MAX_PLAYBOOK: u64 = 1 << 20;
@@ -108,8 +109,7 @@ fn nearest(root: &Path, name: &str) -> Option<String> {
     let entries = std::fs::read_dir(root).ok()?.flatten().take(MAX_LISTED);
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let yaml = names.filter(|file| file.ends_with(".yml") || file.ends_with(".yaml"));
-    let scored = yaml.map(|file| (strsim::jaro_winkler(&file, name), file));
-    scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, file)| file)
+    words::nearest(name, yaml.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

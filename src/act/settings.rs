@@ -58,7 +58,7 @@ pub struct Step {
     pub playbook: String,
     /// After this time the play is ended and all its processes are killed.
     #[serde(default = "default_timeout", with = "crate::model::duration::serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
     pub timeout: Duration,
 }
 
@@ -68,7 +68,7 @@ pub struct Step {
 pub struct Guards {
     /// Time after the end of a run in which the same binding does not run on the same target again.
     #[serde(with = "crate::model::duration::serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
     pub cooldown: Duration,
     /// Most runs on one target within a time: `3/24h`.
     pub max_runs_per_target: String,
@@ -109,19 +109,19 @@ pub struct AnsibleSettings {
     pub queue: usize,
     /// A run that waited longer than this is `expired` and not started any more.
     #[serde(with = "crate::model::duration::serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
     pub queue_expiry: Duration,
     /// Time between SIGTERM and SIGKILL when a play is ended.
     #[serde(with = "crate::model::duration::serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
     pub kill_grace: Duration,
     /// How long a stopping daemon waits for running plays before it ends them.
     #[serde(with = "crate::model::duration::serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
     pub stop_grace: Duration,
     /// No run in the first moments of the daemon's life: its view of the world is not complete yet.
     #[serde(with = "crate::model::duration::serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
     pub startup_grace: Duration,
     /// Socket of `davylamp runner`. Without it the daemon executes by itself.
     pub runner: Option<PathBuf>,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::model::{FailureReason, Family, PollFailure, Reading, Target};
+use crate::yaml;
 
 pub mod cloud;
 pub mod docker;
@@ -93,6 +94,13 @@ impl OptionError {
     }
 }
 
+/// One mistake is a list of one, so that `?` serves for both.
+impl From<OptionError> for Vec<OptionError> {
+    fn from(error: OptionError) -> Self {
+        vec![error]
+    }
+}
+
 /// How well a kind is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
@@ -130,8 +138,11 @@ pub struct Kind {
     /// Its options.
     pub options: &'static [OptionDoc],
     /// Checks address and options and makes a collector; no I/O.
-    pub open: fn(&Target) -> Result<Box<dyn Collector>, OptionError>,
+    pub open: fn(&Target) -> Opened,
 }
+
+/// A collector, or every mistake in the address and the options.
+pub type Opened = Result<Box<dyn Collector>, Vec<OptionError>>;
 
 /// Polls one target.
 pub trait Collector: Send + Sync {
@@ -154,46 +165,20 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
-/// Reads the options of a target into a kind's own type, with the path to the mistake.
+/// Reads the options of a target into a kind's own type.
 ///
 /// # Errors
-/// [`OptionError`] that names the option.
-pub fn read_options<T: serde::de::DeserializeOwned>(target: &Target) -> Result<T, OptionError> {
+/// Every [`OptionError`] that the type alone can find.
+pub fn read_options<T: serde::de::DeserializeOwned>(target: &Target) -> Result<T, Vec<OptionError>> {
     let options = match &target.options {
         serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
         other => other.clone(),
     };
-    serde_path_to_error::deserialize(options).map_err(|error| {
-        let inner = error.path().to_string();
-        let path = if inner == "." { "options".to_string() } else { format!("options.{inner}") };
-        OptionError::new(path, with_nearest_word(error.inner().to_string()))
-    })
-}
-
-/// Adds the nearest right word to serde's "unknown field `pth`, expected one of `path`, `name`".
-fn with_nearest_word(message: String) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let wrong = quoted.next().filter(|_| message.starts_with("unknown ")).unwrap_or_default();
-    let nearest = quoted.map(|word| (strsim::jaro_winkler(wrong, word), word)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((likeness, word)) if likeness > 0.75 => format!("{message}; did you mean `{word}`?"),
-        _ => message,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_word_is_answered_with_the_nearest() {
-        for (message, expected) in [
-            ("unknown field `pth`, expected `path` or `name`", "; did you mean `path`?"),
-            ("unknown variant `gaug`, expected one of `counter`, `gauge`", "; did you mean `gauge`?"),
-            ("unknown field `zzz`, expected `path` or `name`", ""),
-            ("missing field `path`", ""),
-        ] {
-            assert_eq!(with_nearest_word(message.to_string()), format!("{message}{expected}"));
-        }
-    }
+    let (read, mistakes) = yaml::read::read(options);
+    let errors = mistakes.into_iter().map(|mistake| {
+        let dot = if mistake.path.is_empty() || mistake.path.starts_with('[') { "" } else { "." };
+        OptionError::new(format!("options{dot}{}", mistake.path), mistake.message)
+    });
+    let errors: Vec<OptionError> = errors.collect();
+    read.filter(|_| errors.is_empty()).ok_or(errors)
 }

@@ -5,7 +5,7 @@ use regex::Regex;
 
 use super::http::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 use super::http::{Credential, Endpoint, Keep, Network, Settings, TlsOptions, checked_url};
-use super::{Collector, Kind, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
+use super::{Collector, Kind, Opened, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
 use crate::model::matcher::anchored;
 use crate::model::{PollFailure, Reading, Target};
 
@@ -99,7 +99,7 @@ struct Scraper {
     deny: Vec<Regex>,
 }
 
-fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
+fn open(target: &Target) -> Opened {
     let options: Options = read_options(target)?;
     let url = page_url(&target.address, options.scheme.as_deref(), options.path.as_deref())?;
     let Options { max_samples, max_labels, max_name, max_value, .. } = options;
@@ -203,7 +203,7 @@ mod tests {
             labels: Labels::empty(),
             options,
         };
-        open(&target).map_err(|error| error.to_string())
+        open(&target).map_err(|errors| errors[0].to_string())
     }
 
     const NO_HOST: &str = "address: is no host or host:port: write the path under options.path, or write a whole URL";

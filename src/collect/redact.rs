@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use regex::bytes::{Captures, Regex};
 
 use super::Reply;
+use crate::secret::{Secret, SecretRef};
 
 /// Text values behind keys that name a secret or a person: pass words, tokens, Wi-Fi names, wallet addresses. Works on
 /// bytes, because a reply need not be valid JSON.
@@ -17,13 +18,34 @@ static MASKED_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Environment variables of a container, in an engine's answer.
 static MASKED_LISTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"("Env"\s*:\s*)\[[^\]]*\]"#).ok());
 
-/// The body with secrets masked.
-pub fn masked(body: &[u8]) -> Vec<u8> {
+/// Shorter than this is no secret, and masking it would spoil every other number.
+const LEAST_SECRET: usize = 4;
+
+/// The secrets that a target's options refer to, as far as they can be read: whoever is asked may send back what it was
+/// asked with.
+pub fn secrets_in(options: &serde_json::Value) -> Vec<Secret> {
+    match options {
+        serde_json::Value::Object(map) => match serde_json::from_value::<SecretRef>(options.clone()) {
+            Ok(reference) => reference.read().into_iter().collect(),
+            Err(_) => map.values().flat_map(secrets_in).collect(),
+        },
+        serde_json::Value::Array(list) => list.iter().flat_map(secrets_in).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The body with secrets masked: these, and whatever stands behind a key that names one.
+pub fn masked(body: &[u8], secrets: &[Secret]) -> Vec<u8> {
     let hide = |with: &'static [u8]| move |found: &Captures<'_>| [&found[1], with].concat();
     let mut masked = body.to_vec();
     for (pattern, with) in [(&MASKED_KEYS, &b"\"*****\""[..]), (&MASKED_LISTS, &b"[]"[..])] {
         if let Some(pattern) = &**pattern {
             masked = pattern.replace_all(&masked, hide(with)).into_owned();
+        }
+    }
+    for secret in secrets.iter().map(Secret::expose).filter(|secret| secret.len() >= LEAST_SECRET) {
+        if let Ok(pattern) = Regex::new(&regex::escape(secret)) {
+            masked = pattern.replace_all(&masked, &b"*****"[..]).into_owned();
         }
     }
     masked
@@ -90,10 +112,25 @@ mod tests {
     #[test]
     fn secrets_and_persons_are_masked_in_broken_json_too() {
         let body = br#"{"ssid":"home","stratumUser": "bc1q.w","hashRate":5,"wifiPass":"a\"b","Env": ["A=b","C=d"]}{"User":"x""#;
-        let masked = String::from_utf8(masked(body)).unwrap();
+        let masked = String::from_utf8(masked(body, &[])).unwrap();
         let want =
             r#"{"ssid":"*****","stratumUser": "*****","hashRate":5,"wifiPass":"*****","Env": []}{"User":"*****""#;
         assert_eq!(masked, want);
+    }
+
+    #[test]
+    fn a_secret_that_comes_back_is_masked_wherever_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), "a+b.c\n").unwrap();
+        let options = serde_json::json!({
+            "credential": {"header": {"name": "X-Key", "value": {"file": folder.path().join("key")}}},
+            "values": [{"path": "$.a", "labels": {"file": "/nowhere"}}],
+        });
+        let secrets = secrets_in(&options);
+        assert_eq!(secrets.len(), 1);
+        let body = br#"{"you_sent":"Bearer a+b.c","near":"aab.c"}"#;
+        assert_eq!(masked(body, &secrets), br#"{"you_sent":"Bearer *****","near":"aab.c"}"#);
+        assert_eq!(masked(b"a: 1", &[Secret::new("a"), Secret::new("")]), b"a: 1");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use davylamp::{dashboards, query, rules};
 pub fn configuration(path: &Path) -> anyhow::Result<ExitCode> {
     let config = load(path)?;
     for warning in &config.warnings {
-        complain(&format!("warning: {warning}"));
+        complain(&warning.to_string());
     }
     if config.act.runner.is_none() && config.act.ansible.program("ansible-playbook").is_none() {
         complain("note: ansible-playbook is not installed, so no remediation can run (ansible.command)");

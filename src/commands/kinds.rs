@@ -39,12 +39,24 @@ pub fn show(name: Option<&str>) -> anyhow::Result<ExitCode> {
     }
     text.push_str("\nMetric families:\n");
     for family in kind.families {
-        text.push_str(&format!("  {}{{{}}}\n      {}\n", family.name, family.labels.join(","), family.help));
+        let labels = family.labels.join(",");
+        let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+        text.push_str(&format!("  {}{labels}\n      {}\n", family.name, family.help));
     }
     if kind.families.is_empty() {
         text.push_str("  as declared in the options, or as the target names them\n");
     }
     say(text.trim_end())
+}
+
+/// The table of kinds as it stands in the README.
+pub fn markdown() -> String {
+    let rows = KINDS.iter().map(|kind| {
+        let (name, summary, address) = (kind.name, kind.summary, kind.default_address);
+        format!("| `{name}` | {summary} | `{address}` | {} |", support(kind.support))
+    });
+    let head = "| Kind | What it polls | Default address | Support |\n|---|---|---|---|\n";
+    head.to_string() + &rows.collect::<Vec<_>>().join("\n")
 }
 
 fn support(support: Support) -> &'static str {

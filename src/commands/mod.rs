@@ -41,7 +41,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::configuration(&args.config.config),
         Command::Poll(args) => poll::poll(&args),
         Command::Parse(args) => poll::parse(&args),
-        Command::Kinds { name } => kinds::show(name.as_deref()),
+        Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
+        Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
         Command::Rules(RulesCommand::Check { files }) => check::rules(&files),
         Command::Dashboards(command) => check::dashboards(&command),
@@ -49,8 +50,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Runner(args) => runner(&args.config),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "davylamp", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "davylamp", &mut script);
+            say(String::from_utf8_lossy(&script).trim_end())
         }
         Command::Man { folder } => {
             clap_mangen::generate_to(Cli::command(), &folder).with_context(|| folder.display().to_string())?;
@@ -88,7 +90,9 @@ fn start_logging(config: &Config) {
 /// Prints a line to standard output. A reader that went away (`| head`) is no error.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
     match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output"))
+        }
         _ => Ok(ExitCode::SUCCESS),
     }
 }

@@ -1,68 +1,53 @@
-//! From the YAML tree to a checked configuration. Each section is read by itself, so that a mistake in one does not
-//! hide those of the others.
+//! From the YAML tree to a checked configuration, every mistake reported.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, schema, targets};
+use super::{Config, ConfigError, targets};
 use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::rules::{self, RuleGroup};
 use crate::schedule::calendar;
-use crate::yaml::{Document, Problem};
+use crate::telemetry;
+use crate::yaml::read::{is_below, read, without_nulls};
+use crate::yaml::{Document, Problem, Severity, reason};
 
 /// The document and the mistakes found so far.
 pub(super) struct Check {
     document: Document,
     problems: Vec<Problem>,
+    /// Nodes that were not as they should be: the file has makeshifts there.
+    broken: Vec<String>,
     warnings: Vec<Problem>,
 }
 
 impl Check {
-    /// Reports a mistake at a path of the document.
+    /// Reports a mistake at a path of the document, unless what stands there is known to be a makeshift.
     pub(super) fn report(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(self.document.problem(path, message));
-    }
-
-    /// Reads the value at `path` into its type, or reports why not and gives the default.
-    pub(super) fn read<T: DeserializeOwned + Default>(&mut self, path: &str, value: Value) -> T {
-        self.try_read(path, value).unwrap_or_default()
-    }
-
-    /// Reads the value at `path` into its type, or reports why not.
-    pub(super) fn try_read<T: DeserializeOwned>(&mut self, path: &str, value: Value) -> Option<T> {
-        match serde_path_to_error::deserialize(value) {
-            Ok(read) => Some(read),
-            Err(error) => {
-                let inner = error.path().to_string();
-                let full = match inner.as_str() {
-                    "." => path.to_string(),
-                    inner if inner.starts_with('[') => format!("{path}{inner}"),
-                    inner => format!("{path}.{inner}"),
-                };
-                self.report(full, error.inner().to_string());
-                None
-            }
+        let path = path.into();
+        if !self.is_broken(&path) {
+            self.problems.push(self.document.problem(path, message));
         }
     }
 
-    /// The entries of a list; an absent one is empty.
-    pub(super) fn list(&mut self, path: &str, value: Value) -> Vec<Value> {
-        match value {
-            Value::Array(entries) => entries,
-            Value::Null => Vec::new(),
-            Value::Object(object) if object.is_empty() => Vec::new(),
-            _ => {
-                self.report(path, "must be a list (- …)");
-                Vec::new()
-            }
+    /// Whether a mistake has been reported at `path` or above it.
+    pub(super) fn is_broken(&self, path: &str) -> bool {
+        self.broken.iter().any(|broken| is_below(path, broken))
+    }
+
+    /// Reads the whole document into its type and reports whatever does not fit.
+    fn file(&mut self, tree: Value) -> Option<File> {
+        let (file, mistakes) = read(without_nulls(tree, "options"));
+        for mistake in mistakes {
+            self.problems.push(self.document.problem(mistake.path, mistake.message));
+            self.broken.push(mistake.broken);
         }
+        file
     }
 
     /// Checks label names and values and builds the set.
@@ -80,35 +65,23 @@ impl Check {
         }
         Labels::new(entries.iter().map(|(name, value)| (name.clone(), value.as_str())))
     }
+
+    fn failed(mut self) -> ConfigError {
+        self.problems.sort();
+        self.problems.dedup();
+        ConfigError { problems: self.problems }
+    }
 }
 
 /// Reads and checks the file at `path`.
 pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let document = Document::read(path).map_err(|problem| ConfigError { problems: vec![problem] })?;
-    let mut check = Check { document, problems: Vec::new(), warnings: Vec::new() };
-    let mut root = tree(&mut check);
-    for (path, message) in schema::strip_unknown_keys(&schema::json_schema(), &mut root) {
-        check.report(path, message);
-    }
+    let mut check = Check { document, problems: Vec::new(), broken: Vec::new(), warnings: Vec::new() };
+    let tree = tree(&mut check);
+    let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut take = |name: &str| root.get_mut(name).map_or(Value::Object(Default::default()), Value::take);
-    let mut file = File {
-        server: check.read("server", take("server")),
-        log: check.read("log", take("log")),
-        storage: check.read("storage", take("storage")),
-        defaults: check.read("defaults", take("defaults")),
-        targets: Vec::new(),
-        rules: check.read("rules", take("rules")),
-        ansible: check.read("ansible", take("ansible")),
-        remediations: Vec::new(),
-        dashboards: check.read("dashboards", take("dashboards")),
-        limits: check.read("limits", take("limits")),
-    };
-    for (index, entry) in check.list("remediations", take("remediations")).into_iter().enumerate() {
-        file.remediations.extend(check.try_read(&format!("remediations[{index}]"), entry));
-    }
     sections(&mut check, folder, &mut file);
-    let jobs = targets::check(&mut check, &file.defaults, take("targets"));
+    let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);
     let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
@@ -121,8 +94,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
             for problem in act.err().unwrap_or_default() {
                 check.report(problem.path, problem.message);
             }
-            check.problems.sort();
-            Err(ConfigError { problems: check.problems })
+            Err(check.failed())
         }
     }
 }
@@ -134,6 +106,26 @@ fn sections(check: &mut Check, folder: &Path, file: &mut File) {
     }
     for mistake in file.dashboards.mistakes() {
         check.report(format!("dashboards.{}", mistake.path), mistake.message);
+    }
+    let at_least = [
+        ("limits.series_per_target", file.limits.series_per_target as u64, 1),
+        ("limits.series", file.limits.series as u64, 1),
+        ("limits.samples_per_query", file.limits.samples_per_query as u64, 1),
+        ("storage.cache_bytes", file.storage.cache_bytes, 1 << 20),
+    ];
+    for (path, value, least) in at_least.into_iter().filter(|(_, value, least)| value < least) {
+        check.report(path, format!("{value} is too small; the least is {least}"));
+    }
+    for (path, time) in [
+        ("defaults.timeout", file.defaults.timeout),
+        ("rules.evaluation_interval", file.rules.evaluation_interval),
+    ] {
+        if time.is_zero() {
+            check.report(path, "0s is impossible; write for example 10s");
+        }
+    }
+    if let Err(message) = telemetry::log_filter(&file.log.level) {
+        check.report("log.level", message);
     }
     if let Err(error) = calendar::check(&file.storage.export) {
         check.report("storage.export", error.to_string());
@@ -153,30 +145,26 @@ fn absolute(path: &Path) -> PathBuf {
 fn rules(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<RuleGroup> {
     let report = rules::check_files(rule_files(check, folder, rules));
     for problem in report.problems() {
-        let (line, path, message) = (problem.line, problem.path.clone(), problem.message.clone());
-        let converted = Problem { file: PathBuf::from(&problem.file), line, path, message };
-        match problem.severity {
-            rules::Severity::Error => check.problems.push(converted),
-            rules::Severity::Warning => check.warnings.push(converted),
-        }
+        let list = if problem.severity == Severity::Error { &mut check.problems } else { &mut check.warnings };
+        list.push(problem.clone());
     }
     report.groups
 }
 
-/// The document as a JSON tree: keys that are no text cannot be meant for us.
-fn tree(check: &mut Check) -> Value {
+/// The document as a JSON tree; an empty file is a configuration that leaves everything at its default.
+fn tree(check: &mut Check) -> Option<Value> {
     if check.document.value.is_null() {
-        return Value::Object(Default::default());
+        return Some(Value::Object(Default::default()));
+    }
+    if !check.document.value.is_mapping() {
+        check.report("", "the file must hold keys (server:, targets:, rules:, …)");
+        return None;
     }
     match serde_json::to_value(&check.document.value) {
-        Ok(root @ Value::Object(_)) => root,
-        Ok(other) => {
-            check.report("", format!("the file must hold keys (server, targets, rules, …), not {other}"));
-            Value::Object(Default::default())
-        }
-        Err(error) => {
-            check.report("", error.to_string());
-            Value::Object(Default::default())
+        Ok(root) => Some(root),
+        Err(_) => {
+            check.report("", "a key is no plain word: a list, a mapping or empty");
+            None
         }
     }
 }
@@ -188,7 +176,7 @@ fn rule_files(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<PathBuf> {
         let at = format!("rules.files[{index}]");
         match expand(&folder.join(pattern)) {
             Ok(found) => files.extend(found),
-            Err(error) => check.report(at, format!("{pattern:?}: {error}")),
+            Err(error) => check.report(at, format!("{pattern:?} cannot be read: {}", reason(&error))),
         }
     }
     files.sort();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::dashboards;
-use crate::model::duration::serde_text;
+use crate::model::duration::{self, serde_text};
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
 
@@ -84,11 +84,11 @@ impl Default for Storage {
 pub struct Defaults {
     /// Time between two polls.
     #[serde(with = "serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "duration::schema")]
     pub interval: Duration,
     /// Longest time for one poll; where a target's interval is shorter, that.
     #[serde(with = "serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "duration::schema")]
     pub timeout: Duration,
     /// Labels of every target; a target's own win.
     pub labels: BTreeMap<String, String>,
@@ -111,11 +111,13 @@ pub struct TargetEntry {
     /// Host, `host:port`, URL or socket path, as the kind understands it.
     pub address: String,
     /// Time between two polls (`15s`); else `defaults.interval`.
-    #[serde(default)]
-    pub interval: Option<String>,
+    #[serde(default, deserialize_with = "serde_text::option")]
+    #[schemars(schema_with = "duration::schema")]
+    pub interval: Option<Duration>,
     /// Longest time for one poll; else `defaults.timeout`, or the interval where that is shorter.
-    #[serde(default)]
-    pub timeout: Option<String>,
+    #[serde(default, deserialize_with = "serde_text::option")]
+    #[schemars(schema_with = "duration::schema")]
+    pub timeout: Option<Duration>,
     /// Poll by the calendar instead: second minute hour day-of-month month day-of-week.
     #[serde(default)]
     pub cron: Option<String>,
@@ -138,7 +140,7 @@ pub struct Rules {
     pub files: Vec<String>,
     /// Time between two evaluations of a group that does not say its own.
     #[serde(with = "serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "duration::schema")]
     pub evaluation_interval: Duration,
     /// Labels that every alert gets.
     pub external_labels: BTreeMap<String, String>,

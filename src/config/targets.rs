@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::check::Check;
-use super::file::{Defaults, TargetEntry};
+use super::file::{Defaults, File, TargetEntry};
 use crate::collect::{KINDS, kind};
-use crate::model::duration::{format_duration, parse_duration};
+use crate::model::duration::format_duration;
+use crate::model::words;
 use crate::model::{Labels, Target};
 use crate::schedule::{Job, calendar};
-use crate::yaml::did_you_mean;
 
 /// Labels that samples or the scheduler's own families carry already.
 pub(super) const RESERVED_LABELS: [&str; 5] = ["target", "kind", "result", "miner", "engine"];
@@ -20,55 +18,46 @@ pub(super) const RESERVED_LABELS: [&str; 5] = ["target", "kind", "result", "mine
 /// Longest id: it becomes a label value, a file name of saved replies, and a key in the state.
 const MAX_ID: usize = 128;
 
+/// Shortest interval of any kind: below it, even the error about it would be a flood.
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Checks all targets and opens their collectors.
-pub(super) fn check(check: &mut Check, defaults: &Defaults, section: Value) -> Vec<Job> {
-    let entries = check.list("targets", section);
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+pub(super) fn check(check: &mut Check, file: &File) -> Vec<Job> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut jobs = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
+    for (index, entry) in file.targets.iter().enumerate() {
         let path = format!("targets[{index}]");
-        let Some(entry) = check.try_read::<TargetEntry>(&path, entry) else { continue };
-        if let Some(first) = seen.insert(entry.id.clone(), index) {
+        if let Some(first) = seen.insert(&entry.id, index) {
             check.report(format!("{path}.id"), format!("the id {:?} is used by targets[{first}] already", entry.id));
         }
-        jobs.extend(target(check, &path, defaults, entry));
+        jobs.extend(target(check, &path, &file.defaults, entry));
     }
     jobs
 }
 
-fn target(check: &mut Check, path: &str, defaults: &Defaults, entry: TargetEntry) -> Option<Job> {
+fn target(check: &mut Check, path: &str, defaults: &Defaults, entry: &TargetEntry) -> Option<Job> {
     let id_ok =
         !entry.id.is_empty() && entry.id.len() <= MAX_ID && !entry.id.chars().any(|c| c.is_control() || c == '/');
     if !id_ok {
         let text = format!("{:?} is not an id: 1 to {MAX_ID} characters, no slash, no control characters", entry.id);
         check.report(format!("{path}.id"), text);
     }
-    let duration = |check: &mut Check, key: &str, text: &Option<String>| {
-        text.as_deref().and_then(|text| match parse_duration(text) {
-            Ok(duration) => Some(duration),
-            Err(error) => {
-                check.report(format!("{path}.{key}"), error.to_string());
-                None
-            }
-        })
-    };
-    let interval = duration(check, "interval", &entry.interval).unwrap_or(defaults.interval);
-    let timeout = duration(check, "timeout", &entry.timeout);
-    if interval.is_zero() {
-        check.report(format!("{path}.interval"), "an interval of 0 is impossible");
+    let interval = entry.interval.unwrap_or(defaults.interval);
+    let calendar = entry.cron.is_some() || check.is_broken(&format!("{path}.cron"));
+    if let Some(timeout) = entry.timeout {
+        let at = format!("{path}.timeout");
+        if timeout.is_zero() {
+            check.report(at, "a timeout of 0 is impossible");
+        } else if timeout > interval && !calendar && !check.is_broken(&format!("{path}.interval")) {
+            let text = format!(
+                "the timeout {} is longer than the interval {}: a target is never polled twice at once",
+                format_duration(timeout),
+                format_duration(interval)
+            );
+            check.report(at, text);
+        }
     }
-    if timeout.is_some_and(|timeout| timeout.is_zero()) {
-        check.report(format!("{path}.timeout"), "a timeout of 0 is impossible");
-    }
-    if let Some(timeout) = timeout.filter(|timeout| *timeout > interval && entry.cron.is_none()) {
-        let text = format!(
-            "the timeout {} is longer than the interval {}: a target is never polled twice at once",
-            format_duration(timeout),
-            format_duration(interval)
-        );
-        check.report(format!("{path}.timeout"), text);
-    }
-    let cron = cron(check, path, &entry);
+    let cron = cron(check, path, entry);
     let labels = check.labels(&format!("{path}.labels"), &entry.labels, &RESERVED_LABELS);
     let mut all = Labels::new(defaults.labels.iter().map(|(name, value)| (name.clone(), value.as_str()))).edit();
     for (name, value) in labels.iter() {
@@ -77,14 +66,14 @@ fn target(check: &mut Check, path: &str, defaults: &Defaults, entry: TargetEntry
     let target = Target {
         id: entry.id.as_str().into(),
         kind: entry.kind.as_str().into(),
-        address: entry.address,
+        address: entry.address.clone(),
         interval,
-        timeout: timeout.unwrap_or(defaults.timeout.min(interval)),
+        timeout: entry.timeout.unwrap_or(defaults.timeout.min(interval)),
         cron,
         labels: all.build(),
-        options: entry.options,
+        options: entry.options.clone(),
     };
-    open(check, path, target)
+    open(check, path, target, entry.interval.is_some())
 }
 
 fn cron(check: &mut Check, path: &str, entry: &TargetEntry) -> Option<(String, chrono_tz::Tz)> {
@@ -93,11 +82,14 @@ fn cron(check: &mut Check, path: &str, entry: &TargetEntry) -> Option<(String, c
         Some(Ok(zone)) => zone,
         Some(Err(near)) => {
             let name = entry.time_zone.as_deref().unwrap_or_default();
-            let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-            check.report(format!("{path}.time_zone"), format!("{name:?} is not a time zone{near}"));
+            let hint = near.map_or("write it like Europe/Berlin".to_string(), |near| format!("did you mean {near:?}?"));
+            check.report(format!("{path}.time_zone"), format!("{name:?} is not a time zone; {hint}"));
             chrono_tz::Tz::UTC
         }
     };
+    if entry.cron.is_none() && entry.time_zone.is_some() {
+        check.report(format!("{path}.time_zone"), "says nothing without cron; remove it, or write cron");
+    }
     let expression = entry.cron.clone()?;
     if entry.interval.is_some() {
         check.report(format!("{path}.cron"), "interval and cron exclude each other");
@@ -108,31 +100,28 @@ fn cron(check: &mut Check, path: &str, entry: &TargetEntry) -> Option<(String, c
     Some((expression, zone))
 }
 
-fn open(check: &mut Check, path: &str, target: Target) -> Option<Job> {
+fn open(check: &mut Check, path: &str, target: Target, own_interval: bool) -> Option<Job> {
     let Some(kind) = kind(&target.kind) else {
-        let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
-        let near = did_you_mean(&target.kind, names.iter().copied());
-        let hint = if near.is_empty() { format!("; there are {}", names.join(", ")) } else { near };
-        check.report(format!("{path}.kind"), format!("unknown kind {:?}{hint}", target.kind.as_ref()));
+        let hint = words::hint(&target.kind, KINDS.iter().map(|kind| kind.name));
+        check.report(format!("{path}.kind"), format!("unknown kind {:?}; {hint}", target.kind.as_ref()));
         return None;
     };
-    if target.cron.is_none() && !target.interval.is_zero() && target.interval < kind.min_interval {
+    if target.cron.is_none() && target.interval < kind.min_interval.max(LEAST_INTERVAL) {
         let text = format!(
             "an interval of {} is too short for a target of kind {}: at least {}",
             format_duration(target.interval),
             kind.name,
-            format_duration(kind.min_interval)
+            format_duration(kind.min_interval.max(LEAST_INTERVAL))
         );
-        check.report(format!("{path}.interval"), text);
-    }
-    if target.interval < Duration::from_millis(100) {
-        return None;
+        check.report(if own_interval { format!("{path}.interval") } else { "defaults.interval".to_string() }, text);
     }
     match (kind.open)(&target) {
         Ok(collector) => Some(Job { target: Arc::new(target), collector: collector.into() }),
-        Err(error) => {
-            let at = if error.path.is_empty() { path.to_string() } else { format!("{path}.{}", error.path) };
-            check.report(at, error.message);
+        Err(errors) => {
+            for error in errors {
+                let at = if error.path.is_empty() { path.to_string() } else { format!("{path}.{}", error.path) };
+                check.report(at, error.message);
+            }
             None
         }
     }

@@ -26,6 +26,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often pending alerts are written down although nothing changed.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
+/// Removals that are remembered while the store takes no writes. The record of one that is forgotten is found at the next
+/// start, like any alert that was over while nobody looked.
+const MOST_OWED: usize = 10_000;
+
 /// The block of alerts as samples. No target's id can hold a slash.
 pub(super) const ALERTS: &str = "/alerts";
 /// The block of what rules record, and of what only rules need.
@@ -40,6 +44,8 @@ pub(super) struct Evaluator {
     /// Since when the window has no gap, milliseconds since the epoch.
     since: i64,
     noted: Instant,
+    /// The store did not take the last change of alerts; these are to be removed once it does.
+    owed: Option<Vec<Alert>>,
 }
 
 /// The settings of the engine in a configuration.
@@ -66,7 +72,7 @@ impl Evaluator {
         engine: Engine,
     ) -> Self {
         let since = unix_millis();
-        Evaluator { shared, keeper, transitions, engine, since, noted: Instant::now() }
+        Evaluator { shared, keeper, transitions, engine, since, noted: Instant::now(), owed: None }
     }
 
     /// Evaluates until `stop`; follows the configuration. A panic in an evaluation ends the task, and with it the
@@ -137,15 +143,7 @@ impl Evaluator {
     /// Appends, persists, tells, in this order.
     async fn take(&mut self, evaluation: Evaluation, now: i64) {
         self.append(&evaluation, now);
-        let changed: Vec<Alert> = evaluation.transitions.iter().map(|transition| transition.alert.clone()).collect();
-        let outcome = match changed.is_empty() && evaluation.gone.is_empty() {
-            true => Ok(()),
-            false => self.keeper.alerts_now(&changed, &evaluation.gone).await,
-        };
-        if let Err(error) = &outcome {
-            tracing::error!(%error, "cannot write alerts; their times will not survive a restart");
-        }
-        self.shared.notice("alerts", outcome.err().map(|error| format!("Alerts cannot be written: {error}")));
+        self.persist(&evaluation).await;
         if self.noted.elapsed() >= NOTE_EVERY {
             self.noted = Instant::now();
             self.keeper.alerts_later(self.engine.alerts().iter().filter(|alert| worth_noting(alert)));
@@ -157,6 +155,32 @@ impl Evaluator {
             // The receiver is gone only at shutdown.
             let _ = self.transitions.send(transition).await;
         }
+    }
+
+    /// Writes alerts that changed. What the store did not take is owed, and tried again with every evaluation.
+    async fn persist(&mut self, evaluation: &Evaluation) {
+        let changed = evaluation.transitions.iter().map(|transition| &transition.alert);
+        let changed: Vec<Alert> = match &self.owed {
+            Some(_) => self.engine.alerts(),
+            None => changed.cloned().collect(),
+        };
+        let owed = self.owed.take();
+        let (late, mut gone) = (owed.is_some(), owed.unwrap_or_default());
+        gone.extend(evaluation.gone.iter().cloned());
+        // One that went while nothing could be written may be back.
+        gone.retain(|old| !changed.iter().any(|alert| alert.rule == old.rule && alert.labels == old.labels));
+        if changed.is_empty() && gone.is_empty() {
+            return self.shared.notice("alerts", None);
+        }
+        let outcome = self.keeper.alerts_now(&changed, &gone).await;
+        if let Err(error) = &outcome {
+            if !late {
+                tracing::error!(%error, "cannot write alerts; until it can, their times will not survive a restart");
+            }
+            gone.truncate(MOST_OWED);
+            self.owed = Some(gone);
+        }
+        self.shared.notice("alerts", outcome.err().map(|error| format!("Alerts cannot be written: {error}")));
     }
 
     fn append(&self, evaluation: &Evaluation, now: i64) {

@@ -97,6 +97,7 @@ impl Keeper {
 
     /// Writes what waits, every now and then and once more at the end.
     pub(super) async fn run(self, stop: CancellationToken) {
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -106,17 +107,27 @@ impl Keeper {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(WRITE_EVERY) => {}
             }
-            self.flush().await;
+            self.flush(&mut failing).await;
         }
-        self.flush().await;
+        self.flush(&mut failing).await;
     }
 
-    async fn flush(&self) {
+    /// Writes what waits. What the store does not take (its disk may be full for an hour) waits on.
+    async fn flush(&self, failing: &mut bool) {
         let ops = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = self.write(ops.into_values().collect()).await {
-            // The next change of each record is written again, and the store's own metrics show the failure.
-            tracing::warn!(%error, "cannot write states of targets");
+        let outcome = self.write(ops.values().cloned().collect()).await;
+        if let Err(error) = &outcome {
+            if !*failing {
+                tracing::warn!(%error, "cannot write states of targets; they wait");
+            }
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            // An alert may have been written meanwhile; its last sight is noted again within a minute anyway.
+            for (key, op) in ops.into_iter().filter(|(key, _)| key.starts_with(TARGETS)) {
+                waiting.entry(key).or_insert(op);
+            }
+            self.wake.notify_one();
         }
+        *failing = outcome.is_err();
     }
 
     fn later(&self, op: Op) {

@@ -88,11 +88,13 @@ impl Backend for View {
         let mut alerts: Vec<AlertRow> = shared.alerts.get().iter().map(alert_row).collect();
         alerts.sort_by_key(|row| (row.state != "firing", row.state != "pending", -row.since));
         let rules = shared.rules.get();
+        let mut notices = shared.notices();
+        notices.extend(self.not_ready());
         let remarkable = rules.values().filter(|note| !note.remark.is_empty());
         Status {
             now: unix_millis() / 1000,
             started: shared.started,
-            notices: shared.notices(),
+            notices,
             targets: rows,
             alerts,
             rules: remarkable.map(|note| RuleRow { name: note.name.clone(), remark: note.remark.clone() }).collect(),

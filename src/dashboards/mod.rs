@@ -51,7 +51,7 @@ pub struct Settings {
     pub grafana_path: String,
     /// How often Prometheus scrapes davylamp.
     #[serde(with = "crate::model::duration::serde_text")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
     pub scrape_interval: Duration,
     /// The Prometheus that Grafana asks, as Grafana reaches it.
     pub prometheus_url: String,

@@ -69,18 +69,51 @@ pub fn format_duration(duration: Duration) -> String {
     text
 }
 
+/// The JSON Schema of a duration's text; use as `#[schemars(schema_with = "crate::model::duration::schema")]`.
+pub fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "string",
+        "pattern": "^(0|(?=[0-9])([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$",
+        "examples": ["15s", "5m", "1h30m"],
+    })
+}
+
 /// Deserialises a duration from its text; use as `#[serde(with = "crate::model::duration::serde_text")]`.
 pub mod serde_text {
     use super::{Duration, format_duration, parse_duration};
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::fmt;
+
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
 
     /// Reads `15s`.
     ///
     /// # Errors
     /// The deserialiser's own, with the text of [`super::DurationError`].
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_duration(&text).map_err(D::Error::custom)
+        deserializer.deserialize_str(Text)
+    }
+
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration with its unit (15s, 5m, 1h30m, 1d)")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+            parse_duration(text).map_err(E::custom)
+        }
+    }
+
+    /// Reads `15s` into an option; use as `deserialize_with` beside `default`, which stands for an absent key.
+    ///
+    /// # Errors
+    /// As [`deserialize`].
+    pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        deserialize(deserializer).map(Some)
     }
 
     /// Writes `15s`.

@@ -10,6 +10,7 @@ pub mod matcher;
 pub mod observation;
 pub mod series;
 pub mod target;
+pub mod words;
 
 pub use alert::{Alert, AlertState, Transition};
 pub use family::{Family, FamilyRef, MetricType};

@@ -173,7 +173,7 @@ fn count_values(node: &Aggregate, label: &str, param: &Expr, samples: Vec<Sample
     let mut index: HashMap<Labels, usize> = HashMap::new();
     let mut out: Vec<Sample> = Vec::new();
     for sample in samples {
-        let labels = group_labels(node, &sample.labels).with(label.to_string(), super::format_value(sample.v));
+        let labels = group_labels(node, &sample.labels).with(label, super::format_value(sample.v));
         let place = *index.entry(labels).or_insert_with_key(|labels| {
             out.push(Sample { labels: labels.clone(), v: 0.0, drop_name: false });
             out.len() - 1

@@ -10,9 +10,9 @@ use crate::model::matcher::is_label_name;
 use crate::query;
 use crate::query::Expr;
 use crate::query::ValueType;
+use crate::yaml::lines::Step;
 
 use super::file::Reader;
-use super::locate::Step;
 use super::node::Node;
 use super::rule::AlertRule;
 use super::rule::Rule;

@@ -1,72 +1,27 @@
 //! Reads Prometheus rule files: strict, and every mistake at once.
 //!
 //! Accepts what Prometheus 3's own reader accepts. A file is first read into a plain YAML value; shapes, names and
-//! meanings are checked there, each problem with its path, and the path finds the line (`locate.rs`).
+//! meanings are checked there, each problem with its path, and the path finds the line ([`crate::yaml::lines`]).
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
+use std::path::PathBuf;
 
-use serde::Deserialize;
-use serde_yaml::Value;
+use crate::yaml::Document;
+use crate::yaml::Problem;
+use crate::yaml::Severity;
+use crate::yaml::lines;
+use crate::yaml::lines::Lines;
+use crate::yaml::lines::Step;
 
-use super::locate;
-use super::locate::Lines;
-use super::locate::Step;
 use super::node::Node;
 use super::rule::RuleGroup;
 
-/// Largest rule file that is read, in bytes.
-pub const MAX_FILE: u64 = 1024 * 1024;
 /// Problems reported of one file; a file with more is the wrong file.
 pub const MAX_PROBLEMS: usize = 100;
-
-/// Brackets that may be open at once. The YAML scanner looks through all open ones at every word: a file of a million
-/// would keep it busy for hours.
-const MAX_OPEN: usize = 5_000;
-
-/// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// The file is refused.
-    Error,
-    /// The file is accepted, as Prometheus accepts it, but it hardly says what was meant.
-    Warning,
-}
-
-/// One mistake in a rule file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file, as it was named.
-    pub file: String,
-    /// Line from 1, where known.
-    pub line: Option<usize>,
-    /// Place in the document: `groups[0].rules[2].expr`; empty for the whole file.
-    pub path: String,
-    /// What is wrong and what to do.
-    pub message: String,
-    /// Error or warning.
-    pub severity: Severity,
-}
-
-/// `file:line: path: message`, and `warning: ` in front of the message of a warning.
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        f.write_str(": ")?;
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
-        write!(f, "{warning}{}", self.message)
-    }
-}
 
 /// What came of one file.
 #[derive(Clone, Debug)]
@@ -131,17 +86,11 @@ pub fn check_files<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Report
         let path = path.as_ref();
         let file = path.display().to_string();
         if !seen.insert(path.to_path_buf()) {
-            let problem = Problem::of_file(&file, "the file is listed twice; its rules would be evaluated twice");
+            let problem = Problem::of_file(path, "the file is listed twice; its rules would be evaluated twice");
             report.files.push(FileReport { file, rules: 0, problems: vec![problem] });
             continue;
         }
-        match read_capped(path) {
-            Ok(text) => report.add(&file, &text),
-            Err(message) => {
-                let problems = vec![Problem::of_file(&file, &message.to_string())];
-                report.files.push(FileReport { file, rules: 0, problems });
-            }
-        }
+        report.add(&file, Document::read(path));
     }
     report.warn_of_duplicates();
     report
@@ -150,48 +99,29 @@ pub fn check_files<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Report
 /// Reads one rule file from its text; `file` is its name in messages and in the rules' keys.
 pub fn check_text(file: &str, text: &str) -> Report {
     let mut report = Report::default();
-    report.add(file, text);
+    report.add(file, Document::parse(Path::new(file), text));
     report.warn_of_duplicates();
     report
 }
 
-/// Why a file has no text.
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error("cannot be read: {0}")]
-    Io(#[from] std::io::Error),
-    #[error("is larger than {MAX_FILE} bytes; split it")]
-    TooLarge,
-    #[error("is not UTF-8 text")]
-    NotText,
-}
-
-fn read_capped(path: &Path) -> Result<String, ReadError> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
-        return Err(ReadError::TooLarge);
-    }
-    String::from_utf8(bytes).map_err(|_| ReadError::NotText)
-}
-
-impl Problem {
-    fn of_file(file: &str, message: &str) -> Self {
-        let (file, message) = (file.to_string(), message.to_string());
-        Problem { file, line: None, path: String::new(), message, severity: Severity::Error }
-    }
-}
-
 impl Report {
-    fn add(&mut self, file: &str, text: &str) {
-        let mut reader = Reader { file, text, lines: Lines::default(), problems: Vec::new() };
-        let groups = reader.document();
+    fn add(&mut self, file: &str, document: Result<Document, Problem>) {
+        let document = match document {
+            Ok(document) => document,
+            Err(problem) => {
+                self.files.push(FileReport { file: file.to_string(), rules: 0, problems: vec![problem] });
+                return;
+            }
+        };
+        let mut reader = Reader { file, text: &document.text, lines: &document.lines, problems: Vec::new() };
+        let groups = reader.groups(&Node { value: &document.value, path: Vec::new() }).unwrap_or_default();
         let rules = groups.iter().map(|group| group.rules.len()).sum();
         let mut problems = reader.problems;
         problems.sort_by_key(|problem| problem.line);
         if problems.len() > MAX_PROBLEMS {
             problems.truncate(MAX_PROBLEMS);
-            problems.push(Problem::of_file(file, &format!("more than {MAX_PROBLEMS} problems; the rest is not shown")));
+            let message = format!("more than {MAX_PROBLEMS} problems; the rest is not shown");
+            problems.push(Problem::of_file(Path::new(file), message));
         }
         self.files.push(FileReport { file: file.to_string(), rules, problems });
         self.groups.extend(groups);
@@ -216,14 +146,14 @@ impl Report {
                             entry.get()
                         );
                         let path = format!("group {:?}", group.name);
-                        let (file, line) = (group.file.clone(), rule.line);
+                        let (file, line) = (PathBuf::from(&group.file), rule.line);
                         found.push(Problem { file, line, path, message, severity: Severity::Warning });
                     }
                 }
             }
         }
         for problem in found {
-            if let Some(report) = self.files.iter_mut().find(|report| report.file == problem.file) {
+            if let Some(report) = self.files.iter_mut().find(|report| Path::new(&report.file) == problem.file) {
                 report.problems.push(problem);
             }
         }
@@ -234,7 +164,7 @@ impl Report {
 pub(super) struct Reader<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
-    pub(super) lines: Lines,
+    pub(super) lines: &'a Lines,
     problems: Vec<Problem>,
 }
 
@@ -263,8 +193,8 @@ impl Reader<'_> {
     fn push(&mut self, path: &[Step], line: Option<usize>, severity: Severity, message: String) {
         // One more than is shown, so that the cut is noticed.
         if self.problems.len() <= MAX_PROBLEMS {
-            let path = locate::display(path);
-            self.problems.push(Problem { file: self.file.to_string(), line, path, message, severity });
+            let path = lines::display(path);
+            self.problems.push(Problem { file: self.file.into(), line, path, message, severity });
         }
     }
 
@@ -273,33 +203,8 @@ impl Reader<'_> {
         self.lines.written(path).map(str::to_string)
     }
 
-    fn document(&mut self) -> Vec<RuleGroup> {
-        if open_brackets(self.text) > MAX_OPEN {
-            let message = format!("more than {MAX_OPEN} brackets are opened and not closed");
-            self.push(&[], None, Severity::Error, message);
-            return Vec::new();
-        }
-        let mut documents = serde_yaml::Deserializer::from_str(self.text);
-        let Some(document) = documents.next() else { return Vec::new() };
-        let mut value = match Value::deserialize(document) {
-            Ok(value) => value,
-            Err(error) => {
-                self.push(&[], error.location().map(|at| at.line()), Severity::Error, yaml_message(&error));
-                return Vec::new();
-            }
-        };
-        self.lines = Lines::of(self.text, &value);
-        if documents.any(|next| !Value::deserialize(next).is_ok_and(|value| value.is_null())) {
-            let message = "a second YAML document: its rules would be ignored; put all groups into one document";
-            self.push(&[], None, Severity::Error, message.to_string());
-        }
-        if let Err(error) = value.apply_merge() {
-            self.push(&[], None, Severity::Error, yaml_message(&error));
-            return Vec::new();
-        }
-        let node = Node { value: &value, path: Vec::new() };
-        let Some(fields) = node.fields(self, &["groups"]) else { return Vec::new() };
-        let Some(groups) = fields.get("groups").and_then(|groups| groups.items(self)) else { return Vec::new() };
+    fn groups(&mut self, node: &Node<'_>) -> Option<Vec<RuleGroup>> {
+        let groups = node.fields(self, &["groups"])?.get("groups")?.items(self)?;
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let groups = groups.iter().enumerate().filter_map(|(index, group)| {
             let read = super::check::group(self, group)?;
@@ -309,30 +214,6 @@ impl Reader<'_> {
             }
             Some(read)
         });
-        groups.collect()
-    }
-}
-
-/// The most brackets open at once, those in texts and comments counted too: only the order of magnitude matters.
-fn open_brackets(text: &str) -> usize {
-    let (mut open, mut most) = (0_usize, 0);
-    for byte in text.bytes() {
-        match byte {
-            b'[' | b'{' => open += 1,
-            b']' | b'}' => open = open.saturating_sub(1),
-            _ => continue,
-        }
-        most = most.max(open);
-    }
-    most
-}
-
-/// The YAML reader's own message without the place, which is reported apart.
-fn yaml_message(error: &serde_yaml::Error) -> String {
-    let text = error.to_string();
-    let place = error.location().map(|at| format!(" at line {} column {}", at.line(), at.column()));
-    match place.and_then(|place| text.strip_suffix(&place).map(str::to_string)) {
-        Some(text) => text,
-        None => text,
+        Some(groups.collect())
     }
 }

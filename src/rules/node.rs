@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_yaml::Value;
 
 use crate::model::duration::parse_duration;
+use crate::model::words;
+use crate::yaml::lines::Step;
+use crate::yaml::lines::key_text;
 
 use super::file::Reader;
-use super::locate::Step;
-use super::locate::key_text;
 
 /// A value and the way to it.
 #[derive(Clone)]
@@ -35,7 +36,7 @@ impl<'v> Node<'v> {
         let all = self.entries(reader)?;
         for (name, node) in &all {
             if !known.contains(&name.as_str()) {
-                reader.error_at_key(&node.path, format!("unknown field {name:?}; {}", nearest(name, known)));
+                reader.error_at_key(&node.path, format!("unknown field {name:?}; {}", words::hint(name, known)));
             }
         }
         Some(all.into_iter().filter(|(_, node)| !node.value.is_null()).collect())
@@ -134,14 +135,5 @@ fn shape(value: &Value) -> &'static str {
         Value::Sequence(_) => "a list",
         Value::Mapping(_) => "a mapping",
         Value::Tagged(_) => "a value with a YAML tag",
-    }
-}
-
-/// What to write instead of an unknown word.
-fn nearest(word: &str, known: &[&str]) -> String {
-    let scored = known.iter().map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate));
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, candidate)) if score > 0.75 => format!("did you mean {candidate:?}?"),
-        _ => format!("known are {}", known.join(", ")),
     }
 }

@@ -38,7 +38,7 @@ pub struct About {
     labels: Labels,
     info: Labels,
     last_success: Option<i64>,
-    polls: BTreeMap<&'static str, f64>,
+    polls: BTreeMap<&'static str, (Labels, f64)>,
 }
 
 impl About {
@@ -46,7 +46,8 @@ impl About {
     pub fn new(target: &Target) -> Self {
         let labels = target.labels.with("target", target.id.as_ref()).with("kind", target.kind.as_ref());
         let info = labels.with("address", target.address.as_str());
-        About { labels, info, last_success: None, polls: BTreeMap::from([("ok", 0.0)]) }
+        let polls = BTreeMap::from([("ok", (labels.with("result", "ok"), 0.0))]);
+        About { labels, info, last_success: None, polls }
     }
 
     /// Enters an observation and hands out all samples about the target.
@@ -58,7 +59,8 @@ impl About {
             }
             Err(failure) => failure.reason.as_str(),
         };
-        *self.polls.entry(result).or_default() += 1.0;
+        let count = self.polls.entry(result).or_insert_with(|| (self.labels.with("result", result), 0.0));
+        count.1 += 1.0;
         let sample = |family: &'static Family, labels: &Labels, value| Sample {
             family: family.into(),
             suffix: Suffix::None,
@@ -71,8 +73,7 @@ impl About {
             sample(&LAST_POLL_DURATION, &self.labels, observation.took.as_secs_f64()),
         ];
         samples.extend(self.last_success.map(|at| sample(&LAST_SUCCESS, &self.labels, at as f64 / 1000.0)));
-        let polls = self.polls.iter();
-        samples.extend(polls.map(|(result, count)| sample(&POLLS, &self.labels.with("result", *result), *count)));
+        samples.extend(self.polls.values().map(|(labels, count)| sample(&POLLS, labels, *count)));
         samples
     }
 }

@@ -14,10 +14,14 @@ use chrono_tz::Tz;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
+use crate::model::words;
 use crate::telemetry::Telemetry;
 
-/// Jobs that may fall due in one tick without any being lost: the crate's own default loses 40 % of 10,000.
-const CHANNEL: usize = 20_000;
+/// Messages of each job that the crate's channels hold, so that all may fall due in one tick and none is lost: its own
+/// default of 200 in all loses 40 % of 10,000. Room for 20,000 whatever there is would be 23 MB.
+const MESSAGES_PER_JOB: usize = 4;
+/// Jobs for which there is room from the start.
+const FEWEST_JOBS: usize = 64;
 
 /// A job is overdue when it has not run this long after its time. The crate ticks every half second.
 const OVERDUE_AFTER_SECONDS: i64 = 30;
@@ -55,7 +59,10 @@ pub struct CronError {
 /// # Errors
 /// [`CronError`] with the parser's reason.
 pub fn check(expression: &str) -> Result<(), CronError> {
-    parse(expression).map(drop)
+    // Any leap year's beginning: 30 February is an expression, and never comes.
+    let from = chrono::DateTime::UNIX_EPOCH;
+    let next = parse(expression)?.find_next_occurrence(&from, false).map(drop);
+    next.map_err(|_| CronError { expression: expression.into(), reason: "such a day never comes".to_string() })
 }
 
 fn parse(expression: &str) -> Result<croner::Cron, CronError> {
@@ -63,7 +70,7 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
         // As tokio-cron-scheduler reads it: "13th" with "FRI" means both.
         croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).dom_and_dow(true).build()
     });
-    PARSER.parse(expression).map_err(|error| CronError { expression: expression.into(), reason: error.to_string() })
+    PARSER.parse(expression).map_err(|error| CronError { expression: expression.into(), reason: error.to_string().trim_end_matches('.').to_string() })
 }
 
 /// Reads the name of a time zone (`Europe/Berlin`, `UTC`).
@@ -71,17 +78,17 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
 /// # Errors
 /// The nearest known name, if there is one.
 pub fn zone(name: &str) -> Result<Tz, Option<&'static str>> {
-    Tz::from_str(name).map_err(|_| {
-        let near = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let near = near.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-        near.filter(|near| strsim::jaro_winkler(near, name) > 0.8)
-    })
+    let names = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+    let city = |zone: &&str| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
+    Tz::from_str(name).map_err(|_| names().find(city).or_else(|| words::nearest(name, names())))
 }
 
 /// All calendar jobs. Nothing runs, and no thread wakes, while it is empty.
 pub(super) struct Calendar {
     telemetry: Arc<Telemetry>,
     scheduler: Option<JobScheduler>,
+    /// Jobs that the scheduler's channels are made for.
+    room: usize,
     jobs: HashMap<(String, String), Scheduled>,
 }
 
@@ -95,10 +102,10 @@ struct Scheduled {
 
 impl Calendar {
     pub(super) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Calendar { telemetry, scheduler: None, jobs: HashMap::new() }
+        Calendar { telemetry, scheduler: None, room: 0, jobs: HashMap::new() }
     }
 
-    /// Takes over the entries of `owner`, by difference.
+    /// Takes over the entries of `owner`, by difference. All are scheduled anew when there are more than there is room for.
     pub(super) async fn apply(&mut self, owner: &str, entries: Vec<Entry>) {
         let mut wanted: HashMap<_, _> =
             entries.into_iter().map(|entry| ((owner.to_string(), entry.id.clone()), entry)).collect();
@@ -119,6 +126,12 @@ impl Calendar {
         }
         for key in gone {
             self.remove(&key).await;
+        }
+        let jobs = self.jobs.len() + wanted.len();
+        if jobs > self.room {
+            self.stop().await;
+            self.room = jobs.next_power_of_two().max(FEWEST_JOBS);
+            wanted.extend(self.jobs.drain().map(|(key, job)| (key, job.entry)));
         }
         for (key, entry) in wanted {
             self.add(key, entry).await;
@@ -184,7 +197,7 @@ impl Calendar {
             Box::pin(async {})
         })?;
         if self.scheduler.is_none() {
-            let scheduler = JobScheduler::new_with_channel_size(CHANNEL).await?;
+            let scheduler = JobScheduler::new_with_channel_size(self.room * MESSAGES_PER_JOB).await?;
             scheduler.start().await?;
             self.scheduler = Some(scheduler);
         }
@@ -242,6 +255,26 @@ mod tests {
         assert_eq!(calendar.jobs.len(), 1, "another owner's jobs are not touched");
         calendar.apply("poll", Vec::new()).await;
         assert!(calendar.jobs.is_empty());
+        calendar.stop().await;
+    }
+
+    #[tokio::test]
+    async fn all_jobs_that_fall_due_together_run_and_so_they_do_when_more_are_added() {
+        let mut calendar = Calendar::new(Telemetry::new());
+        let entry = |index: usize| Entry {
+            id: index.to_string(),
+            expression: "* * * * * *".into(),
+            zone: Tz::UTC,
+            wake: Arc::new(Notify::new()),
+        };
+        let entries: Vec<_> = (0..FEWEST_JOBS * 5).map(entry).collect();
+        calendar.apply("daemon", entries[..FEWEST_JOBS].to_vec()).await;
+        calendar.apply("poll", entries[FEWEST_JOBS..].to_vec()).await;
+        for entry in &entries {
+            let woken = tokio::time::timeout(Duration::from_secs(4), entry.wake.notified()).await;
+            assert!(woken.is_ok(), "job {}", entry.id);
+        }
+        assert_eq!(calendar.jobs.len(), entries.len());
         calendar.stop().await;
     }
 

@@ -10,7 +10,7 @@ use crate::model::series::{is_stale, stale_nan};
 /// The bits of "this poll brought no value": a NaN that no parser produces and that is never handed out.
 const ABSENT_BITS: u64 = 0x7ff0_0000_0000_0003;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Run {
     bits: u64,
     count: u32,
@@ -19,19 +19,17 @@ struct Run {
 /// The values of one series over the polls of the window, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Column {
-    runs: VecDeque<Run>,
-    length: usize,
+    older: VecDeque<Run>,
+    /// Apart from the others, so that a series which never changed needs no more memory, and a page reads no further.
+    /// Its count is zero only in an empty column.
+    latest: Run,
 }
 
 impl Column {
     /// An empty column for a series that appears now, after `before` polls that did not bring it.
     pub fn starting_after(before: usize) -> Self {
-        let mut column = Column::default();
-        if before > 0 {
-            column.runs.push_back(Run { bits: ABSENT_BITS, count: u32::try_from(before).unwrap_or(u32::MAX) });
-            column.length = before;
-        }
-        column
+        let latest = Run { bits: ABSENT_BITS, count: u32::try_from(before).unwrap_or(u32::MAX) };
+        Column { latest, ..Column::default() }
     }
 
     /// Appends a value.
@@ -48,55 +46,51 @@ impl Column {
     }
 
     fn push_bits(&mut self, bits: u64) {
-        self.length += 1;
-        match self.runs.back_mut() {
-            Some(run) if run.bits == bits && run.count < u32::MAX => run.count += 1,
-            _ => self.runs.push_back(Run { bits, count: 1 }),
+        let run = &mut self.latest;
+        if run.bits == bits && run.count < u32::MAX {
+            run.count += 1;
+            return;
+        }
+        let before = std::mem::replace(run, Run { bits, count: 1 });
+        if before.count > 0 {
+            self.older.push_back(before);
         }
     }
 
     /// Drops the oldest `count` values.
     pub fn drop_front(&mut self, count: usize) {
-        let mut left = count.min(self.length);
-        self.length -= left;
+        let mut left = count;
         while left > 0 {
-            let Some(run) = self.runs.front_mut() else { return };
+            let run = self.older.front_mut().unwrap_or(&mut self.latest);
             let size = run.count as usize;
             if size > left {
                 run.count -= left as u32; // left < size, which came from a u32
                 return;
             }
+            if self.older.pop_front().is_none() {
+                self.latest = Run::default();
+                return;
+            }
             left -= size;
-            self.runs.pop_front();
         }
     }
 
     /// The current value: of the last poll, if that brought one.
     pub fn last(&self) -> Option<f64> {
-        let bits = self.runs.back()?.bits;
-        let value = f64::from_bits(bits);
-        (bits != ABSENT_BITS && !is_stale(value)).then_some(value)
+        let value = f64::from_bits(self.latest.bits);
+        (self.latest.count > 0 && self.latest.bits != ABSENT_BITS && !is_stale(value)).then_some(value)
     }
 
     /// Whether the window holds no value at all: the series can be forgotten.
     pub fn is_dead(&self) -> bool {
-        self.runs.iter().all(|run| run.bits == ABSENT_BITS)
-    }
-
-    /// Number of polls covered.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether no poll is covered.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
+        let empty = |run: &Run| run.bits == ABSENT_BITS || run.count == 0;
+        empty(&self.latest) && self.older.iter().all(empty)
     }
 
     /// Values by index of the poll, stale markers included, polls without a value left out.
     pub fn values(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
         let mut next = 0;
-        self.runs.iter().flat_map(move |run| {
+        self.older.iter().chain([&self.latest]).flat_map(move |run| {
             let first = next;
             next += run.count as usize;
             let range = if run.bits == ABSENT_BITS { 0..0 } else { first..next };
@@ -121,7 +115,6 @@ mod tests {
         column.push_missing();
         column.push_missing();
         column.push(f64::NAN);
-        assert_eq!(column.len(), 7);
         let want = [(2, "1"), (3, "1"), (4, "stale"), (6, "NaN")].map(|(i, v)| (i, v.to_string()));
         assert_eq!(shown(&column), want);
         assert!(column.last().is_some_and(f64::is_nan));
@@ -136,9 +129,11 @@ mod tests {
         column.drop_front(1);
         assert_eq!(shown(&column), [(0, "1".to_string()), (1, "2".into()), (2, "3".into())]);
         column.drop_front(2);
-        assert_eq!((column.len(), column.last()), (1, Some(3.0)));
+        assert_eq!(shown(&column), [(0, "3".to_string())]);
         column.push_missing();
         column.drop_front(2);
-        assert!(column.is_dead() && column.is_empty() && column.last().is_none());
+        assert!(column.is_dead() && column.last().is_none() && shown(&column).is_empty());
+        column.push(0.0);
+        assert_eq!((shown(&column), column.is_dead()), (vec![(0, "0".to_string())], false));
     }
 }

@@ -41,7 +41,8 @@ impl Page {
 /// A prepared page.
 pub(super) struct Layout {
     shape: u64,
-    targets: Vec<TargetId>,
+    /// Each with the line of each of its rows.
+    targets: Vec<(TargetId, Vec<u32>)>,
     families: Vec<Section>,
 }
 
@@ -50,37 +51,47 @@ struct Section {
     open_metrics_header: Vec<u8>,
     /// All line starts of this family, one after the other.
     starts: Vec<u8>,
-    lines: Vec<Line>,
+    /// Where each line's start ends in `starts`; it begins where the one before ends.
+    ends: Vec<usize>,
 }
 
-struct Line {
-    /// End of this line's start in `starts`; it begins where the one before ends.
-    end: usize,
-    target: u32,
-    row: u32,
+/// A row on its way to its line.
+struct Entry<'a> {
+    suffix: Suffix,
+    labels: &'a Labels,
+    target: usize,
+    row: usize,
 }
 
 impl Layout {
     pub(super) fn prepare<'a>(blocks: impl Iterator<Item = (&'a TargetId, &'a Block)>, shape: u64) -> Self {
         let mut targets = Vec::new();
-        let mut by_family: HashMap<&str, (&FamilyRef, Vec<(Suffix, &Labels, u32, u32)>)> = HashMap::new();
+        let mut by_family: HashMap<&str, (&FamilyRef, Vec<Entry<'_>>)> = HashMap::new();
         for (id, block) in blocks {
-            let target = targets.len() as u32;
-            targets.push(id.clone());
-            for (index, row) in block.rows().iter().enumerate() {
-                let entry = by_family.entry(&row.family.name).or_insert_with(|| (&row.family, Vec::new()));
-                entry.1.push((row.suffix, &row.labels, target, index as u32));
+            for (row, known) in block.rows().iter().enumerate() {
+                let (_, entries) =
+                    by_family.entry(&known.family.name).or_insert_with(|| (&known.family, Vec::new()));
+                entries.push(Entry { suffix: known.suffix, labels: &known.labels, target: targets.len(), row });
             }
+            targets.push((id.clone(), vec![0; block.rows().len()]));
         }
         let mut families: Vec<_> = by_family.into_iter().collect();
         families.sort_by_key(|(name, _)| *name);
-        let families = families.into_iter().map(|(_, (family, lines))| Section::prepare(family, lines)).collect();
+        let mut lines = 0..;
+        let mut section = |(_, (family, mut entries)): (_, (_, Vec<Entry<'_>>))| {
+            entries.sort_by_cached_key(|entry| sort_key(entry.suffix, entry.labels));
+            for (entry, line) in entries.iter().zip(&mut lines) {
+                targets[entry.target].1[entry.row] = line;
+            }
+            Section::prepare(family, &entries)
+        };
+        let families = families.into_iter().map(&mut section).collect();
         Layout { shape, targets, families }
     }
 
     pub(super) fn render(&self, inner: &Inner, format: Format) -> Vec<u8> {
-        let rows: Vec<_> = self.targets.iter().map(|id| inner.rows(id)).collect();
-        let size = self.families.iter().map(|family| family.starts.len() + family.lines.len() * 12 + 160).sum();
+        let mut values = self.values(inner).into_iter();
+        let size = self.families.iter().map(|family| family.starts.len() + family.ends.len() * 12 + 160).sum();
         let mut out = Vec::with_capacity(size);
         for family in &self.families {
             let header = match format {
@@ -88,15 +99,11 @@ impl Layout {
                 Format::OpenMetrics => &family.open_metrics_header,
             };
             let (mut begun, mut start, mut shown) = (false, 0, None);
-            for line in &family.lines {
-                let bytes = &family.starts[start..line.end];
-                start = line.end;
-                let row = rows.get(line.target as usize).and_then(|rows| rows.get(line.row as usize));
-                let Some(value) = row.and_then(|row| row.column.last()) else { continue };
+            for (end, value) in family.ends.iter().zip(&mut values) {
+                let bytes = &family.starts[start..*end];
+                start = *end;
                 // Two groups may record the same series; a page may not say it twice.
-                if shown == Some(bytes) {
-                    continue;
-                }
+                let Some(value) = value.filter(|_| shown != Some(bytes)) else { continue };
                 shown = Some(bytes);
                 if !std::mem::replace(&mut begun, true) {
                     out.extend_from_slice(header);
@@ -111,22 +118,30 @@ impl Layout {
         }
         out
     }
+
+    /// The value of each line. Read target by target, in the order of memory: line by line, each would be waited for.
+    fn values(&self, inner: &Inner) -> Vec<Option<f64>> {
+        let mut values = vec![None; self.families.iter().map(|family| family.ends.len()).sum()];
+        for (id, lines) in &self.targets {
+            for (row, line) in inner.rows(id).iter().zip(lines) {
+                values[*line as usize] = row.column.last();
+            }
+        }
+        values
+    }
 }
 
 impl Section {
-    fn prepare(family: &FamilyRef, mut lines: Vec<(Suffix, &Labels, u32, u32)>) -> Self {
-        lines.sort_by_cached_key(|(suffix, labels, ..)| sort_key(*suffix, labels));
-        let mut section = Section {
-            text_header: text_header(family),
-            open_metrics_header: open_metrics_header(family),
-            starts: Vec::new(),
-            lines: Vec::with_capacity(lines.len()),
-        };
-        for (_, labels, target, row) in lines {
-            write_start(&mut section.starts, labels);
-            section.lines.push(Line { end: section.starts.len(), target, row });
-        }
-        section
+    fn prepare(family: &FamilyRef, entries: &[Entry<'_>]) -> Self {
+        let mut starts = Vec::new();
+        let ends = entries.iter().map(|entry| {
+            write_start(&mut starts, entry.labels);
+            starts.len()
+        });
+        let ends = ends.collect();
+        starts.shrink_to_fit();
+        let (text_header, open_metrics_header) = (text_header(family), open_metrics_header(family));
+        Section { text_header, open_metrics_header, starts, ends }
     }
 }
 

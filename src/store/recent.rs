@@ -3,6 +3,7 @@
 //! One timestamp per target and poll. A series missing from a poll gets the stale marker; a failed poll marks all of
 //! the target's series stale. A series of which the window holds nothing any more is forgotten.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -70,10 +71,15 @@ pub(super) struct Block {
     subject: &'static str,
     times: VecDeque<i64>,
     rows: Vec<Row>,
-    by_key: HashMap<(String, Labels), usize>,
     /// Row of each sample of the last poll, in its order: a device answers in the same order each time.
-    order: Vec<usize>,
+    order: Vec<u32>,
+    /// Rows whose points come one by one.
+    by_labels: HashMap<Labels, u32>,
 }
+
+/// Rows by the name of their series and what the parser said. Made only for a poll whose order is not that of the last:
+/// kept, it would be a third of all memory.
+type Index = HashMap<(String, Labels), u32>;
 
 pub(super) struct Row {
     pub(super) family: FamilyRef,
@@ -84,7 +90,8 @@ pub(super) struct Row {
     pub(super) labels: Labels,
     pub(super) column: Column,
     /// The row's own timestamps, where it does not share those of its block.
-    times: Option<VecDeque<i64>>,
+    #[allow(clippy::box_collection, reason = "nearly no row has any, and each would pay for the head of the queue")]
+    times: Option<Box<VecDeque<i64>>>,
 }
 
 impl Row {
@@ -201,10 +208,11 @@ impl Inner {
         let at = block.next_time(at, window);
         let rows_before = block.rows.len();
         let mut seen = vec![false; rows_before];
+        let mut index = None;
         let mut order = Vec::with_capacity(samples.len() + about.len());
         let stamped = samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
         for (position, (sample, stamp)) in stamped.enumerate() {
-            let row = match block.find(position, sample) {
+            let row = match block.find(position, sample, &mut index) {
                 Some(row) => row,
                 None if block.rows.len() >= limits.series_per_target => {
                     taken.over_target_limit += 1;
@@ -214,15 +222,15 @@ impl Inner {
                     taken.over_total_limit += 1;
                     continue;
                 }
-                None => block.add(sample, stamp),
-            };
+                None => block.add(sample, stamp, &mut index),
+            } as usize;
             seen.resize(block.rows.len(), false);
             // Of two samples for one series in one poll the first counts.
             if !std::mem::replace(&mut seen[row], true) {
                 block.rows[row].column.push(sample.value);
                 taken.kept += 1;
             }
-            order.push(row);
+            order.push(row as u32);
         }
         for (row, _) in block.rows.iter_mut().zip(&seen).filter(|(_, seen)| !**seen) {
             row.column.push_missing();
@@ -243,19 +251,18 @@ impl Inner {
         let Some(block) = self.blocks.get_mut(id) else { return };
         let rows_before = block.rows.len();
         for (family, labels, point) in points {
-            let key = (String::new(), labels.clone());
-            let index = match block.by_key.get(&key) {
-                Some(index) => *index,
+            let index = match block.by_labels.get(labels) {
+                Some(index) => *index as usize,
                 None if others - rows_before + block.rows.len() >= limits.series => continue,
                 None => {
-                    block.by_key.insert(key, block.rows.len());
+                    block.by_labels.insert(labels.clone(), block.rows.len() as u32);
                     block.rows.push(Row {
                         family: family.clone(),
                         suffix: Suffix::None,
                         key: labels.clone(),
                         labels: labels.clone(),
                         column: Column::default(),
-                        times: Some(VecDeque::new()),
+                        times: Some(Box::default()),
                     });
                     block.rows.len() - 1
                 }
@@ -306,33 +313,35 @@ impl Block {
         at.max(last + 1)
     }
 
-    fn find(&self, position: usize, sample: &Sample) -> Option<usize> {
+    fn find(&self, position: usize, sample: &Sample, index: &mut Option<Index>) -> Option<u32> {
         let same = |row: &Row| {
             row.family.name == sample.family.name && row.suffix == sample.suffix && row.key == sample.labels
         };
         let expected = self.order.get(position).copied();
-        if let Some(index) = expected
-            && self.rows.get(index).is_some_and(same)
-        {
-            return Some(index);
+        if let Some(expected) = expected.filter(|row| self.rows.get(*row as usize).is_some_and(same)) {
+            return Some(expected);
         }
-        self.by_key.get(&(series_name(sample), sample.labels.clone())).copied()
+        let entry = |(row, at): (&Row, u32)| ((series_name(&row.family, row.suffix), row.key.clone()), at);
+        let index = index.get_or_insert_with(|| self.rows.iter().zip(0..).map(entry).collect());
+        index.get(&(series_name(&sample.family, sample.suffix), sample.labels.clone())).copied()
     }
 
-    fn add(&mut self, sample: &Sample, stamp: bool) -> usize {
-        let mut labels = if stamp { self.stamp.edit() } else { Labels::empty().edit() };
-        for (name, value) in sample.labels.iter() {
+    /// Adds a row for a sample that [`Block::find`] has not found; `index` was made there.
+    fn add(&mut self, sample: &Sample, stamp: bool, index: &mut Option<Index>) -> u32 {
+        let name = series_name(&sample.family, sample.suffix);
+        let said = sample.labels.iter().map(|(name, value)| {
             // What the target says must not pass for what the owner configured.
             let taken = stamp && (self.stamp.get(name).is_some() || name == self.subject);
-            let name = if taken { format!("exported_{name}") } else { name.to_string() };
-            labels.set(name, value);
-        }
-        labels.set(METRIC_NAME, series_name(sample));
+            (if taken { format!("exported_{name}").into() } else { Cow::Borrowed(name) }, value)
+        });
+        let stamped = self.stamp.iter().filter(|_| stamp).map(|(name, value)| (Cow::Borrowed(name), value));
+        let labels = Labels::new(stamped.chain(said).chain([(Cow::Borrowed(METRIC_NAME), &*name)]));
         let column = Column::starting_after(self.times.len());
         let (family, suffix, key) = (sample.family.clone(), sample.suffix, sample.labels.clone());
-        self.by_key.insert((series_name(sample), key.clone()), self.rows.len());
-        self.rows.push(Row { family, suffix, key, labels: labels.build(), column, times: None });
-        self.rows.len() - 1
+        let row = self.rows.len() as u32;
+        self.rows.push(Row { family, suffix, key: key.clone(), labels, column, times: None });
+        index.get_or_insert_default().insert((name, key), row);
+        row
     }
 
     /// Drops what is older than the window, and rows that hold nothing any more. Says whether rows went.
@@ -348,24 +357,21 @@ impl Block {
         if died {
             self.rows.retain(|row| !row.column.is_dead());
             self.order.clear();
-            let key = |row: &Row| match row.times {
-                Some(_) => (String::new(), row.key.clone()),
-                None => (format!("{}{}", row.family.name, row.suffix.as_str()), row.key.clone()),
-            };
-            self.by_key = self.rows.iter().enumerate().map(|(index, row)| (key(row), index)).collect();
+            let own = self.rows.iter().zip(0..).filter(|(row, _)| row.times.is_some());
+            self.by_labels = own.map(|(row, at)| (row.key.clone(), at)).collect();
         }
         died
     }
 
     fn points(&self, row: &Row, start: i64, end: i64) -> Vec<Point> {
-        let times = row.times.as_ref().unwrap_or(&self.times);
+        let times = row.times.as_deref().unwrap_or(&self.times);
         let point = |(index, v)| times.get(index).map(|t| Point { t: *t, v });
         row.column.values().filter_map(point).filter(|point| (start..=end).contains(&point.t)).collect()
     }
 }
 
-fn series_name(sample: &Sample) -> String {
-    format!("{}{}", sample.family.name, sample.suffix.as_str())
+fn series_name(family: &FamilyRef, suffix: Suffix) -> String {
+    [&*family.name, suffix.as_str()].concat()
 }
 
 impl Source for Recent {

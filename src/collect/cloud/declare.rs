@@ -100,25 +100,26 @@ pub(super) struct States {
 /// Checks a list of declared values; `subject` is the label that carries the target's id.
 ///
 /// # Errors
-/// The first mistake, with its path below the target: `options.values[2].path`.
-pub fn check(values: Vec<ValueOptions>, subject: &str) -> Result<Mapping, OptionError> {
+/// The first mistake of every value, with its path below the target: `options.values[2].path`.
+pub fn check(values: Vec<ValueOptions>, subject: &str) -> Result<Mapping, Vec<OptionError>> {
     if values.is_empty() {
-        return Err(OptionError::new("options.values", "is empty: declare at least one value"));
+        return Err(OptionError::new("options.values", "is empty: declare at least one value").into());
     }
     if values.len() > MAX_VALUES {
-        return Err(OptionError::new(
-            "options.values",
-            format!("declares {} values, at most {MAX_VALUES}", values.len()),
-        ));
+        let text = format!("declares {} values, at most {MAX_VALUES}", values.len());
+        return Err(OptionError::new("options.values", text).into());
     }
     let mut families = HashMap::new();
     let mut rules = Vec::new();
+    let mut errors = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
         let place = Place { path: format!("options.values[{index}]"), subject };
-        let family = place.family(index, &value, &mut families)?;
-        rules.push(place.rule(value, family)?);
+        match place.family(index, &value, &mut families).and_then(|family| place.rule(value, family)) {
+            Ok(rule) => rules.push(rule),
+            Err(error) => errors.push(error),
+        }
     }
-    Ok(Mapping { rules })
+    if errors.is_empty() { Ok(Mapping { rules }) } else { Err(errors) }
 }
 
 type Families = HashMap<String, (usize, Arc<Family>)>;

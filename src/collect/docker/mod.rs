@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Collector, Kind, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
+use super::{Collector, Kind, Opened, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
 use crate::model::{PollFailure, Reading, Target};
 
 /// The row in the table of kinds.
@@ -61,10 +61,10 @@ impl Default for Options {
     }
 }
 
-fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
+fn open(target: &Target) -> Opened {
     let options: Options = read_options(target)?;
     if !(1..=10_000).contains(&options.max_containers) {
-        return Err(OptionError::new("options.max_containers", "write a number from 1 to 10000"));
+        return Err(OptionError::new("options.max_containers", "write a number from 1 to 10000").into());
     }
     let client = client::Client::open(&target.address, options.tls.as_ref())?;
     let poller = poll::Poller::new(client, options.max_containers, options.disk_usage, target.timeout);
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn options_are_checked_and_mistakes_have_a_path() {
         assert!(open(&target(serde_json::Value::Null)).is_ok());
-        let refuse = |options| open(&target(options)).err().map(|error| error.to_string()).unwrap_or_default();
+        let refuse = |options| open(&target(options)).err().map(|errors| errors[0].to_string()).unwrap_or_default();
         let text = refuse(serde_json::json!({ "max_containers": 0 }));
         assert_eq!(text, "options.max_containers: write a number from 1 to 10000");
         let text = refuse(serde_json::json!({ "disk_usge": true }));

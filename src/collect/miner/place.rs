@@ -18,7 +18,9 @@ impl Place {
     /// [`OptionError`] at `address` that says what is wrong with it.
     pub fn read(address: &str, scheme: &str, default_port: u16) -> Result<Self, OptionError> {
         let wrong = |what: &str| {
-            let text = format!("{address:?} {what}; write a host, host:port or {scheme}://host:port");
+            // What stands in front of an @ may be a password.
+            let shown = address.rsplit('@').next().unwrap_or_default();
+            let text = format!("{shown:?} {what}; write a host, host:port or {scheme}://host:port");
             OptionError::new("address", text)
         };
         let rest = match address.split_once("://") {

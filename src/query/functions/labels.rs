@@ -63,7 +63,7 @@ fn relabelled(
     let mut out = Vec::with_capacity(samples.len());
     for mut sample in samples {
         if let Some(value) = value(&sample.labels) {
-            sample.labels = sample.labels.with(target.to_string(), value);
+            sample.labels = sample.labels.with(target, value);
             // A name that was set on purpose stays.
             sample.drop_name &= target != METRIC_NAME;
         }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
+use crate::model::words;
 use crate::model::{Labels, Point};
 
 use super::ast::{AggregateOp, Edge, Expr, Node, ValueType};
@@ -94,13 +95,8 @@ pub fn find(name: &str) -> Option<&'static Function> {
 
 /// The known function or aggregation that looks most like `word`, if any does.
 pub(super) fn nearest(word: &str) -> Option<&'static str> {
-    let word = word.to_ascii_lowercase();
-    let names = TABLE.iter().map(|function| function.name).chain(AggregateOp::ALL.iter().map(|(name, _)| *name));
-    names
-        .map(|name| (strsim::jaro_winkler(&word, name), name))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    let names = TABLE.iter().map(|function| function.name);
+    words::nearest(word, names.chain(AggregateOp::ALL.iter().map(|(name, _)| *name)))
 }
 
 /// Evaluates a call at one time.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use crate::model::duration::parse_duration;
+use crate::model::words;
 
 use super::MAX_OUTPUT;
 use super::Scope;
@@ -130,11 +131,8 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 
 /// `; did you mean "…"?` when a known name is near.
 pub(super) fn nearest_hint(name: &str) -> String {
-    let scored = FUNCTIONS.iter().map(|function| (strsim::jaro_winkler(name, function.name), function.name));
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, nearest)) if score > 0.8 => format!("; did you mean {nearest:?}?"),
-        _ => String::new(),
-    }
+    let near = words::nearest(name, FUNCTIONS.iter().map(|function| function.name));
+    near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
 /// Calls `name` after checking the number of arguments.

@@ -35,6 +35,10 @@ pub(super) struct Folder {
     _lock: File,
 }
 
+/// A child that an earlier owner forked holds its lock too, until it executes its program: a moment's patience.
+const LOCK_TRIES: u32 = 20;
+const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(10);
+
 impl Folder {
     /// Takes the folder for this process, and makes it if `create`.
     pub fn claim(path: &Path, create: bool) -> Result<Folder, OpenError> {
@@ -51,7 +55,15 @@ impl Folder {
             .truncate(false)
             .open(&file)
             .map_err(OpenError::io("cannot open", &file))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        let mut taken = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..LOCK_TRIES {
+            if taken != Err(rustix::io::Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::park_timeout(LOCK_WAIT);
+            taken = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        }
+        match taken {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut pid = String::new();

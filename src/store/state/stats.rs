@@ -47,6 +47,11 @@ impl Stats {
 
     pub(super) fn failed(&self, error: &dyn std::fmt::Display) {
         self.errors_total.fetch_add(1, Ordering::Relaxed);
+        self.suffers(error);
+    }
+
+    /// What keeps the store from writing, although no transaction has failed of it yet.
+    pub(super) fn suffers(&self, error: &dyn std::fmt::Display) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     }
 

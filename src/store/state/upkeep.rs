@@ -148,6 +148,9 @@ impl Writer {
         }
         stats.ballast.store(stands, Ordering::Relaxed);
         let writable = good && self.has_room();
+        if good && !writable {
+            self.shared.stats.suffers(&self.shared.full());
+        }
         self.shared.stats.writable.store(writable, Ordering::Relaxed);
     }
 

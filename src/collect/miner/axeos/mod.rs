@@ -18,7 +18,7 @@ use url::Url;
 use super::families;
 use super::place::Place;
 use crate::collect::http;
-use crate::collect::{Collector, Kind, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
+use crate::collect::{Collector, Kind, Opened, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
 use crate::model::{Family, PollFailure, Reading, Target};
 
 /// The row of this kind in the table.
@@ -103,7 +103,7 @@ pub struct Options {
 ///
 /// # Errors
 /// [`OptionError`] that names the address or the option.
-pub fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
+pub fn open(target: &Target) -> Opened {
     let options = read_options(target)?;
     let place = Place::read(&target.address, "http", 80)?;
     let url = |path: &str| {

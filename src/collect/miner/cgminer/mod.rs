@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::families;
 use super::place::Place;
 use crate::collect::tcp;
-use crate::collect::{Collector, Kind, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
+use crate::collect::{Collector, Kind, Opened, OptionDoc, ParseError, Reply, Support, read_options};
 use crate::model::{Family, PollFailure, Reading, Target};
 
 /// The row of this kind in the table.
@@ -88,7 +88,7 @@ pub struct Options {
 ///
 /// # Errors
 /// [`OptionError`] that names the address or the option.
-pub fn open(target: &Target) -> Result<Box<dyn Collector>, OptionError> {
+pub fn open(target: &Target) -> Opened {
     let options = read_options(target)?;
     let address = Place::read(&target.address, "tcp", 4028)?.to_string();
     Ok(Box::new(CgMiner { address, timeout: target.timeout, options, memory: Mutex::default() }))

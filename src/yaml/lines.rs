@@ -20,13 +20,15 @@ use serde_yaml::Value;
 
 /// One step of the way to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Step {
+pub enum Step {
+    /// A key of a mapping.
     Key(String),
+    /// An index of a list, from 0.
     Index(usize),
 }
 
 /// Writes a path as people read it: `groups[0].rules[2].expr`.
-pub(super) fn display(path: &[Step]) -> String {
+pub fn display(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
@@ -39,10 +41,10 @@ pub(super) fn display(path: &[Step]) -> String {
 }
 
 /// Line and column, from 1.
-pub(super) type Place = (usize, usize);
+pub type Place = (usize, usize);
 
 /// What is known of one node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Entry {
     key: Option<Place>,
     value: Option<Place>,
@@ -51,12 +53,12 @@ struct Entry {
 }
 
 /// The places of all nodes of a document.
-#[derive(Debug, Default)]
-pub(super) struct Lines(HashMap<Vec<Step>, Entry>);
+#[derive(Clone, Debug, Default)]
+pub struct Lines(HashMap<Vec<Step>, Entry>);
 
 impl Lines {
     /// Walks `text`, of which `value` is the first document, unchanged.
-    pub(super) fn of(text: &str, value: &Value) -> Self {
+    pub fn of(text: &str, value: &Value) -> Self {
         let lines = RefCell::new(Lines::default());
         if let Some(document) = serde_yaml::Deserializer::from_str(text).next() {
             // A walk that fails half-way leaves later nodes without lines, which costs a line number and no more.
@@ -66,17 +68,17 @@ impl Lines {
     }
 
     /// Where the value at `path` begins.
-    pub(super) fn value(&self, path: &[Step]) -> Option<Place> {
+    pub fn value(&self, path: &[Step]) -> Option<Place> {
         self.0.get(path)?.value
     }
 
     /// Where the key that ends `path` stands.
-    pub(super) fn key(&self, path: &[Step]) -> Option<Place> {
+    pub fn key(&self, path: &[Step]) -> Option<Place> {
         self.0.get(path)?.key
     }
 
     /// The scalar at `path` as it was written, there or where it was merged from.
-    pub(super) fn written(&self, path: &[Step]) -> Option<&str> {
+    pub fn written(&self, path: &[Step]) -> Option<&str> {
         let merged = || {
             let (last, parent) = path.split_last()?;
             let merged: Vec<Step> = parent.iter().cloned().chain([Step::Key("<<".to_string()), last.clone()]).collect();
@@ -85,8 +87,14 @@ impl Lines {
         self.0.get(path).or_else(merged)?.written.as_deref()
     }
 
+    /// The line of every node by its path as it is displayed, the key's where there is one.
+    pub(super) fn by_path(&self) -> HashMap<String, usize> {
+        let line = |entry: &Entry| entry.key.or(entry.value).map(|(line, _)| line);
+        self.0.iter().filter_map(|(path, entry)| Some((display(path), line(entry)?))).collect()
+    }
+
     /// The line of a node, or of the nearest node above it that has one (merged keys stand elsewhere).
-    pub(super) fn nearest(&self, path: &[Step]) -> Option<usize> {
+    pub fn nearest(&self, path: &[Step]) -> Option<usize> {
         let known = |end: usize| self.value(&path[..end]).or_else(|| self.key(&path[..end]));
         (0..=path.len()).rev().find_map(known).map(|(line, _)| line)
     }
@@ -94,9 +102,13 @@ impl Lines {
 
 /// The place at the end of a refusal's message: `… at line 3 column 5`.
 fn place(message: &str) -> Option<Place> {
-    let (rest, column) = message.rsplit_once(" column ")?;
-    let (_, line) = rest.rsplit_once(" line ")?;
-    Some((line.parse().ok()?, column.parse().ok()?))
+    let told = || {
+        let (rest, column) = message.rsplit_once(" column ")?;
+        let (_, line) = rest.rsplit_once(" line ")?;
+        Some((line.parse().ok()?, column.parse().ok()?))
+    };
+    // The reader leaves the place out where it is the very beginning.
+    told().or(Some((1, 1)))
 }
 
 /// Walks one node, knowing its shape from the value.
@@ -177,7 +189,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
 }
 
 /// A mapping key that can be a field's name.
-pub(super) fn key_text(key: &Value) -> Option<String> {
+pub fn key_text(key: &Value) -> Option<String> {
     match key {
         Value::String(text) => Some(text.clone()),
         Value::Number(n) => Some(n.to_string()),
