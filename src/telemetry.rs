@@ -306,7 +306,10 @@ pub fn log_filter(level: &str) -> Result<EnvFilter, String> {
         return Ok(EnvFilter::new(format!("warn,davylamp={word}")));
     }
     if !level.contains(['=', ',']) {
-        return Err(format!("{level:?} is not a level; {} (or a filter: davylamp=debug,warn)", words::hint(&word, LEVELS)));
+        return Err(format!(
+            "{level:?} is not a level; {} (or a filter: davylamp=debug,warn)",
+            words::hint(&word, LEVELS)
+        ));
     }
     EnvFilter::try_new(level).map_err(|error| format!("{level:?} is not a filter: {error}"))
 }

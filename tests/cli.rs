@@ -2,7 +2,12 @@
 //!
 //! `GOLDEN=1 cargo test --test cli` rewrites the expected texts in `tests/cli/*.txt` and the README's table of kinds.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says loudly what it skips")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may panic, and says loudly what it skips"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -141,7 +146,9 @@ fn check_says_what_it_found() {
     assert_eq!(status, 0, "the environment names the file");
 
     std::fs::write(&path, "log: {levle: info}\ntargets: [{id: a, kind: axeso, address: x}]\n").unwrap();
-    for arguments in [vec!["check"], vec!["run"], vec!["poll", "a"], vec!["dashboards", "check"], vec!["state", "verify"]] {
+    for arguments in
+        [vec!["check"], vec!["run"], vec!["poll", "a"], vec!["dashboards", "check"], vec!["state", "verify"]]
+    {
         let (status, out, err) = run(&[arguments.as_slice(), &["--config", file]].concat());
         assert_eq!((status, out.as_str()), (78, ""), "{arguments:?}");
         let first = format!("{file}:1: log.levle: unknown key \"levle\"; did you mean \"level\"?\n");
@@ -149,7 +156,10 @@ fn check_says_what_it_found() {
         assert_eq!(err, first + &second, "{arguments:?}");
     }
     let (status, _, err) = run(&["check", "--config", "/nowhere.yml"]);
-    assert_eq!((status, err.as_str()), (78, "/nowhere.yml: cannot be read: No such file or directory\n"));
+    assert_eq!(status, 78);
+    let (first, hint) = err.split_once('\n').unwrap();
+    assert_eq!(first, "/nowhere.yml: cannot be read: No such file or directory");
+    assert!(hint.contains("--config"), "{err}");
     let (status, out, _) = run(&["check", "--schema"]);
     assert_eq!(status, 0);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["title"], "davylamp.yml");
@@ -160,7 +170,8 @@ fn rules_and_dashboards_are_checked_and_written() {
     let (status, out, _) = run(&["rules", "check", &format!("{ROOT}/tests/config/files/good-rules.yml")]);
     assert_eq!(status, 0);
     assert!(out.contains("SUCCESS: 1 rules found"), "{out}");
-    let (status, out, _) = run(&["rules", "check", &format!("{ROOT}/tests/config/files/bad-promql.yml"), "/nowhere.yml"]);
+    let (status, out, _) =
+        run(&["rules", "check", &format!("{ROOT}/tests/config/files/bad-promql.yml"), "/nowhere.yml"]);
     assert_eq!(status, 78);
     assert!(out.contains("bad-promql.yml:7: groups[0].rules[0].expr: bad expression"), "{out}");
     assert!(out.contains("/nowhere.yml: cannot be read: No such file or directory"), "{out}");
@@ -205,9 +216,8 @@ async fn what_was_polled_and_saved_is_parsed_to_the_same_samples() {
         let save = folder.path().join("replies");
         let arguments: Vec<String> =
             ["poll", "--kind", kind, &address, "--save", save.to_str().unwrap()].map(String::from).to_vec();
-        let polled = tokio::task::spawn_blocking(move || {
-            run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-        });
+        let polled =
+            tokio::task::spawn_blocking(move || run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
         let (status, polled, err) = polled.await.unwrap();
         assert_eq!(status, 0, "{err}");
         assert!(polled.contains("miner_hashrate"), "{polled}");
@@ -239,7 +249,7 @@ async fn what_was_polled_and_saved_is_parsed_to_the_same_samples() {
     }
     let (status, _, err) = run(&["poll", "--kind", "axeos", "127.0.0.1:1"]);
     assert_eq!(status, 1);
-    assert!(err.starts_with("poll of 127.0.0.1:1 (127.0.0.1:1) failed: ") || err.starts_with("poll of 127.0.0.1:1 failed: "), "{err}");
+    assert!(err.starts_with("poll of 127.0.0.1:1 failed: unreachable: "), "{err}");
 }
 
 #[test]

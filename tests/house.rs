@@ -2,6 +2,8 @@
 //!
 //! A text scan, on purpose: it is short, and it reads what a person reads.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

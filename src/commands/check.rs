@@ -25,13 +25,17 @@ pub fn configuration(path: &Path) -> anyhow::Result<ExitCode> {
         complain(&format!("note: {finding} (davylamp dashboards write)"));
     }
     say(&format!(
-        "{}: {} targets, {} rules in {} groups, {} remediations",
+        "{}: {}, {} in {}, {}",
         path.display(),
-        config.jobs.len(),
-        rules,
-        config.groups.len(),
-        config.act.bindings.len()
+        count(config.jobs.len(), "target"),
+        count(rules, "rule"),
+        count(config.groups.len(), "group"),
+        count(config.act.bindings.len(), "remediation")
     ))
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Checks rule files.

@@ -53,7 +53,7 @@ pub fn show(name: Option<&str>) -> anyhow::Result<ExitCode> {
 pub fn markdown() -> String {
     let rows = KINDS.iter().map(|kind| {
         let (name, summary, address) = (kind.name, kind.summary, kind.default_address);
-        format!("| `{name}` | {summary} | `{address}` | {} |", support(kind.support))
+        format!("| `{name}` | {summary} | {address} | {} |", support(kind.support))
     });
     let head = "| Kind | What it polls | Default address | Support |\n|---|---|---|---|\n";
     head.to_string() + &rows.collect::<Vec<_>>().join("\n")

@@ -27,11 +27,25 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     match execute(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            let code = if error.is::<ConfigError>() { EXIT_CONFIG } else { 1 };
-            complain(&format!("{error:#}"));
-            ExitCode::from(code)
+            complain(&causes(&error));
+            let Some(config) = error.downcast_ref::<ConfigError>() else { return ExitCode::from(1) };
+            if config.problems.iter().any(|problem| !problem.file.exists()) {
+                complain("name the configuration with --config or DAVYLAMP_CONFIG; `davylamp demo` needs none");
+            }
+            ExitCode::from(EXIT_CONFIG)
         }
     }
+}
+
+/// An error with its causes, each said once: many a text holds its cause already.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text
 }
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {

@@ -37,6 +37,7 @@ pub fn poll(args: &PollArgs) -> anyhow::Result<ExitCode> {
     }
     match outcome {
         Ok(reading) => print(&target, reading),
+        Err(failure) if *target.id == target.address => bail!("poll of {} failed: {failure}", target.id),
         Err(failure) => bail!("poll of {} ({}) failed: {failure}", target.id, target.address),
     }
 }

@@ -116,10 +116,9 @@ fn sections(check: &mut Check, folder: &Path, file: &mut File) {
     for (path, value, least) in at_least.into_iter().filter(|(_, value, least)| value < least) {
         check.report(path, format!("{value} is too small; the least is {least}"));
     }
-    for (path, time) in [
-        ("defaults.timeout", file.defaults.timeout),
-        ("rules.evaluation_interval", file.rules.evaluation_interval),
-    ] {
+    for (path, time) in
+        [("defaults.timeout", file.defaults.timeout), ("rules.evaluation_interval", file.rules.evaluation_interval)]
+    {
         if time.is_zero() {
             check.report(path, "0s is impossible; write for example 10s");
         }

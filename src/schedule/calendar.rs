@@ -70,7 +70,10 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
         // As tokio-cron-scheduler reads it: "13th" with "FRI" means both.
         croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).dom_and_dow(true).build()
     });
-    PARSER.parse(expression).map_err(|error| CronError { expression: expression.into(), reason: error.to_string().trim_end_matches('.').to_string() })
+    PARSER.parse(expression).map_err(|error| CronError {
+        expression: expression.into(),
+        reason: error.to_string().trim_end_matches('.').to_string(),
+    })
 }
 
 /// Reads the name of a time zone (`Europe/Berlin`, `UTC`).

@@ -182,7 +182,10 @@ fn not_yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Problem {
         message = "aliases (*name) repeat so much that the file would not fit into memory; write it out".to_string();
     } else if message.contains("recursion limit exceeded") {
         message = "is nested too deeply".to_string();
-    } else if line.and_then(|line| text.lines().nth(line - 1)).is_some_and(|line| line.trim_start_matches(' ').starts_with('\t')) {
+    } else if line
+        .and_then(|line| text.lines().nth(line - 1))
+        .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'))
+    {
         message.push_str("; indent with spaces, not with tabs");
     }
     Problem { line, ..Problem::of_file(file, message.trim_end()) }
@@ -252,7 +255,10 @@ rules:
     #[test]
     fn mistakes_name_their_place() {
         let shown = |text: &str| Document::parse(Path::new("x.yml"), text).unwrap_err().to_string();
-        assert_eq!(shown("a: 1\nb: [1\n"), "x.yml:3: did not find expected ',' or ']', while parsing a flow sequence at line 2 column 4");
+        assert_eq!(
+            shown("a: 1\nb: [1\n"),
+            "x.yml:3: did not find expected ',' or ']', while parsing a flow sequence at line 2 column 4"
+        );
         let twice = shown("a: 1\nb: 2\na: 3\n");
         assert!(twice.starts_with("x.yml:") && twice.contains("the key \"a\" stands twice"), "{twice}");
         let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\

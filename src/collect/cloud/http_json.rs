@@ -100,7 +100,9 @@ fn open(target: &Target) -> Opened {
     let options: Options = read_options(target)?;
     let url = match (target.address.as_str(), &options.url) {
         ("", Some(url)) => checked_url(url, "options.url")?,
-        ("", None) => return Err(OptionError::new("address", "is missing: write the URL here or under options.url").into()),
+        ("", None) => {
+            return Err(OptionError::new("address", "is missing: write the URL here or under options.url").into());
+        }
         (address, None) => checked_url(address, "address")?,
         (_, Some(_)) => return Err(OptionError::new("options.url", "the URL stands under `address` already").into()),
     };
