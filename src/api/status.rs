@@ -200,7 +200,8 @@ fn table<const N: usize>(
         let _ = write!(page, "<p class=\"none\">{none}</p>");
         return;
     }
-    page.push_str("<table><thead><tr>");
+    // The first word names the widths of the columns in the style sheet.
+    let _ = write!(page, "<table class=\"{}\"><thead><tr>", title.to_ascii_lowercase());
     for head in heads {
         let _ = write!(page, "<th>{head}</th>");
     }

@@ -115,9 +115,9 @@ fn containers(page: &mut Page<'_>, context: &Context<'_>) {
         Column::label("state", "State").width(95),
         Column::labels(format!("max by (engine, container, health) ({health} == 1)")),
         Column::label("health", "Health").width(95),
-        Column::value("CPU", "percentunit", cpu).width(85),
+        Column::value("CPU", "percentunit", cpu).decimals(1).width(85),
         Column::value("Memory", "bytes", each("docker_container_memory_working_set_bytes")).width(95),
-        Column::value("Of limit", "percentunit", memory_ratio(context)).width(85).steps(near_limit),
+        Column::value("Of limit", "percentunit", memory_ratio(context)).decimals(1).width(85).steps(near_limit),
         Column::value("Started", "dateTimeFromNow", started).width(120),
         Column::value("Last exit", "none", each("docker_container_last_exit_code")).width(85),
     ];
@@ -132,6 +132,7 @@ fn containers(page: &mut Page<'_>, context: &Context<'_>) {
     page.add(
         Draft::lines(12, "Restarts")
             .about("Restarts in the last 15 minutes by container. Bad: more than one; it does not stay up.")
+            .decimals(0)
             .zero_based()
             .query(format!("sum by (engine, container) (increase({restarts}[15m])) > 0"), "{{container}}")
             .no_value("none"),
@@ -229,7 +230,14 @@ fn traffic(page: &mut Page<'_>, context: &Context<'_>) {
     for (id, title, description, metric) in panels {
         let text =
             format!("{description} Containers on the host's network have no numbers of their own. From {metric}.");
-        page.add(Draft::lines(id, title).about(&text).unit("binBps").zero_based().query(rate(metric), "{{container}}"));
+        page.add(
+            Draft::lines(id, title)
+                .about(&text)
+                .unit("binBps")
+                .zero_based()
+                .no_value("not reported")
+                .query(rate(metric), "{{container}}"),
+        );
     }
     let pids = of(context, "docker_container_pids", "");
     page.add(
@@ -253,9 +261,13 @@ fn engine(page: &mut Page<'_>, context: &Context<'_>) {
     let usage = context.select("docker_disk_usage_bytes", "");
     page.add(
         Draft::lines(42, "Disk use")
-            .about("Disk space by what uses it, in bytes. Bad: a slope; old images or build cache pile up.")
+            .about(
+                "Disk space by what uses it, in bytes. Bad: a slope; old images or build cache pile up. Only of \
+                    engines with the option disk_usage, for the engine walks its disk to answer.",
+            )
             .size(8, 8)
             .unit("bytes")
+            .no_value("the option disk_usage is off")
             .zero_based()
             .query(format!("max by (engine, type) ({usage})"), "{{engine}} {{type}}"),
     );

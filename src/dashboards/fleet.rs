@@ -113,12 +113,13 @@ fn power_and_alerts(page: &mut Page<'_>, context: &Context<'_>) {
 }
 
 fn courses(page: &mut Page<'_>, context: &Context<'_>) {
-    let (hashrate, expected) = (mining::hashrate(context), mining::expected_last_hour(context));
+    let (hashrate, expected) = (mining::hashrate(context), mining::expected_of_all(context));
     page.add(
         Draft::lines(10, "Hashrate and expected")
             .about(
                 "Sum of the present hashrate and of the expected one, in hashes per second. Bad: a gap \
-                    between the lines.",
+                    between the lines. A miner that does not say what it should do is expected to keep its \
+                    average of the last hour.",
             )
             .unit("Hs")
             .zero_based()
@@ -188,11 +189,13 @@ fn extremes(page: &mut Page<'_>, context: &Context<'_>) {
         )
         .size(8, 9)
         .no_value("nothing fires");
+    // Alerts about polling name a target and no miner; it is the same id.
+    let named = format!("label_replace({alerts}, \"miner\", \"$1\", \"target\", \"(.+)\")");
     let columns = vec![
-        Column::labels(format!("max by (alertname, severity, miner) ({alerts})")),
+        Column::labels(format!("max by (alertname, severity, miner) ({named})")),
         Column::label("alertname", "Alert").width(190),
         Column::label("severity", "Severity").width(80),
-        Column::label("miner", "Miner").width(120).link("Open the device", device),
+        Column::label("miner", "Target").flexible().link("Open the device", device),
     ];
     page.add(table::fill(table, context, columns, ("Severity", false)));
 }
@@ -228,26 +231,30 @@ fn devices(page: &mut Page<'_>, context: &Context<'_>) {
     let columns = vec![
         Column::value("Answers", "none", mining::up(context)).width(85).words(UP_DOWN),
         Column::label("miner", "Miner")
-            .width(150)
+            .flexible()
             .link("Open the device", drill_down("davylamp-device-${__data.fields.kind}")),
         Column::label("kind", "Kind").width(90),
         Column::labels(format!("max by (miner, model, firmware_version) ({info})")),
-        Column::label("model", "Model").width(130),
+        Column::label("model", "Model").flexible(),
         Column::label("firmware_version", "Firmware").width(110),
         Column::labels(format!("max by (miner, state) ({state} == 1)")),
         Column::label("state", "State").width(95),
         Column::value("Hashrate", "Hs", mining::hashrate(context)).width(110),
         Column::value("Of expected", "percentunit", mining::ratio(context))
+            .decimals(1)
             .steps(steps(known, thresholds::HASHRATE_RATIO)),
         Column::value("Power", "watt", mining::power(context)).width(90),
-        Column::value("J/TH", "none", best("miner_efficiency_joules_per_terahash")).width(80),
+        Column::value("J/TH", "none", best("miner_efficiency_joules_per_terahash")).decimals(1).width(80),
         Column::value("Chip", "celsius", mining::hottest(context, "chip"))
+            .decimals(1)
             .width(90)
             .steps(steps(known, thresholds::CHIP_TEMPERATURE)),
         Column::value("VR", "celsius", mining::hottest(context, "vr"))
+            .decimals(1)
             .width(90)
             .steps(steps(known, thresholds::VR_TEMPERATURE)),
         Column::value("Rejected, 1 h", "percentunit", mining::reject_ratio(context, "1h"))
+            .decimals(2)
             .width(110)
             .steps(steps(known, thresholds::REJECT_RATIO)),
         Column::value("Wi-Fi", "dBm", best("miner_wifi_rssi_dbm")).width(85).steps(steps(known, thresholds::WIFI)),

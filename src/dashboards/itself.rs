@@ -284,7 +284,7 @@ fn automation(page: &mut Page<'_>) {
             .size(8, 8)
             .decimals(0)
             .no_value("none")
-            .now(format!("sum by (result) ({})", within("davylamp_runs_total")), "{{result}}"),
+            .now(format!("sum by (result) ({}) > 0", within("davylamp_runs_total")), "{{result}}"),
     );
     page.add(
         Draft::bars(42, "Suppressed")
@@ -295,7 +295,7 @@ fn automation(page: &mut Page<'_>) {
             .size(8, 8)
             .decimals(0)
             .no_value("none")
-            .now(format!("sum by (reason) ({})", within("davylamp_run_suppressions_total")), "{{reason}}"),
+            .now(format!("sum by (reason) ({}) > 0", within("davylamp_run_suppressions_total")), "{{reason}}"),
     );
     page.add(
         Draft::lines(43, "Running")

@@ -21,6 +21,13 @@ pub(super) fn expected_last_hour(context: &Context<'_>) -> String {
     format!("max by (miner) (max_over_time({expected}[1h]))")
 }
 
+/// What each miner should do. One that does not say counts with its own average of the last hour, so that the sum can be
+/// compared with the hashrate of all miners.
+pub(super) fn expected_of_all(context: &Context<'_>) -> String {
+    let hashrate = context.select("miner_hashrate_hashes_per_second", "");
+    format!("({} or max by (miner) (avg_over_time({hashrate}[1h])))", expected_last_hour(context))
+}
+
 /// Hashrate of each miner divided by what it should do at its present settings.
 pub(super) fn ratio(context: &Context<'_>) -> String {
     let expected = context.select("miner_hashrate_expected_hashes_per_second", "");

@@ -25,7 +25,9 @@ pub(super) struct Column {
     /// A label that a query brings, or the query whose value it is.
     source: Source,
     unit: &'static str,
-    width: u32,
+    /// In pixels; `None` takes its part of what the other columns leave.
+    width: Option<u32>,
+    decimals: Option<u8>,
     steps: Option<Vec<Step>>,
     words: Option<&'static [(&'static str, &'static str, &'static str)]>,
     link: Option<(&'static str, String)>,
@@ -41,7 +43,7 @@ enum Source {
 
 impl Column {
     fn new(title: &'static str, source: Source, unit: &'static str) -> Self {
-        Column { title, source, unit, width: 100, steps: None, words: None, link: None }
+        Column { title, source, unit, width: Some(100), decimals: None, steps: None, words: None, link: None }
     }
 
     /// Shows a label of the rows.
@@ -60,7 +62,19 @@ impl Column {
     }
 
     pub(super) fn width(mut self, width: u32) -> Self {
-        self.width = width;
+        self.width = Some(width);
+        self
+    }
+
+    /// A column that shares the room that the others leave, so that a wide screen is filled and a narrow one not wasted.
+    pub(super) fn flexible(mut self) -> Self {
+        self.width = None;
+        self
+    }
+
+    /// As many decimals in every row: figures of different lengths cannot be compared at a glance.
+    pub(super) fn decimals(mut self, decimals: u8) -> Self {
+        self.decimals = Some(decimals);
         self
     }
 
@@ -80,10 +94,13 @@ impl Column {
     }
 
     fn properties(&self) -> Vec<Property> {
-        let mut list = vec![
-            Property { id: "unit", value: PropertyValue::Text(self.unit.to_string()) },
-            Property { id: "custom.width", value: PropertyValue::Number(self.width) },
-        ];
+        let mut list = vec![Property { id: "unit", value: PropertyValue::Text(self.unit.to_string()) }];
+        if let Some(width) = self.width {
+            list.push(Property { id: "custom.width", value: PropertyValue::Number(width) });
+        }
+        if let Some(decimals) = self.decimals {
+            list.push(Property { id: "decimals", value: PropertyValue::Number(decimals.into()) });
+        }
         if let Some(steps) = &self.steps {
             let thresholds: Thresholds = absolute(steps.clone());
             list.push(Property { id: "thresholds", value: PropertyValue::Thresholds(thresholds) });

@@ -58,6 +58,15 @@ pub(super) fn labels(name: &str, label: &str, description: &str, query: String) 
     }
 }
 
+/// Shows the first value as long as nobody chooses, not all of them: hundreds of lines on each graph say nothing, and
+/// `.*` would bring the devices of other kinds too.
+pub(super) fn one_at_first(variable: &mut Variable) {
+    variable.current =
+        VariableOption { selected: false, text: Texts::Many(Vec::new()), value: Texts::Many(Vec::new()) };
+    variable.include_all = false;
+    variable.all_value = None;
+}
+
 fn datasource(name: &str, uid: &str) -> Variable {
     Variable {
         name: "datasource".to_string(),

@@ -38,6 +38,7 @@ pub(super) fn heat(page: &mut Page<'_>, context: &Context<'_>) {
             .about("Board, inlet, outlet and other sensors, in degrees Celsius, by miner and sensor.")
             .size(8, 8)
             .unit("celsius")
+            .no_value("not reported")
             .query(format!("max by (miner, sensor) ({others})"), "{{miner}} {{sensor}}"),
     );
     let speed = context.select("miner_fan_speed_rpm", "");

@@ -15,6 +15,7 @@ use super::table;
 use super::table::Column;
 use super::thresholds;
 use super::thresholds::steps;
+use super::variables;
 
 mod hardware;
 
@@ -39,7 +40,8 @@ pub(super) fn build(settings: &Settings, facts: &Facts, kind: &str) -> File {
     page.row(160, "Device and connection");
     hardware::system(&mut page, &context);
     hardware::connection(&mut page, &context);
-    let variables = page.variables();
+    let mut variables = page.variables();
+    variables.iter_mut().filter(|variable| variable.name == "miner").for_each(variables::one_at_first);
     page.finish(
         Head {
             folder: MINERS,
@@ -226,7 +228,7 @@ fn luck(page: &mut Page<'_>, context: &Context<'_>) {
                     A share above the network's difficulty is a block.",
             )
             .size(8, 4)
-            .unit("short")
+            .unit("sishort")
             .decimals(2)
             .plain()
             .query(format!("max by (scope) ({best})"), "{{scope}}"),
@@ -246,7 +248,7 @@ fn luck(page: &mut Page<'_>, context: &Context<'_>) {
         Draft::stat(26, "Network difficulty")
             .about("Difficulty of the network, as the miner heard it from its pool.")
             .size(8, 4)
-            .unit("short")
+            .unit("sishort")
             .decimals(2)
             .plain()
             .query(format!("max({network})"), "network"),
@@ -272,7 +274,7 @@ fn pools(page: &mut Page<'_>, context: &Context<'_>) {
             .width(90)
             .words(&[("0", "no", "text"), ("1", "yes", "green")]),
         Column::value("Answers", "none", each("miner_pool_up")).width(90).words(UP_DOWN),
-        Column::value("Difficulty", "short", each("miner_pool_difficulty")),
+        Column::value("Difficulty", "sishort", each("miner_pool_difficulty")),
         Column::value("Round trip", "s", each("miner_pool_rtt_seconds")),
     ];
     page.add(table::fill(table, context, columns, ("Miner", false)));
