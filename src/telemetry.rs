@@ -76,8 +76,6 @@ pub struct Telemetry {
     pub series: Gauges,
     /// Entries waiting in an internal queue.
     pub queue_depth: Gauges,
-    /// Entries that an internal queue had to drop.
-    pub queue_dropped: Counters,
     /// Panics that were caught, by task.
     pub panics: Counters,
     /// Bytes of the state database on disk.
@@ -132,7 +130,6 @@ impl Telemetry {
             limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
             series: list.gauge("davylamp_series", "Series that are held, by kind"),
             queue_depth: list.gauge("davylamp_queue_depth", "Entries waiting in an internal queue"),
-            queue_dropped: list.counter("davylamp_queue_dropped", "Entries that an internal queue had to drop"),
             panics: list.counter("davylamp_panics", "Panics that were caught, by task"),
             store_bytes: list.gauge("davylamp_store_bytes", "Bytes of the state database on disk"),
             store_commit_duration: list.figures("davylamp_store_commit_duration", "How long a durable commit takes"),

@@ -104,12 +104,12 @@ fn now(page: &mut Page<'_>) {
             .query(format!("sum({})", own("davylamp_alerts", "state=\"firing\"")), "firing"),
     );
     page.add(
-        Draft::stat(6, "Dropped")
-            .about("Messages dropped by full queues within the shown time. Bad: any.")
+        Draft::stat(6, "Limits hit")
+            .about("Polls that brought more than a limit allows, within the shown time. Bad: any. From davylamp_limit_hits_total.")
             .decimals(0)
             .red_from(1.0)
             .no_value("0")
-            .now(format!("sum(increase({}[$__range]))", own("davylamp_queue_dropped_total", "")), "dropped"),
+            .now(format!("sum(increase({}[$__range]))", own("davylamp_limit_hits_total", "")), "hits"),
     );
 }
 

@@ -144,8 +144,7 @@ fn scraped(prometheus: &Prometheus, all: f64) {
 const EMPTY: &[(&str, &str)] = &[
     // No simulated device reports a fault code.
     ("davylamp-device-axeos", "Faults"),
-    // Nothing was dropped, and no device sent an impossible value: these series begin with the first one.
-    ("davylamp-itself", "Dropped"),
+    // No device sent an impossible value: the series begins with the first one.
     ("davylamp-itself", "Impossible values"),
 ];
 
