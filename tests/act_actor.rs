@@ -61,6 +61,27 @@ async fn one_run_per_episode_and_only_a_positive_resolve_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resolve_that_is_told_right_before_the_end_is_not_lost() {
+    let Some(bench) = bench() else { return };
+    let acting = acting(&bench, RESTART).await;
+    *acting.world.up.lock().unwrap() = Some(false);
+    let miners = ["m1", "m2"];
+    let mut alerts = Vec::new();
+    for miner in miners {
+        alerts.push(acting.fire("Hot", miner).await);
+        alerts.push(acting.fire("Slow", miner).await);
+    }
+    acting.held_back("blind", 4).await;
+    for alert in &alerts {
+        acting.resolve(alert, true).await;
+    }
+    acting.finish().await;
+    // An episode that is left open would never be repaired again after the next start.
+    let ledger = std::fs::read_to_string(bench.path("ledger")).unwrap();
+    assert!(ledger.contains("closed_at") && !ledger.contains("closed_at\\\":null"), "{ledger}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_episode_after_the_cooldown_runs_again_until_the_budget_is_spent() {
     let Some(bench) = bench() else { return };
     let yaml = format!("{RESTART}  guards: {{cooldown: 1s, max_runs_per_target: 2/1h}}\n")

@@ -85,7 +85,15 @@ impl Actor {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => {
+                    // A resolve is told once; what fires is told again after the next start, and nothing begins now.
+                    while let Ok(transition) = transitions.try_recv() {
+                        if transition.alert.state == AlertState::Resolved {
+                            self.hear(transition).await;
+                        }
+                    }
+                    break;
+                }
                 Some(done) = self.tasks.join_next() => {
                     if let Err(error) = done {
                         // Its record still says that it runs, so its target stays blocked until a restart looks again.

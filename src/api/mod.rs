@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -106,6 +106,12 @@ struct Route {
     handler: fn() -> MethodRouter<Api>,
 }
 
+impl Route {
+    fn methods(&self) -> [Method; 2] {
+        if self.writes { [Method::POST, Method::PUT] } else { [Method::GET, Method::HEAD] }
+    }
+}
+
 /// The whole surface.
 const ROUTES: &[Route] = &[
     Route { path: "/", writes: false, handler: || get(status_page) },
@@ -133,29 +139,39 @@ impl Api {
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let route = ROUTES.iter().find(|route| route.path == request.uri().path());
     let path = route.map_or("other", |route| route.path);
-    let changes = route.is_some_and(|route| route.writes) || !matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = match refuse(&api.settings, request.headers(), changes) {
+    let mut response = match refuse(&api.settings, &request, route) {
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
     };
+    let status = response.status();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"),
     );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let labels = vec![("route", path.to_string()), ("status", response.status().as_str().to_string())];
+    if let Some(route) = route.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
+        let allowed = if route.writes { "POST, PUT" } else { "GET, HEAD" };
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    let labels = vec![("route", path.to_string()), ("status", status.as_str().to_string())];
     api.telemetry.http_requests.get_or_create(&labels).inc();
     response
 }
 
-fn refuse(settings: &Settings, headers: &HeaderMap, changes: bool) -> Option<Problem> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if !host_allowed(host, &settings.hosts) {
+fn refuse(settings: &Settings, request: &Request, route: Option<&Route>) -> Option<Problem> {
+    let headers = request.headers();
+    // Text that cannot be read is no name of ours, not the absence of one.
+    let host = headers.get(header::HOST).map_or(Some(""), |host| host.to_str().ok());
+    if !host.is_some_and(|host| host_allowed(host, &settings.hosts)) {
         let text = format!("the host name {host:?} is not one of ours; list it under server.hosts");
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, text));
     }
-    if !changes && !settings.protect_reads {
+    if let Some(route) = route.filter(|route| !route.methods().contains(request.method())) {
+        let text = format!("{} answers {} and {} only", route.path, route.methods()[0], route.methods()[1]);
+        return Some(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text));
+    }
+    if !route.is_some_and(|route| route.writes) && !settings.protect_reads {
         return None;
     }
     let Some(reference) = &settings.token else {
@@ -168,6 +184,10 @@ fn refuse(settings: &Settings, headers: &HeaderMap, changes: bool) -> Option<Pro
             tracing::error!(%error, "cannot read server.token");
             Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon cannot read its own token; see its log"))
         }
+        (Ok(token), _) if token.expose().is_empty() => {
+            tracing::error!("server.token is empty");
+            Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon's own token is empty"))
+        }
         (Ok(token), Some(given)) if token.expose().as_bytes().ct_eq(given.as_bytes()).into() => None,
         _ => Some(Problem::new(StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer …")),
     }
@@ -178,11 +198,11 @@ fn host_allowed(host: &str, names: &[String]) -> bool {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let bare = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     bare.is_empty()
         || bare.parse::<std::net::IpAddr>().is_ok()
         || bare == "localhost"
-        || names.iter().any(|n| n == bare)
+        || names.iter().any(|name| name.eq_ignore_ascii_case(&bare))
 }
 
 /// An error answer as problem JSON (RFC 9457).
@@ -245,7 +265,7 @@ mod tests {
     #[test]
     fn hosts_that_are_names_must_be_listed() {
         let names = ["lamp.home".to_string()];
-        for host in ["", "127.0.0.1:9940", "[::1]:9940", "localhost", "lamp.home:9940", "192.168.1.4"] {
+        for host in ["", "127.0.0.1:9940", "[::1]:9940", "LocalHost", "lamp.home:9940", "192.168.1.4"] {
             assert!(host_allowed(host, &names), "{host}");
         }
         for host in ["evil.example", "evil.example:9940", "lamp.home.evil.example"] {
@@ -269,15 +289,28 @@ mod tests {
         let path = folder.path().join("token");
         std::fs::write(&path, "s3cret\n").unwrap();
         let settings = Settings { token: Some(SecretRef::File(path)), ..Settings::default() };
-        let with = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
-            refuse(&settings, &headers, true).map(|problem| problem.status)
+        let asked = |settings: &Settings, method: Method, path: &str, header: (&str, &[u8])| {
+            let value = HeaderValue::from_bytes(header.1).unwrap();
+            let request = Request::builder().method(method).uri(path).header(header.0, value);
+            let route = ROUTES.iter().find(|route| route.path == path);
+            refuse(settings, &request.body(axum::body::Body::empty()).unwrap(), route).map(|problem| problem.status)
         };
+        let with = |value: &str| asked(&settings, Method::POST, "/-/reload", ("authorization", value.as_bytes()));
         assert_eq!(with("Bearer s3cret"), None);
         assert_eq!(with("Bearer s3cre"), Some(StatusCode::UNAUTHORIZED));
-        assert_eq!(refuse(&settings, &HeaderMap::new(), false).map(|p| p.status), None);
-        let none = refuse(&Settings::default(), &HeaderMap::new(), true).map(|p| p.status);
+        assert_eq!(asked(&settings, Method::GET, "/metrics", ("x", b"")), None);
+        let unreadable = asked(&settings, Method::GET, "/", ("host", b"ev\xffil.example"));
+        assert_eq!(unreadable, Some(StatusCode::MISDIRECTED_REQUEST));
+        for route in ROUTES {
+            for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
+                let refused = asked(&settings, method.clone(), route.path, ("x", b""));
+                let other = refused == Some(StatusCode::METHOD_NOT_ALLOWED);
+                assert_eq!(other, !route.methods().contains(&method), "{method} {}", route.path);
+            }
+        }
+        std::fs::write(folder.path().join("token"), "\n").unwrap();
+        assert_eq!(with("Bearer "), Some(StatusCode::SERVICE_UNAVAILABLE), "an empty token opens nothing");
+        let none = asked(&Settings::default(), Method::POST, "/-/reload", ("x", b""));
         assert_eq!(none, Some(StatusCode::FORBIDDEN));
     }
 }

@@ -25,9 +25,11 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`, then lets answers under way finish.
 pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
+    let telemetry = api.telemetry.clone();
     let router = api.router();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut refused = false;
     loop {
         // Waiting for a slot before accepting leaves surplus clients in the kernel's queue.
         let slot = tokio::select! {
@@ -41,6 +43,7 @@ pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
         };
         match accepted {
             Ok((stream, _)) => {
+                refused = false;
                 let (router, stop) = (router.clone(), stop.clone());
                 connections.spawn(async move {
                     connection(stream, router, stop).await;
@@ -49,11 +52,17 @@ pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
             }
             Err(error) => {
                 // Out of descriptors, mostly: accepting again at once would spin.
-                tracing::warn!(%error, "cannot accept a connection");
+                if !std::mem::replace(&mut refused, true) {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        while connections.try_join_next().is_some() {}
+        while let Some(ended) = connections.try_join_next() {
+            if ended.is_err() {
+                telemetry.count_panic("api");
+            }
+        }
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::keep::Keeper;
+use super::limits;
 use super::notify::Notifier;
 use super::shared::{Shared, TargetState};
 use super::world::ReloadRequest;
@@ -99,16 +100,20 @@ impl Control {
 
     async fn swap(&mut self, config: Arc<Config>) -> String {
         let before = self.shared.config.get();
-        let mut fixed = Vec::new();
-        if before.file.server != config.file.server {
-            fixed.push("server");
-        }
-        if before.file.storage.path != config.file.storage.path {
-            fixed.push("storage");
-        }
-        if before.act.runner != config.act.runner || before.act.ansible.runs != config.act.ansible.runs {
-            fixed.push("ansible");
-        }
+        let (old, new) = (&before.file, &config.file);
+        let ansible =
+            |config: &Config| format!("{:?} {:?} {:?}", config.act.ansible, config.act.limits, config.act.runner);
+        let fixed = [
+            ("server", old.server != new.server),
+            ("log", format!("{:?}", old.log) != format!("{:?}", new.log)),
+            // `storage.export` is taken over.
+            ("storage", old.storage.path != new.storage.path || old.storage.cache_bytes != new.storage.cache_bytes),
+            ("ansible", ansible(&before) != ansible(&config)),
+            ("limits", limits(&before) != limits(&config)),
+        ];
+        let fixed: Vec<&str> = fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
+        // Of kinds that the reload takes away.
+        self.shared.telemetry.series.clear();
         self.shared.config.set(config.clone());
         let difference = self.apply(&config).await;
         let _ = self.configs.send(config.clone());

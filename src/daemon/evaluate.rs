@@ -1,14 +1,13 @@
 //! The rules' own task: evaluates what is due on the recent window, keeps alerts, and hands on what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::figures::raise;
-use super::keep::{Keeper, worth_noting};
+use super::keep::Keeper;
 use super::shared::{RuleNote, Shared};
 use crate::config::Config;
 use crate::model::{Alert, AlertState, Family, FamilyRef, MetricType, Point, TargetId, Transition};
@@ -26,6 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often pending alerts are written down although nothing changed.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
+/// A wall clock that goes this much more or less than the time that passed was set, or the machine slept.
+const CLOCK_WAS_SET: Duration = Duration::from_secs(30);
 /// Removals that are remembered while the store takes no writes. The record of one that is forgotten is found at the next
 /// start, like any alert that was over while nobody looked.
 const MOST_OWED: usize = 10_000;
@@ -43,9 +44,30 @@ pub(super) struct Evaluator {
     engine: Engine,
     /// Since when the window has no gap, milliseconds since the epoch.
     since: i64,
+    clocks: Clocks,
     noted: Instant,
     /// The store did not take the last change of alerts; these are to be removed once it does.
     owed: Option<Vec<Alert>>,
+    /// What was counted of each group, by file and name.
+    counted: HashMap<(String, String), [u64; 3]>,
+}
+
+/// One time on both clocks. After the wall clock was set, or the machine slept, samples are only being gathered again:
+/// what is missing says nothing about the world, and no alert may resolve for want of it.
+struct Clocks {
+    wall: i64,
+    monotonic: Instant,
+}
+
+impl Clocks {
+    /// By how much the wall clock was set since the last call, if it was.
+    fn set_by(&mut self, wall: i64, monotonic: Instant) -> Option<Duration> {
+        let before = std::mem::replace(self, Clocks { wall, monotonic });
+        let passed = monotonic.saturating_duration_since(before.monotonic).as_millis();
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        let off = Duration::from_millis(wall.saturating_sub(before.wall).abs_diff(passed));
+        (off > CLOCK_WAS_SET).then_some(off)
+    }
 }
 
 /// The settings of the engine in a configuration.
@@ -71,8 +93,18 @@ impl Evaluator {
         transitions: mpsc::Sender<Transition>,
         engine: Engine,
     ) -> Self {
-        let since = unix_millis();
-        Evaluator { shared, keeper, transitions, engine, since, noted: Instant::now(), owed: None }
+        let (since, now) = (unix_millis(), Instant::now());
+        Evaluator {
+            shared,
+            keeper,
+            transitions,
+            engine,
+            since,
+            clocks: Clocks { wall: since, monotonic: now },
+            noted: now,
+            owed: None,
+            counted: HashMap::new(),
+        }
     }
 
     /// Evaluates until `stop`; follows the configuration. A panic in an evaluation ends the task, and with it the
@@ -105,7 +137,12 @@ impl Evaluator {
     }
 
     async fn evaluate(mut self) -> Option<Self> {
-        let (now, since, recent) = (unix_millis(), self.since, self.shared.recent.clone());
+        let now = unix_millis();
+        if let Some(off) = self.clocks.set_by(now, Instant::now()) {
+            tracing::warn!(seconds = off.as_secs(), "the clock was set, or the machine slept; rules warm up again");
+            self.since = now;
+        }
+        let (since, recent) = (self.since, self.shared.recent.clone());
         let mut engine = self.engine;
         let work = move || {
             let started = Instant::now();
@@ -130,6 +167,8 @@ impl Evaluator {
 
     async fn reload(&mut self, config: &Config) {
         let now = unix_millis();
+        // Of groups that the reload takes away.
+        self.shared.telemetry.rule_group_duration.clear();
         let before = window(&self.engine);
         let evaluation = self.engine.replace(config.groups.clone(), settings(config), now);
         if window(&self.engine) > before {
@@ -144,10 +183,6 @@ impl Evaluator {
     async fn take(&mut self, evaluation: Evaluation, now: i64) {
         self.append(&evaluation, now);
         self.persist(&evaluation).await;
-        if self.noted.elapsed() >= NOTE_EVERY {
-            self.noted = Instant::now();
-            self.keeper.alerts_later(self.engine.alerts().iter().filter(|alert| worth_noting(alert)));
-        }
         self.count(&evaluation);
         self.publish();
         for transition in evaluation.transitions {
@@ -157,12 +192,22 @@ impl Evaluator {
         }
     }
 
-    /// Writes alerts that changed. What the store did not take is owed, and tried again with every evaluation.
+    /// Writes alerts that changed, and now and then what is pending too: its last sight decides after a restart how long
+    /// it has been pending. What the store did not take is owed, and tried again with every evaluation.
     async fn persist(&mut self, evaluation: &Evaluation) {
+        let note = self.noted.elapsed() >= NOTE_EVERY;
+        if note {
+            self.noted = Instant::now();
+        }
+        let noted = |alert: &Alert| note && alert.state == AlertState::Pending;
         let changed = evaluation.transitions.iter().map(|transition| &transition.alert);
         let changed: Vec<Alert> = match &self.owed {
             Some(_) => self.engine.alerts(),
-            None => changed.cloned().collect(),
+            None if !note => changed.cloned().collect(),
+            None => {
+                let pending = self.engine.alerts().into_iter().filter(noted);
+                changed.filter(|alert| !noted(alert)).cloned().chain(pending).collect()
+            }
         };
         let owed = self.owed.take();
         let (late, mut gone) = (owed.is_some(), owed.unwrap_or_default());
@@ -193,11 +238,14 @@ impl Evaluator {
                 name => recorded.push((family(name.unwrap_or_default()), labels, point)),
             }
         }
-        self.shared.recent.append_points(&TargetId::from(ALERTS), &alerts, now);
-        self.shared.recent.append_points(&TargetId::from(RECORDED), &recorded, now);
+        for (block, points) in [(ALERTS, alerts), (RECORDED, recorded)] {
+            if self.shared.recent.append_points(&TargetId::from(block), &points, now) > 0 {
+                self.shared.telemetry.count_limit("series");
+            }
+        }
     }
 
-    fn count(&self, evaluation: &Evaluation) {
+    fn count(&mut self, evaluation: &Evaluation) {
         let telemetry = &self.shared.telemetry;
         for problem in evaluation.problems.iter().filter(|problem| problem.new) {
             tracing::warn!(rule = &*problem.rule, error = %problem.error, "rule failed");
@@ -206,9 +254,14 @@ impl Evaluator {
             let labels = vec![("group", group.name().to_string())];
             let (evaluations, failures) =
                 group.rules().iter().map(RuleState::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-            raise(&telemetry.rule_evaluations.get_or_create(&labels), evaluations);
-            raise(&telemetry.rule_failures.get_or_create(&labels), failures);
-            raise(&telemetry.rule_missed.get_or_create(&labels), group.missed());
+            let totals = [evaluations, failures, group.missed()];
+            let counters = [&telemetry.rule_evaluations, &telemetry.rule_failures, &telemetry.rule_missed];
+            let before = self.counted.entry((group.file().to_string(), group.name().to_string())).or_default();
+            for ((counter, total), before) in counters.into_iter().zip(totals).zip(before) {
+                // A rule that a reload changed counts from zero again, while our counters only rise.
+                counter.get_or_create(&labels).inc_by(total.saturating_sub(*before));
+                *before = total;
+            }
             telemetry.rule_group_duration.get_or_create(&labels).set(group.took().as_secs_f64());
         }
         let alerts = self.engine.alerts();
@@ -279,5 +332,21 @@ fn log(transition: &Transition) {
     match alert.state {
         AlertState::Pending => tracing::debug!(state, labels, "alert"),
         AlertState::Firing | AlertState::Resolved => tracing::info!(state, labels, value = alert.value, "alert"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_noticed_and_a_slow_evaluation_is_not_taken_for_one() {
+        let start = Instant::now();
+        let mut clocks = Clocks { wall: 1_000_000, monotonic: start };
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(clocks.set_by(1_600_100, after(600)), None);
+        assert_eq!(clocks.set_by(5_205_100, after(605)), Some(Duration::from_secs(3600)));
+        assert_eq!(clocks.set_by(1_610_100, after(610)), Some(Duration::from_secs(3600)));
+        assert_eq!(clocks.set_by(1_615_100, after(615)), None);
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn refresh(telemetry: &Telemetry, stats: &Stats, book: &Book) {
     telemetry.store_healthy.get_or_create(&none).set(f64::from(u8::from(stats.writable.load(Relaxed))));
     raise(&telemetry.store_errors.get_or_create(&none), stats.errors_total.load(Relaxed));
     let seconds = stats.commit_nanos_total.load(Relaxed) as f64 / 1e9;
-    let bounds = COMMIT_BUCKETS.iter().copied().chain([f64::MAX]);
+    let bounds = COMMIT_BUCKETS.iter().copied().chain([f64::INFINITY]);
     let counts = stats.commit_buckets.iter().map(|count| count.load(Relaxed));
     telemetry.store_commit_duration.set(seconds, bounds.zip(counts));
     let metrics = book.metrics();
@@ -28,6 +28,6 @@ pub(super) fn refresh(telemetry: &Telemetry, stats: &Stats, book: &Book) {
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
-pub(super) fn raise(counter: &Count, total: u64) {
+fn raise(counter: &Count, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

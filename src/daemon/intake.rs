@@ -1,5 +1,6 @@
 //! From the scheduler's channel into the recent window, and our own metrics by the same road.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::keep::Keeper;
 use super::shared::Shared;
+use super::world::View;
 use crate::collect::prometheus::text::{TextLimits, read_text};
 use crate::model::{Observation, TargetId};
 use crate::schedule::Polled;
@@ -19,18 +21,27 @@ const SELF_INTERVAL: Duration = Duration::from_secs(15);
 /// The block of our own metrics. No target's id can hold a slash.
 pub(super) const SELF: &str = "/davylamp";
 
+/// What we say ourselves may be long: names of groups and ids of targets are the owner's.
+const UNLIMITED: TextLimits =
+    TextLimits { max_samples: usize::MAX, max_labels: usize::MAX, max_name: usize::MAX, max_value: usize::MAX };
+
 /// Takes in observations until every sender is gone.
 pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc::Receiver<Polled>) {
+    let mut over: BTreeMap<&'static str, BTreeSet<TargetId>> = BTreeMap::new();
     while let Some(Polled { observation, about }) = polled.recv().await {
         let taken = shared.recent.observe(&observation, &about);
         for (limit, surplus) in [("series_per_target", taken.over_target_limit), ("series", taken.over_total_limit)] {
-            if surplus > 0 {
-                shared.telemetry.count_limit(limit);
-                let text = format!(
-                    "target {} brings more series than limits.{limit} allows: {surplus} samples of its last poll were dropped",
-                    observation.target
-                );
-                shared.notice(limit, Some(text));
+            let targets = over.entry(limit).or_default();
+            let changed = match surplus {
+                0 => targets.remove(&observation.target),
+                _ => {
+                    shared.telemetry.count_limit(limit);
+                    targets.insert(observation.target.clone())
+                }
+            };
+            if changed {
+                shared.targets(|known| targets.retain(|id| known.contains_key(id)));
+                shared.notice(limit, about_limit(limit, targets));
             }
         }
         let changed = shared.targets(|targets| {
@@ -45,14 +56,23 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
     }
 }
 
-/// Takes our own metrics in, now and then.
-pub(super) async fn watch_ourselves(shared: Arc<Shared>, stop: CancellationToken) {
+fn about_limit(limit: &str, targets: &BTreeSet<TargetId>) -> Option<String> {
+    let first = targets.first()?;
+    let others = match targets.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("limits.{limit} is reached: samples of target {first}{others} are being dropped"))
+}
+
+/// Takes our own metrics in, now and then: rules read them, whether anybody scrapes us or not.
+pub(super) async fn watch_ourselves(view: Arc<View>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SELF_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = tick.tick() => observe_ourselves(&shared),
+            _ = tick.tick() => view.observe_ourselves(),
         }
     }
 }
@@ -63,11 +83,13 @@ pub(super) fn observe_ourselves(shared: &Shared) {
     for (kind, count) in shared.recent.series_by_kind() {
         telemetry.series.get_or_create(&vec![("kind", kind)]).set(count as f64);
     }
-    let outcome = read_text(telemetry.encode().as_bytes(), &TextLimits::default());
+    let outcome = read_text(telemetry.encode().as_bytes(), &UNLIMITED);
     match outcome {
         Ok(reading) => {
             let target: TargetId = SELF.into();
-            let observation = Observation { target, at: unix_millis(), took: Duration::ZERO, outcome: Ok(reading) };
+            // Scrapes within one second share a point: who scrapes in a loop must not fill the window.
+            let at = unix_millis() / 1000 * 1000;
+            let observation = Observation { target, at, took: Duration::ZERO, outcome: Ok(reading) };
             shared.recent.observe(&observation, &[]);
         }
         Err(error) => tracing::error!(%error, "cannot read our own metrics"),

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::TargetState;
 use crate::act::ledger::{Ledger, LedgerEntry, LedgerError};
-use crate::model::{Alert, AlertState, Identity, Labels};
-use crate::store::state::{Compare, MAX_OPS, Op, StateStore, StoreError, Txn};
+use crate::model::{Alert, Identity, Labels};
+use crate::store::state::{Compare, MAX_OPS, MAX_REQUEST, MAX_VALUE, Op, StateStore, StoreError, Txn};
 
 /// Changes that may be lost with the process (when a target was last up) are written together, this often: a write per
 /// poll would be 90 GB a day on a farm.
@@ -54,13 +54,6 @@ impl Keeper {
         self.later(Op::Delete { key: format!("{TARGETS}{id}") });
     }
 
-    /// Notes alerts whose last sight moved, to be written with the next batch.
-    pub(super) fn alerts_later<'a>(&self, alerts: impl IntoIterator<Item = &'a Alert>) {
-        for alert in alerts {
-            self.later(put(alert_key(&alert.rule, &alert.labels), alert));
-        }
-    }
-
     /// Writes alerts that changed their state, and removes those that are gone, before anybody acts on them.
     ///
     /// # Errors
@@ -68,15 +61,7 @@ impl Keeper {
     pub(super) async fn alerts_now(&self, changed: &[Alert], gone: &[Alert]) -> Result<(), StoreError> {
         let puts = changed.iter().map(|alert| put(alert_key(&alert.rule, &alert.labels), alert));
         let deletes = gone.iter().map(|alert| Op::Delete { key: alert_key(&alert.rule, &alert.labels) });
-        let ops: Vec<Op> = puts.chain(deletes).collect();
-        {
-            // What waits is older than what is written now.
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            for op in &ops {
-                waiting.remove(key_of(op));
-            }
-        }
-        self.write(ops).await
+        self.write(&puts.chain(deletes).collect::<Vec<_>>()).await
     }
 
     /// All alerts of an earlier process.
@@ -114,20 +99,29 @@ impl Keeper {
 
     /// Writes what waits. What the store does not take (its disk may be full for an hour) waits on.
     async fn flush(&self, failing: &mut bool) {
-        let ops = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let outcome = self.write(ops.values().cloned().collect()).await;
+        let ops = self.take_waiting();
+        let outcome = self.write(&ops).await;
         if let Err(error) = &outcome {
             if !*failing {
                 tracing::warn!(%error, "cannot write states of targets; they wait");
             }
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            // An alert may have been written meanwhile; its last sight is noted again within a minute anyway.
-            for (key, op) in ops.into_iter().filter(|(key, _)| key.starts_with(TARGETS)) {
-                waiting.entry(key).or_insert(op);
-            }
+            self.put_back(ops);
             self.wake.notify_one();
         }
         *failing = outcome.is_err();
+    }
+
+    fn take_waiting(&self) -> Vec<Op> {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_values().collect()
+    }
+
+    /// What came meanwhile is newer and stays.
+    fn put_back(&self, ops: Vec<Op>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for op in ops {
+            waiting.entry(key_of(&op).to_string()).or_insert(op);
+        }
     }
 
     fn later(&self, op: Op) {
@@ -137,11 +131,31 @@ impl Keeper {
         self.wake.notify_one();
     }
 
-    async fn write(&self, ops: Vec<Op>) -> Result<(), StoreError> {
-        for batch in ops.chunks(MAX_OPS) {
-            self.store.txn(Txn { then: batch.to_vec(), ..Txn::default() }).await?;
+    /// Writes in as few transactions as the store's limits allow. A record that is too large for it is left out, or it
+    /// would keep its neighbours from being written.
+    async fn write(&self, ops: &[Op]) -> Result<(), StoreError> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for op in ops {
+            let size = size_of(op);
+            if size > MAX_VALUE {
+                tracing::error!(key = key_of(op), bytes = size, "a record is too large for the state; it is not kept");
+                continue;
+            }
+            if batch.len() == MAX_OPS || bytes + size > MAX_REQUEST {
+                self.commit(std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            batch.push(op.clone());
         }
-        Ok(())
+        self.commit(batch).await
+    }
+
+    async fn commit(&self, then: Vec<Op>) -> Result<(), StoreError> {
+        if then.is_empty() {
+            return Ok(());
+        }
+        self.store.txn(Txn { then, ..Txn::default() }).await.map(drop)
     }
 
     async fn read<T: serde::de::DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, StoreError> {
@@ -164,11 +178,6 @@ impl Keeper {
     }
 }
 
-/// Whether an alert's last sight matters after a restart: it decides how long a pending one has been pending.
-pub(super) fn worth_noting(alert: &Alert) -> bool {
-    alert.state == AlertState::Pending
-}
-
 fn alert_key(rule: &str, labels: &Labels) -> String {
     // The rule's key may be longer than a key of the store; two fingerprints are not.
     let rule = Labels::new([("rule", rule)]).fingerprint();
@@ -183,6 +192,14 @@ fn put(key: String, record: &impl serde::Serialize) -> Op {
 fn key_of(op: &Op) -> &str {
     match op {
         Op::Put { key, .. } | Op::Delete { key } => key,
+    }
+}
+
+/// Bytes of key and value.
+fn size_of(op: &Op) -> usize {
+    match op {
+        Op::Put { key, value } => key.len() + value.len(),
+        Op::Delete { key } => key.len(),
     }
 }
 
@@ -237,4 +254,51 @@ impl Keeper {
 
 fn failed(operation: &'static str, key: &str, error: StoreError) -> LedgerError {
     LedgerError::Unavailable { operation, key: key.to_string(), source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AlertState;
+    use crate::store::state::MemoryState;
+
+    fn alert(name: &str, summary: &str) -> Alert {
+        Alert {
+            rule: "f;g;Hot".into(),
+            labels: Labels::new([("alertname", name)]),
+            annotations: Labels::new([("summary", summary)]),
+            state: AlertState::Firing,
+            value: 1.0,
+            active_at: 1,
+            fired_at: Some(1),
+            resolved_at: None,
+            keep_firing_since: None,
+            last_seen_at: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn long_records_do_not_keep_others_from_being_written() {
+        let keeper = Keeper::new(Arc::new(MemoryState::new()));
+        let long = "x".repeat(100_000);
+        let mut alerts: Vec<Alert> = (0..40).map(|n| alert(&format!("a{n}"), &long)).collect();
+        alerts.insert(7, alert("too long", &"x".repeat(MAX_VALUE + 1)));
+        keeper.alerts_now(&alerts, &[]).await.unwrap();
+        assert_eq!(keeper.alerts().await.unwrap().len(), 40, "4 MB in several transactions");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_waits_unless_something_newer_does() {
+        let keeper = Keeper::new(Arc::new(MemoryState::new()));
+        let state = |since| TargetState { since, ..TargetState::default() };
+        keeper.target("a", &state(1));
+        keeper.target("b", &state(1));
+        let refused = keeper.take_waiting();
+        keeper.target("b", &state(2));
+        keeper.put_back(refused);
+        keeper.flush(&mut false).await;
+        let since: Vec<_> =
+            keeper.targets().await.unwrap().into_iter().map(|(id, record)| (id, record.since)).collect();
+        assert_eq!(since, [("a".to_string(), 1), ("b".to_string(), 2)]);
+    }
 }

@@ -220,14 +220,15 @@ impl Parts {
             store: self.store.clone(),
             reloads: reloads_in,
         };
-        let api = Api::new(Arc::new(view), self.telemetry.clone(), self.config.file.server.clone());
+        let view = Arc::new(view);
+        let api = Api::new(view.clone(), self.telemetry.clone(), self.config.file.server.clone());
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         tasks.spawn("api", api::serve(listener, api, stops.rest.clone()));
-        tasks.spawn("self", intake::watch_ourselves(self.shared.clone(), stops.rest.clone()));
+        tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));

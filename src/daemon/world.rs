@@ -70,10 +70,17 @@ pub(super) struct View {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
 }
 
-impl Backend for View {
-    fn page(&self, format: Format, kind: Option<&str>) -> Vec<u8> {
+impl View {
+    /// Reads our own metrics into the window, those of the store and of the acting room brought up to date first.
+    pub(super) fn observe_ourselves(&self) {
         super::figures::refresh(&self.shared.telemetry, &self.store.stats(), &self.book);
         observe_ourselves(&self.shared);
+    }
+}
+
+impl Backend for View {
+    fn page(&self, format: Format, kind: Option<&str>) -> Vec<u8> {
+        self.observe_ourselves();
         self.shared.recent.page(format, kind)
     }
 

@@ -141,20 +141,27 @@ impl Calendar {
         }
     }
 
-    /// Renews jobs whose zone changed its offset and those that are overdue.
+    /// Renews jobs whose zone changed its offset, those that are overdue, and all that wait for a time which a clock that
+    /// was set back has put off. What should have run meanwhile runs now, once.
     pub(super) async fn review(&mut self, now: DateTime<Utc>) {
         let mut renew = Vec::new();
         for (key, job) in &self.jobs {
-            let overdue = overdue(job, now);
+            let late = seconds_late(job, now);
+            let overdue = late.is_some_and(|late| late > OVERDUE_AFTER_SECONDS);
             let labels = vec![("job", job.entry.id.clone())];
             self.telemetry.job_overdue.get_or_create(&labels).set(f64::from(u8::from(overdue)));
             if overdue {
                 tracing::error!(
                     job = job.entry.id,
-                    "calendar job did not run when it should have; it is scheduled anew"
+                    "calendar job did not run when it should have; it runs now and is scheduled anew"
                 );
             }
-            if overdue || offset(&job.entry.zone, now) != job.offset_seconds {
+            let moved = offset(&job.entry.zone, now) != job.offset_seconds;
+            // Right behind the change the crate still waits for the hour that the old offset named.
+            if overdue || (moved && late.is_some_and(|late| late >= 0)) {
+                job.entry.wake.notify_one();
+            }
+            if overdue || moved || set_back(job, now) {
                 renew.push((key.clone(), job.entry.clone()));
             }
         }
@@ -217,17 +224,23 @@ fn offset(zone: &Tz, now: DateTime<Utc>) -> i32 {
     zone.offset_from_utc_datetime(&now.naive_utc()).fix().local_minus_utc()
 }
 
-fn overdue(job: &Scheduled, now: DateTime<Utc>) -> bool {
-    let last = job.entry.zone.timestamp_millis_opt(job.last_run.load(Ordering::Relaxed)).single();
-    let due = last
-        .zip(parse(&job.entry.expression).ok())
-        .and_then(|(last, cron)| cron.find_next_occurrence(&last, false).ok());
-    due.is_some_and(|due| now.timestamp() - due.timestamp() > OVERDUE_AFTER_SECONDS)
+/// Seconds since the job should have run for the next time; negative before that.
+fn seconds_late(job: &Scheduled, now: DateTime<Utc>) -> Option<i64> {
+    let last = job.entry.zone.timestamp_millis_opt(job.last_run.load(Ordering::Relaxed)).single()?;
+    let due = parse(&job.entry.expression).ok()?.find_next_occurrence(&last, false).ok()?;
+    Some(now.timestamp() - due.timestamp())
+}
+
+/// Whether the last run lies in what is now the future. The crate would wait for the run after that one, which may be
+/// a day away.
+fn set_back(job: &Scheduled, now: DateTime<Utc>) -> bool {
+    job.last_run.load(Ordering::Relaxed) / 1000 - now.timestamp() > OVERDUE_AFTER_SECONDS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::time::Duration;
 
     #[test]
@@ -284,12 +297,8 @@ mod tests {
     #[tokio::test]
     async fn offset_changes_and_missed_runs_renew_a_job() {
         let mut calendar = Calendar::new(Telemetry::new());
-        let entry = Entry {
-            id: "nightly".into(),
-            expression: "0 0 3 * * *".into(),
-            zone: chrono_tz::Europe::Berlin,
-            wake: Arc::new(Notify::new()),
-        };
+        let entry = entry("0 0 3 * * *");
+        let wake = entry.wake.clone();
         calendar.apply("daemon", vec![entry]).await;
         let handle = |calendar: &Calendar| calendar.jobs.values().next().unwrap().handle;
         let first = handle(&calendar);
@@ -300,7 +309,27 @@ mod tests {
         let second = handle(&calendar);
         assert_ne!(second, first, "made anew with the new offset");
         calendar.review(Utc::now() + chrono::TimeDelta::days(2)).await;
-        assert_ne!(handle(&calendar), second, "overdue by a day");
+        let third = handle(&calendar);
+        assert_ne!(third, second, "overdue by a day");
+        assert!(wake.notified().now_or_never().is_some(), "what was missed runs late");
+        calendar.review(Utc::now() - chrono::TimeDelta::hours(1)).await;
+        assert_ne!(handle(&calendar), third, "the clock was set back");
+        assert!(wake.notified().now_or_never().is_none(), "nothing was missed by that");
         calendar.stop().await;
+    }
+
+    #[test]
+    fn a_run_at_the_very_hour_of_a_change_of_the_offset_is_seen_to_be_due() {
+        let zone = chrono_tz::Europe::Berlin;
+        let (entry, utc) = (entry("0 0 3 * * *"), |text: &str| text.parse::<DateTime<Utc>>().unwrap());
+        let last_run = Arc::new(AtomicI64::new(utc("2026-03-28T12:00:00Z").timestamp_millis()));
+        let job = Scheduled { entry, handle: uuid::Uuid::nil(), offset_seconds: 3600, last_run };
+        let now = utc("2026-03-29T01:00:20Z");
+        assert_eq!((offset(&zone, now), seconds_late(&job, now)), (7200, Some(20)));
+    }
+
+    fn entry(expression: &str) -> Entry {
+        let (zone, wake) = (chrono_tz::Europe::Berlin, Arc::new(Notify::new()));
+        Entry { id: "nightly".into(), expression: expression.into(), zone, wake }
     }
 }

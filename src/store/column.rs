@@ -75,6 +75,20 @@ impl Column {
         }
     }
 
+    /// Drops the newest `count` values.
+    pub fn drop_back(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 && self.latest.count > 0 {
+            let size = self.latest.count as usize;
+            if size > left {
+                self.latest.count -= left as u32; // left < size, which came from a u32
+                return;
+            }
+            self.latest = self.older.pop_back().unwrap_or_default();
+            left -= size;
+        }
+    }
+
     /// The current value: of the last poll, if that brought one.
     pub fn last(&self) -> Option<f64> {
         let value = f64::from_bits(self.latest.bits);
@@ -134,6 +148,13 @@ mod tests {
         column.drop_front(2);
         assert!(column.is_dead() && column.last().is_none() && shown(&column).is_empty());
         column.push(0.0);
+        column.push(1.0);
+        column.push(1.0);
+        column.drop_back(1);
+        assert_eq!(shown(&column), [(0, "0".to_string()), (1, "1".into())]);
+        column.drop_back(1);
         assert_eq!((shown(&column), column.is_dead()), (vec![(0, "0".to_string())], false));
+        column.drop_back(5);
+        assert!(column.is_dead() && shown(&column).is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! What is known: recent samples in memory, and state on disk behind a door that a cluster fits through.
 
+mod block;
 pub mod column;
 pub mod page;
 pub mod recent;

@@ -3,12 +3,14 @@
 //! A layout holds, sorted, the ready bytes of every line up to its value, and where the value stands. Rendering copies
 //! those bytes and writes numbers; it never sorts, escapes or formats a label.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::recent::{Block, Inner};
+use super::block::Block;
+use super::recent::Inner;
 use crate::model::labels::METRIC_NAME;
-use crate::model::{FamilyRef, Labels, MetricType, Suffix, TargetId};
+use crate::model::{Family, FamilyRef, Labels, MetricType, Suffix, TargetId};
 
 /// The two formats of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,27 +65,66 @@ struct Entry<'a> {
     row: usize,
 }
 
+/// All rows of one family on their way to its section.
+struct Group<'a> {
+    family: FamilyRef,
+    /// Whether all targets say that it is of the same type.
+    agreed: bool,
+    entries: Vec<Entry<'a>>,
+}
+
+type Families<'a> = HashMap<Cow<'a, str>, Group<'a>>;
+
+/// Takes families apart of which one target says something else than another, series name by series name, without a
+/// type. One section cannot hold a gauge and a histogram, and no two sections series of one name: some readers refuse
+/// the whole page for it, and one odd target would blind them to all others.
+fn split_disputed(families: &mut Families<'_>) {
+    const PARTS: [Suffix; 3] = [Suffix::Bucket, Suffix::Sum, Suffix::Count];
+    let has_parts = |kind| matches!(kind, MetricType::Histogram | MetricType::Summary);
+    let clashes = |name: &str| PARTS.iter().any(|part| families.contains_key(&*format!("{name}{}", part.as_str())));
+    let disputed =
+        |(name, group): &(&Cow<'_, str>, &Group<'_>)| !group.agreed || (has_parts(group.family.kind) && clashes(name));
+    let names: Vec<_> = families.iter().filter(disputed).map(|(name, _)| name.clone()).collect();
+    let groups: Vec<_> = names.iter().filter_map(|name| families.remove(name)).collect();
+    for entry in groups.into_iter().flat_map(|group| group.entries) {
+        let name = entry.labels.name().unwrap_or_default();
+        let fresh = || Group { family: untyped(name), agreed: true, entries: Vec::new() };
+        // A line of its own has no place in the order of buckets.
+        let entry = Entry { suffix: Suffix::None, ..entry };
+        families.entry(Cow::Borrowed(name)).or_insert_with(fresh).entries.push(entry);
+    }
+}
+
+fn untyped(name: &str) -> FamilyRef {
+    let bounds = (f64::NEG_INFINITY, f64::INFINITY);
+    let name = Cow::Owned(name.to_string());
+    Arc::new(Family { name, kind: MetricType::Unknown, help: "".into(), labels: &[], bounds }).into()
+}
+
 impl Layout {
     pub(super) fn prepare<'a>(blocks: impl Iterator<Item = (&'a TargetId, &'a Block)>, shape: u64) -> Self {
         let mut targets = Vec::new();
-        let mut by_family: HashMap<&str, (&FamilyRef, Vec<Entry<'_>>)> = HashMap::new();
+        let mut by_family: Families<'_> = HashMap::new();
         for (id, block) in blocks {
             for (row, known) in block.rows().iter().enumerate() {
-                let (_, entries) =
-                    by_family.entry(&known.family.name).or_insert_with(|| (&known.family, Vec::new()));
-                entries.push(Entry { suffix: known.suffix, labels: &known.labels, target: targets.len(), row });
+                let fresh = || Group { family: known.family.clone(), agreed: true, entries: Vec::new() };
+                let group = by_family.entry(Cow::Borrowed(&known.family.name)).or_insert_with(fresh);
+                group.agreed &= group.family.kind == known.family.kind;
+                group.entries.push(Entry { suffix: known.suffix, labels: &known.labels, target: targets.len(), row });
             }
             targets.push((id.clone(), vec![0; block.rows().len()]));
         }
+        split_disputed(&mut by_family);
         let mut families: Vec<_> = by_family.into_iter().collect();
-        families.sort_by_key(|(name, _)| *name);
+        families.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut names: HashSet<String> = families.iter().map(|(name, _)| name.to_string()).collect();
         let mut lines = 0..;
-        let mut section = |(_, (family, mut entries)): (_, (_, Vec<Entry<'_>>))| {
+        let mut section = |(_, Group { family, mut entries, .. }): (_, Group<'_>)| {
             entries.sort_by_cached_key(|entry| sort_key(entry.suffix, entry.labels));
             for (entry, line) in entries.iter().zip(&mut lines) {
                 targets[entry.target].1[entry.row] = line;
             }
-            Section::prepare(family, &entries)
+            Section::prepare(&family, &entries, &mut names)
         };
         let families = families.into_iter().map(&mut section).collect();
         Layout { shape, targets, families }
@@ -132,7 +173,8 @@ impl Layout {
 }
 
 impl Section {
-    fn prepare(family: &FamilyRef, entries: &[Entry<'_>]) -> Self {
+    /// `names` are those that are taken by other sections.
+    fn prepare(family: &FamilyRef, entries: &[Entry<'_>], names: &mut HashSet<String>) -> Self {
         let mut starts = Vec::new();
         let ends = entries.iter().map(|entry| {
             write_start(&mut starts, entry.labels);
@@ -140,7 +182,7 @@ impl Section {
         });
         let ends = ends.collect();
         starts.shrink_to_fit();
-        let (text_header, open_metrics_header) = (text_header(family), open_metrics_header(family));
+        let (text_header, open_metrics_header) = (text_header(family), open_metrics_header(family, names));
         Section { text_header, open_metrics_header, starts, ends }
     }
 }
@@ -196,16 +238,19 @@ fn text_header(family: &FamilyRef) -> Vec<u8> {
     header(&family.name, kind, &family.help, false)
 }
 
-fn open_metrics_header(family: &FamilyRef) -> Vec<u8> {
+fn open_metrics_header(family: &FamilyRef, names: &mut HashSet<String>) -> Vec<u8> {
+    // OpenMetrics demands the suffix of counters and infos, and names the family without it. What was carried on
+    // without it has no type there, nor has what another family's name stands in the way of: a gauge `jobs` beside a
+    // counter `jobs_total`.
+    let mut stem = |suffix: &str| family.name.strip_suffix(suffix).filter(|stem| names.insert(stem.to_string()));
     let (name, kind) = match family.kind {
-        MetricType::Counter => (family.name.strip_suffix("_total"), "counter"),
-        MetricType::Info => (family.name.strip_suffix("_info"), "info"),
+        MetricType::Counter => (stem("_total"), "counter"),
+        MetricType::Info => (stem("_info"), "info"),
         MetricType::Gauge => (Some(&*family.name), "gauge"),
         MetricType::Histogram => (Some(&*family.name), "histogram"),
         MetricType::Summary => (Some(&*family.name), "summary"),
         MetricType::Unknown => (None, ""),
     };
-    // OpenMetrics demands the suffix of counters and infos; what was carried on without it has no type there.
     header(name.unwrap_or(&family.name), if name.is_some() { kind } else { "unknown" }, &family.help, true)
 }
 
@@ -239,7 +284,7 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Family, Observation, Reading, Sample};
+    use crate::model::{Observation, Reading, Sample};
     use crate::store::recent::{Limits, Recent};
     use std::sync::Arc;
     use std::time::Duration;
@@ -300,6 +345,38 @@ mod tests {
              h_seconds_bucket{le=\"2.0\"} 1\nh_seconds_bucket{le=\"10.0\"} 2\nh_seconds_bucket{le=\"+Inf\"} 3\n\
              h_seconds_sum 4.5\nh_seconds_count 3\n# HELP odd O\n# TYPE odd counter\nodd 1\n";
         assert_eq!(page(Format::Text), want);
+    }
+
+    #[test]
+    fn targets_that_disagree_about_a_family_do_not_break_the_page() {
+        let recent = Recent::new(Duration::from_secs(60), Limits::default());
+        let family = |name: &str, kind| match untyped(name) {
+            FamilyRef::Shared(family) => FamilyRef::from(Arc::new(Family { kind, ..(*family).clone() })),
+            family @ FamilyRef::Static(_) => family,
+        };
+        let say = |id: &str, said: &[(&str, MetricType, Suffix, &str)]| {
+            let mut reading = Reading::default();
+            for (name, kind, suffix, le) in said {
+                reading.put_labels(family(name, *kind), *suffix, Labels::new([("le", *le), ("t", id)]), 1.0);
+            }
+            let id: TargetId = id.into();
+            recent.declare_plain(&id, "any", false);
+            recent.observe(&Observation { target: id, at: 1, took: Duration::ZERO, outcome: Ok(reading) }, &[]);
+        };
+        use MetricType::{Counter, Gauge, Histogram};
+        let h = |suffix, le| ("h", Histogram, suffix, le);
+        say("a", &[h(Suffix::Bucket, "+Inf"), h(Suffix::Count, ""), ("jobs_total", Counter, Suffix::None, "")]);
+        say(
+            "b",
+            &[("h", Gauge, Suffix::None, ""), ("jobs", Gauge, Suffix::None, ""), ("h_count", Gauge, Suffix::None, "")],
+        );
+        let page = |format| String::from_utf8(recent.page(format, None)).unwrap();
+        let want = "# TYPE h untyped\nh{t=\"b\"} 1\n# TYPE h_bucket untyped\nh_bucket{le=\"+Inf\",t=\"a\"} 1\n\
+                    # TYPE h_count gauge\nh_count{t=\"a\"} 1\nh_count{t=\"b\"} 1\n\
+                    # TYPE jobs gauge\njobs{t=\"b\"} 1\n# TYPE jobs_total counter\njobs_total{t=\"a\"} 1\n";
+        assert_eq!(page(Format::Text), want);
+        let open = page(Format::OpenMetrics);
+        assert!(open.contains("# TYPE jobs gauge\n") && open.contains("# TYPE jobs_total unknown\n"), "{open}");
     }
 
     #[test]

@@ -3,14 +3,13 @@
 //! One timestamp per target and poll. A series missing from a poll gets the stale marker; a failed poll marks all of
 //! the target's series stale. A series of which the window holds nothing any more is forgotten.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use super::block::{Block, Row};
 use super::column::Column;
 use super::page::{Format, Layout, Page};
-use crate::model::labels::METRIC_NAME;
 use crate::model::{
     FamilyRef, Labels, Matcher, Observation, Point, Reading, Sample, Series, Source, SourceError, Suffix, Target,
     TargetId,
@@ -61,54 +60,6 @@ pub(super) struct Inner {
     pub(super) shape: u64,
 }
 
-/// All series of one target (or of one group of rules), with the timestamps that they share.
-#[derive(Default)]
-pub(super) struct Block {
-    kind: String,
-    hidden: bool,
-    /// The subject's label and the static ones, added to every sample.
-    stamp: Labels,
-    subject: &'static str,
-    times: VecDeque<i64>,
-    rows: Vec<Row>,
-    /// Row of each sample of the last poll, in its order: a device answers in the same order each time.
-    order: Vec<u32>,
-    /// Rows whose points come one by one.
-    by_labels: HashMap<Labels, u32>,
-}
-
-/// Rows by the name of their series and what the parser said. Made only for a poll whose order is not that of the last:
-/// kept, it would be a third of all memory.
-type Index = HashMap<(String, Labels), u32>;
-
-pub(super) struct Row {
-    pub(super) family: FamilyRef,
-    pub(super) suffix: Suffix,
-    /// As the parser said them.
-    key: Labels,
-    /// Complete, with the metric name.
-    pub(super) labels: Labels,
-    pub(super) column: Column,
-    /// The row's own timestamps, where it does not share those of its block.
-    #[allow(clippy::box_collection, reason = "nearly no row has any, and each would pay for the head of the queue")]
-    times: Option<Box<VecDeque<i64>>>,
-}
-
-impl Row {
-    /// Drops what is older than `oldest`, of `old` shared times or of its own.
-    fn prune(&mut self, oldest: i64, old: usize) {
-        let old = match &mut self.times {
-            None => old,
-            Some(times) => {
-                let old = times.partition_point(|t| *t < oldest);
-                times.drain(..old);
-                old
-            }
-        };
-        self.column.drop_front(old);
-    }
-}
-
 impl Recent {
     /// An empty window that keeps points for `window`.
     pub fn new(window: Duration, limits: Limits) -> Self {
@@ -157,9 +108,10 @@ impl Recent {
     }
 
     /// Appends points that come one by one, each series with times of its own: what rules record. A stale marker ends
-    /// a series. Points that are not newer than the last of their series are left out.
-    pub fn append_points(&self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) {
-        self.write().append_points(id, points, now);
+    /// a series. Points that are not newer than the last of their series are left out. Says how many were dropped
+    /// because there are too many series in all.
+    pub fn append_points(&self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) -> usize {
+        self.write().append_points(id, points, now)
     }
 
     /// Series that are held, by kind of target.
@@ -205,16 +157,18 @@ impl Inner {
         let limits = self.limits;
         let (others, window) = (self.series, self.window);
         let Some(block) = self.blocks.get_mut(id) else { return taken };
-        let at = block.next_time(at, window);
+        block.rewind(at);
         let rows_before = block.rows.len();
         let mut seen = vec![false; rows_before];
         let mut index = None;
         let mut order = Vec::with_capacity(samples.len() + about.len());
         let stamped = samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
         for (position, (sample, stamp)) in stamped.enumerate() {
-            let row = match block.find(position, sample, &mut index) {
+            let row = match block.find(position, sample, stamp, &mut index) {
                 Some(row) => row,
-                None if block.rows.len() >= limits.series_per_target => {
+                // What we say of a target is a handful of series, and the last to go dark.
+                None if !stamp => block.add(sample, stamp, &mut index),
+                None if block.is_full(limits.series_per_target) => {
                     taken.over_target_limit += 1;
                     continue;
                 }
@@ -246,20 +200,26 @@ impl Inner {
         taken
     }
 
-    fn append_points(&mut self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) {
+    fn append_points(&mut self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) -> usize {
         let (others, window, limits) = (self.series, self.window, self.limits);
-        let Some(block) = self.blocks.get_mut(id) else { return };
+        let Some(block) = self.blocks.get_mut(id) else { return 0 };
         let rows_before = block.rows.len();
+        block.rewind(now.saturating_add(1));
+        let mut over = 0;
         for (family, labels, point) in points {
             let index = match block.by_labels.get(labels) {
                 Some(index) => *index as usize,
-                None if others - rows_before + block.rows.len() >= limits.series => continue,
+                None if others - rows_before + block.rows.len() >= limits.series => {
+                    over += 1;
+                    continue;
+                }
                 None => {
                     block.by_labels.insert(labels.clone(), block.rows.len() as u32);
                     block.rows.push(Row {
                         family: family.clone(),
                         suffix: Suffix::None,
                         key: labels.clone(),
+                        said: true,
                         labels: labels.clone(),
                         column: Column::default(),
                         times: Some(Box::default()),
@@ -280,6 +240,7 @@ impl Inner {
             self.shape += 1;
         }
         self.series = others - rows_before + rows_after;
+        over
     }
 
     pub(super) fn blocks(&self) -> impl Iterator<Item = (&TargetId, &Block)> {
@@ -293,85 +254,6 @@ impl Inner {
     pub(super) fn rows(&self, id: &TargetId) -> &[Row] {
         self.blocks.get(id).map_or(&[], |block| &block.rows)
     }
-}
-
-impl Block {
-    pub(super) fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
-    /// The timestamp for a poll at `at`. A clock that was set back a little must not break the order of time: the poll
-    /// then counts as just after the last. One that was set back by more than the window makes the block begin anew,
-    /// or rules would read nothing until the clock has caught up.
-    fn next_time(&mut self, at: i64, window: Duration) -> i64 {
-        let Some(last) = self.times.back().copied() else { return at };
-        if last - at > i64::try_from(window.as_millis()).unwrap_or(i64::MAX) {
-            self.times.clear();
-            self.rows.iter_mut().for_each(|row| row.column = Column::default());
-            return at;
-        }
-        at.max(last + 1)
-    }
-
-    fn find(&self, position: usize, sample: &Sample, index: &mut Option<Index>) -> Option<u32> {
-        let same = |row: &Row| {
-            row.family.name == sample.family.name && row.suffix == sample.suffix && row.key == sample.labels
-        };
-        let expected = self.order.get(position).copied();
-        if let Some(expected) = expected.filter(|row| self.rows.get(*row as usize).is_some_and(same)) {
-            return Some(expected);
-        }
-        let entry = |(row, at): (&Row, u32)| ((series_name(&row.family, row.suffix), row.key.clone()), at);
-        let index = index.get_or_insert_with(|| self.rows.iter().zip(0..).map(entry).collect());
-        index.get(&(series_name(&sample.family, sample.suffix), sample.labels.clone())).copied()
-    }
-
-    /// Adds a row for a sample that [`Block::find`] has not found; `index` was made there.
-    fn add(&mut self, sample: &Sample, stamp: bool, index: &mut Option<Index>) -> u32 {
-        let name = series_name(&sample.family, sample.suffix);
-        let said = sample.labels.iter().map(|(name, value)| {
-            // What the target says must not pass for what the owner configured.
-            let taken = stamp && (self.stamp.get(name).is_some() || name == self.subject);
-            (if taken { format!("exported_{name}").into() } else { Cow::Borrowed(name) }, value)
-        });
-        let stamped = self.stamp.iter().filter(|_| stamp).map(|(name, value)| (Cow::Borrowed(name), value));
-        let labels = Labels::new(stamped.chain(said).chain([(Cow::Borrowed(METRIC_NAME), &*name)]));
-        let column = Column::starting_after(self.times.len());
-        let (family, suffix, key) = (sample.family.clone(), sample.suffix, sample.labels.clone());
-        let row = self.rows.len() as u32;
-        self.rows.push(Row { family, suffix, key: key.clone(), labels, column, times: None });
-        index.get_or_insert_default().insert((name, key), row);
-        row
-    }
-
-    /// Drops what is older than the window, and rows that hold nothing any more. Says whether rows went.
-    fn prune(&mut self, now: i64, window: Duration) -> bool {
-        let oldest = now - i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        let old = self.times.partition_point(|t| *t < oldest);
-        self.times.drain(..old);
-        let mut died = false;
-        for row in &mut self.rows {
-            row.prune(oldest, old);
-            died |= row.column.is_dead();
-        }
-        if died {
-            self.rows.retain(|row| !row.column.is_dead());
-            self.order.clear();
-            let own = self.rows.iter().zip(0..).filter(|(row, _)| row.times.is_some());
-            self.by_labels = own.map(|(row, at)| (row.key.clone(), at)).collect();
-        }
-        died
-    }
-
-    fn points(&self, row: &Row, start: i64, end: i64) -> Vec<Point> {
-        let times = row.times.as_deref().unwrap_or(&self.times);
-        let point = |(index, v)| times.get(index).map(|t| Point { t: *t, v });
-        row.column.values().filter_map(point).filter(|point| (start..=end).contains(&point.t)).collect()
-    }
-}
-
-fn series_name(family: &FamilyRef, suffix: Suffix) -> String {
-    [&*family.name, suffix.as_str()].concat()
 }
 
 impl Source for Recent {
@@ -526,10 +408,78 @@ mod tests {
         recent.observe(&observation(10_000, Ok(&[("a", 1.0)])), &[]);
         recent.observe(&observation(5_000, Ok(&[("a", 2.0)])), &[]);
         let points = &select(&recent, "miner_temperature_celsius")[0].points;
-        assert_eq!(points.iter().map(|p| p.t).collect::<Vec<_>>(), [10_000, 10_001]);
-        recent.observe(&observation(100_000, Ok(&[("a", 3.0)])), &[]);
-        recent.observe(&observation(20_000, Ok(&[("a", 4.0)])), &[]);
+        assert_eq!(points, &[Point { t: 5_000, v: 2.0 }], "the points of the lost future are gone");
+        recent.observe(&observation(40_000, Ok(&[("a", 3.0)])), &[]);
+        recent.observe(&observation(41_000, Ok(&[("a", 4.0)])), &[]);
+        recent.observe(&observation(40_500, Ok(&[("a", 5.0)])), &[]);
         let points = &select(&recent, "miner_temperature_celsius")[0].points;
-        assert_eq!(points, &[Point { t: 20_000, v: 4.0 }], "set back by more than the window: begun anew");
+        assert_eq!(points.iter().map(|p| (p.t, p.v)).collect::<Vec<_>>(), [(5_000, 2.0), (40_000, 3.0), (40_500, 5.0)]);
+    }
+
+    #[test]
+    fn recorded_points_follow_a_clock_that_was_set_back() {
+        let recent = recent();
+        let id: TargetId = "/rules".into();
+        recent.declare_plain(&id, "rules", false);
+        let labels = Labels::new([("__name__", "a:b")]);
+        for (t, v) in [(10_000_000, 1.0), (10_005_000, 2.0), (6_405_000, 3.0), (6_410_000, 4.0)] {
+            recent.append_points(&id, &[(FamilyRef::from(&HEAT), labels.clone(), Point { t, v })], t);
+        }
+        let points = &select(&recent, "a:b")[0].points;
+        assert_eq!(points, &[Point { t: 6_405_000, v: 3.0 }, Point { t: 6_410_000, v: 4.0 }]);
+    }
+
+    type Said<'a> = (&'a FamilyRef, &'a [(&'a str, &'a str)], f64);
+
+    /// What an `axeos` parser never says, but a page that is carried on may.
+    fn page_of(at: i64, series: &[Said<'_>]) -> Observation {
+        let mut reading = Reading::default();
+        for (family, labels, value) in series {
+            reading.put_labels((*family).clone(), Suffix::None, Labels::new(labels.iter().copied()), *value);
+        }
+        Observation { target: "m1".into(), at, took: Duration::ZERO, outcome: Ok(reading) }
+    }
+
+    #[test]
+    fn a_target_cannot_speak_for_the_scheduler() {
+        let recent = recent();
+        let forged = page_of(1000, &[(&FamilyRef::from(&UP), &[("target", "m1")], 1.0)]);
+        recent.observe(&forged, &up(0.0));
+        let series = select(&recent, "davylamp_target_up");
+        let said: Vec<_> = series.iter().map(|series| (series.labels.to_string(), series.points[0].v)).collect();
+        let forged = "davylamp_target_up{miner=\"m1\", site=\"home\", target=\"m1\"}";
+        assert_eq!(said, [(forged.to_string(), 1.0), ("davylamp_target_up{target=\"m1\"}".to_string(), 0.0)]);
+    }
+
+    #[test]
+    fn labels_that_evade_the_prefix_do_not_make_two_series_equal() {
+        let recent = recent();
+        let heat = FamilyRef::from(&HEAT);
+        let series: [Said<'_>; 2] = [(&heat, &[("site", "a")], 1.0), (&heat, &[("exported_site", "a")], 2.0)];
+        recent.observe(&page_of(1000, &series), &[]);
+        let labels: Vec<_> = select(&recent, &HEAT.name)
+            .iter()
+            .map(|series| series.labels.filter(|n| n != "__name__").to_string())
+            .collect();
+        let want = [
+            "{exported_exported_site=\"a\", miner=\"m1\", site=\"home\"}",
+            "{exported_site=\"a\", miner=\"m1\", site=\"home\"}",
+        ];
+        assert_eq!(labels, want);
+    }
+
+    #[test]
+    fn long_labels_count_as_several_series_and_the_scheduler_is_always_heard() {
+        let recent = recent();
+        let (heat, long) = (FamilyRef::from(&HEAT), "x".repeat(800));
+        let series: [Said<'_>; 3] =
+            [(&heat, &[("a", &long)], 1.0), (&heat, &[("b", &long)], 2.0), (&heat, &[("c", &long)], 3.0)];
+        let taken = recent.observe(&page_of(1000, &series), &up(1.0));
+        assert_eq!(taken, Taken { kept: 3, over_target_limit: 1, over_total_limit: 0 }, "two, and the scheduler's");
+        assert_eq!(select(&recent, "davylamp_target_up").len(), 1);
+        recent.observe(&observation(2000, Ok(&[])), &[]);
+        recent.observe(&observation(95_000, Ok(&[])), &[]);
+        let taken = recent.observe(&observation(96_000, Ok(&[("a", 1.0), ("b", 1.0), ("c", 1.0)])), &[]);
+        assert_eq!(taken.over_target_limit, 0, "room again when the long ones have gone");
     }
 }
