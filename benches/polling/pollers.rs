@@ -6,7 +6,7 @@ use std::time::Duration;
 use davylamp::collect;
 use davylamp::model::{Labels, Target, TargetId};
 use davylamp::schedule::poll::unix_millis;
-use davylamp::schedule::{Job, OBSERVATION_QUEUE, Scheduler, rhythm};
+use davylamp::schedule::{CONCURRENT_POLLS, Job, OBSERVATION_QUEUE, Scheduler, rhythm};
 use davylamp::store::{Limits, Recent};
 use davylamp::telemetry::Telemetry;
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ fn davylamp(runtime: &Runtime, targets: Vec<Target>, log: &Arc<Mutex<Log>>) -> S
     let recent = Recent::new(Duration::from_secs(600), Limits::default());
     let (out, mut polled) = mpsc::channel(OBSERVATION_QUEUE);
     let _inside = runtime.enter();
-    let (mut scheduler, origin) = (Scheduler::new(out, Telemetry::new()), unix_millis());
+    let (mut scheduler, origin) = (Scheduler::new(out, Telemetry::new(), CONCURRENT_POLLS), unix_millis());
     let job = |target: Target| {
         let kind = collect::kind(&target.kind).unwrap();
         recent.declare(&target, kind.subject);

@@ -102,6 +102,7 @@ mod tests {
             fired_at: Some(fired_at),
             resolved_at: None,
             keep_firing_since: None,
+            resolved_with_data: false,
             last_seen_at: fired_at,
         }
     }

@@ -203,6 +203,7 @@ mod tests {
             fired_at: Some(0),
             resolved_at: None,
             keep_firing_since: None,
+            resolved_with_data: false,
             last_seen_at: 0,
         }
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Api;
 
 /// Connections at once. Prometheus needs one; the rest is people and probes.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: u64 = 256;
 /// A client must send its headers within this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection lives at most this long, whatever the client does (an answer read a byte a second included).
@@ -23,12 +23,14 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// How long answers under way may take at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves until `stop`, then lets answers under way finish.
-pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
+/// Serves with at most a quarter of the `descriptors` that may be open, until `stop`, then lets answers under way finish.
+pub async fn serve(listener: TcpListener, api: Api, descriptors: u64, stop: CancellationToken) {
     let telemetry = api.telemetry.clone();
     let router = api.router();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
+    // Where few files may be open, connections must not take those that the state needs.
+    let connections = (descriptors / 4).clamp(4, CONNECTIONS);
+    let slots = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(1)));
+    let mut open = JoinSet::new();
     let mut refused = false;
     loop {
         // Waiting for a slot before accepting leaves surplus clients in the kernel's queue.
@@ -45,7 +47,7 @@ pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
             Ok((stream, _)) => {
                 refused = false;
                 let (router, stop) = (router.clone(), stop.clone());
-                connections.spawn(async move {
+                open.spawn(async move {
                     connection(stream, router, stop).await;
                     drop(slot);
                 });
@@ -58,14 +60,14 @@ pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        while let Some(ended) = connections.try_join_next() {
+        while let Some(ended) = open.try_join_next() {
             if ended.is_err() {
                 telemetry.count_panic("api");
             }
         }
     }
     drop(listener);
-    let _ = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(DRAIN, async { while open.join_next().await.is_some() {} }).await;
 }
 
 async fn connection(stream: TcpStream, router: axum::Router, stop: CancellationToken) {

@@ -77,9 +77,12 @@ impl Check {
 pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let document = Document::read(path).map_err(|problem| ConfigError { problems: vec![problem] })?;
     let mut check = Check { document, problems: Vec::new(), broken: Vec::new(), warnings: Vec::new() };
-    let tree = tree(&mut check);
-    let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let tree = tree(&mut check).map(|mut tree| {
+        root_files(&mut tree, folder);
+        tree
+    });
+    let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
     sections(&mut check, folder, &mut file);
     let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
@@ -168,6 +171,29 @@ fn tree(check: &mut Check) -> Option<Value> {
     }
 }
 
+/// Lets the files that secrets and certificates stand in start at the configuration's folder, wherever in the document
+/// they are named: kinds read their options themselves, and know no folder.
+fn root_files(node: &mut Value, folder: &Path) {
+    match node {
+        Value::Array(items) => items.iter_mut().for_each(|item| root_files(item, folder)),
+        Value::Object(object) => {
+            // `{file: …}` and nothing else is a reference to a secret.
+            let alone = object.len() == 1;
+            for (key, value) in object.iter_mut() {
+                match value {
+                    Value::String(path) if (alone && key == "file") || key.ends_with("_file") => {
+                        *path = absolute(&folder.join(&*path)).to_string_lossy().into_owned();
+                    }
+                    // Labels may be called anything.
+                    _ if key == "labels" => {}
+                    _ => root_files(value, folder),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The files behind `rules.files`, sorted, each once.
 fn rule_files(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -210,6 +236,19 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_secrets_start_at_the_folder_of_the_configuration() {
+        let mut tree = serde_json::json!({
+            "server": {"token": {"file": "token"}},
+            "targets": [{"labels": {"file": "x"}, "options": {"tls": {"ca_file": "ca.pem"}, "bearer": {"file": "/abs"}}}],
+        });
+        root_files(&mut tree, Path::new("/etc/davylamp"));
+        assert_eq!(tree["server"]["token"]["file"], "/etc/davylamp/token");
+        assert_eq!(tree["targets"][0]["options"]["tls"]["ca_file"], "/etc/davylamp/ca.pem");
+        assert_eq!(tree["targets"][0]["options"]["bearer"]["file"], "/abs");
+        assert_eq!(tree["targets"][0]["labels"]["file"], "x");
+    }
 
     #[test]
     fn patterns() {

@@ -110,8 +110,9 @@ impl Evaluator {
     /// Evaluates until `stop`; follows the configuration. A panic in an evaluation ends the task, and with it the
     /// daemon: a half-updated engine must not decide anything.
     pub(super) async fn run(mut self, mut configs: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
-        self.tell_firing().await;
+        // What fires must be on show before anybody is told of it.
         self.publish();
+        self.tell_restored().await;
         loop {
             let wait = self
                 .engine
@@ -280,11 +281,10 @@ impl Evaluator {
     }
 
     /// Tells restored alerts again: whoever acts may not have heard before the process ended.
-    async fn tell_firing(&self) {
-        for alert in self.engine.alerts().into_iter().filter(|alert| alert.state == AlertState::Firing) {
-            let at = alert.last_seen_at;
-            let transition =
-                Transition { from: Some(AlertState::Firing), alert, at, positive: false, warming_up: true };
+    async fn tell_restored(&self) {
+        for alert in self.engine.alerts().into_iter().filter(|alert| alert.state != AlertState::Pending) {
+            let (at, positive) = (alert.resolved_at.unwrap_or(alert.last_seen_at), alert.resolved_with_data);
+            let transition = Transition { from: Some(AlertState::Firing), alert, at, positive, warming_up: true };
             let _ = self.transitions.send(transition).await;
         }
     }

@@ -273,6 +273,7 @@ mod tests {
             fired_at: Some(1),
             resolved_at: None,
             keep_firing_since: None,
+            resolved_with_data: false,
             last_seen_at: 1,
         }
     }

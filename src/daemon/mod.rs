@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::model::TargetId;
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
-use crate::schedule::{OBSERVATION_QUEUE, Scheduler};
+use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent};
 use crate::telemetry::Telemetry;
@@ -195,13 +195,14 @@ impl Parts {
         let (bindings_in, bindings) = watch::channel(Arc::new(self.config.act.bindings.clone()));
         let (reloads_in, reloads) = mpsc::channel(1);
         let export = Arc::new(Notify::new());
+        let descriptors = descriptors();
         let [polls, rules, runs, rest] = [(); 4].map(|()| CancellationToken::new());
         let stops = Stops { polls, rules, runs, rest };
         let mut control = Control {
             path: self.options.config.clone(),
             shared: self.shared.clone(),
             keeper: self.keeper.clone(),
-            scheduler: Scheduler::new(polled_in, self.telemetry.clone()),
+            scheduler: Scheduler::new(polled_in, self.telemetry.clone(), concurrent_polls(descriptors)),
             configs: configs_in,
             bindings: bindings_in,
             reloads,
@@ -227,7 +228,7 @@ impl Parts {
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
-        tasks.spawn("api", api::serve(listener, api, stops.rest.clone()));
+        tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
@@ -275,6 +276,20 @@ impl Parts {
         let _ = closed.await;
         tracing::info!("stopped");
     }
+}
+
+/// How many files may be open, after the soft limit was raised as far as it goes and as we can use.
+fn descriptors() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Room for every target of a large farm with a kept connection.
+    const ENOUGH: u64 = 65_536;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    let current = current.unwrap_or(ENOUGH);
+    if current < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
+        return wanted;
+    }
+    current
 }
 
 /// The tasks of the daemon, by name.

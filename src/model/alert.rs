@@ -48,6 +48,9 @@ pub struct Alert {
     pub resolved_at: Option<i64>,
     /// Since when the expression no longer holds while `keep_firing_for` keeps the alert firing.
     pub keep_firing_since: Option<i64>,
+    /// Whether it resolved *with data*; kept with it, so that a resolve that a crash kept from being heard is told again.
+    #[serde(default)]
+    pub resolved_with_data: bool,
     /// When the expression was last seen to hold.
     pub last_seen_at: i64,
 }

@@ -115,6 +115,7 @@ mod tests {
             fired_at: Some(0),
             resolved_at: None,
             keep_firing_since: None,
+            resolved_with_data: false,
             last_seen_at: 100_000,
         };
         let source = Fixed(data);

@@ -148,6 +148,7 @@ fn holds(round: &Round<'_>, candidate: Candidate, before: Option<Alert>, outcome
             fired_at: None,
             resolved_at: None,
             keep_firing_since: None,
+            resolved_with_data: false,
             last_seen_at: round.at,
         },
     };
@@ -198,6 +199,7 @@ fn fails(
                 alert.state = AlertState::Resolved;
                 alert.resolved_at = Some(round.at);
                 let positive = evidence == Evidence::Data;
+                alert.resolved_with_data = positive;
                 outcome.transitions.push(transition(round, Some(AlertState::Firing), &alert, positive));
             }
         }

@@ -21,8 +21,17 @@ use crate::collect::Collector;
 use crate::model::{FailureReason, Observation, Sample, Target, TargetId};
 use crate::telemetry::Telemetry;
 
-/// Polls under way at once. More would not be faster on two cores, and each costs a descriptor and a buffer.
+/// Most polls under way at once. More would not be faster on two cores, and each costs a descriptor and a buffer.
 pub const CONCURRENT_POLLS: usize = 512;
+
+/// Descriptors that polls leave to the rest: the state, the HTTP surface, a playbook.
+const RESERVED_DESCRIPTORS: u64 = 40;
+
+/// Polls under way at once where only `descriptors` files may be open: a poll may need two of them (a name to resolve).
+pub fn concurrent_polls(descriptors: u64) -> usize {
+    let spare = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2;
+    usize::try_from(spare).unwrap_or(CONCURRENT_POLLS).clamp(4, CONCURRENT_POLLS)
+}
 
 /// Observations that wait for the store. When it is full, polls wait: a late poll is better than a lost one.
 pub const OBSERVATION_QUEUE: usize = 1024;
@@ -78,11 +87,11 @@ struct Running {
 }
 
 impl Scheduler {
-    /// A scheduler without targets, sending to `out`.
-    pub fn new(out: mpsc::Sender<Polled>, telemetry: Arc<Telemetry>) -> Self {
+    /// A scheduler without targets, sending to `out`, with at most `polls` under way at once.
+    pub fn new(out: mpsc::Sender<Polled>, telemetry: Arc<Telemetry>, polls: usize) -> Self {
         Scheduler {
             out,
-            gate: Arc::new(Semaphore::new(CONCURRENT_POLLS)),
+            gate: Arc::new(Semaphore::new(polls)),
             epoch: Instant::now(),
             running: HashMap::new(),
             tasks: JoinSet::new(),
@@ -324,11 +333,16 @@ mod tests {
         counts
     }
 
+    #[test]
+    fn polls_leave_descriptors_to_the_rest() {
+        assert_eq!([32, 64, 1024, 65_536].map(concurrent_polls), [4, 12, 492, 512]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn neighbours_that_hang_or_panic_harm_nobody() {
         let (out, mut polled) = mpsc::channel(OBSERVATION_QUEUE);
         let telemetry = Telemetry::new();
-        let mut scheduler = Scheduler::new(out, telemetry.clone());
+        let mut scheduler = Scheduler::new(out, telemetry.clone(), CONCURRENT_POLLS);
         scheduler.apply(vec![job("good", "ok", 5), job("slow", "hangs", 5), job("bad", "panics", 5)]).await;
         let counts = polls(&mut polled, 100).await;
         assert!((19..=21).contains(&counts[&("good".into(), "ok")]), "{counts:?}");
@@ -340,7 +354,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reload_touches_only_what_changed() {
         let (out, mut polled) = mpsc::channel(OBSERVATION_QUEUE);
-        let mut scheduler = Scheduler::new(out, Telemetry::new());
+        let mut scheduler = Scheduler::new(out, Telemetry::new(), CONCURRENT_POLLS);
         let first = scheduler.apply(vec![job("a", "ok", 5), job("b", "ok", 5)]).await;
         assert_eq!(first.started.len(), 2);
         let second = scheduler.apply(vec![job("b", "ok", 5), job("c", "ok", 5)]).await;

@@ -281,6 +281,7 @@ pub fn alert(name: &str, miner: &str, now: i64) -> Alert {
         fired_at: Some(now),
         resolved_at: None,
         keep_firing_since: None,
+        resolved_with_data: false,
         last_seen_at: now,
     }
 }
