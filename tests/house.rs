@@ -172,7 +172,7 @@ fn the_readme_has_two_set_up_commands_and_ci_runs_the_second() {
     let readme = read("README.md");
     let intro = readme.split("## Why").next().unwrap();
     let commands: Vec<&str> = intro.split("```sh\n").skip(1).filter_map(|block| block.split("\n```").next()).collect();
-    assert_eq!(commands, ["cargo run --release -- demo", "tests/run"]);
+    assert_eq!(commands, ["cargo run -- demo", "tests/run"]);
     assert!(read(".ci/run").contains("exec tests/run"), ".ci/run runs what the README says");
     for picture in ["docs/dashboard.png", "docs/status.png"] {
         assert!(readme.contains(picture) && Path::new(env!("CARGO_MANIFEST_DIR")).join(picture).is_file(), "{picture}");
