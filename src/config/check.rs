@@ -1,6 +1,6 @@
 //! From the YAML tree to a checked configuration, every mistake reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,6 +88,9 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);
     let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
+    if let Ok(act) = &act {
+        playbooks(&mut check, act);
+    }
     match act {
         Ok(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
@@ -99,6 +102,20 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
             }
             Err(check.failed())
         }
+    }
+}
+
+/// Playbooks are Ansible's to judge; what YAML itself does not allow can be said before one is needed.
+fn playbooks(check: &mut Check, act: &act::check::Checked) {
+    let files: BTreeSet<PathBuf> =
+        act.bindings.iter().map(|binding| act.ansible.playbooks.join(&binding.playbook)).collect();
+    for file in files.into_iter().filter(|file| file.is_file()) {
+        let problem = match Document::read(&file) {
+            Ok(document) if document.value.is_sequence() => continue,
+            Ok(document) => document.problem("", "a playbook is a list of plays (- hosts: …)"),
+            Err(problem) => problem,
+        };
+        check.warnings.push(Problem { severity: Severity::Warning, ..problem });
     }
 }
 
