@@ -25,12 +25,19 @@ pub(super) const SELF: &str = "/davylamp";
 const UNLIMITED: TextLimits =
     TextLimits { max_samples: usize::MAX, max_labels: usize::MAX, max_name: usize::MAX, max_value: usize::MAX };
 
+/// The limits of the recent window, as the configuration names them.
+const LIMITS: [&str; 2] = ["series_per_target", "series"];
+
 /// Takes in observations until every sender is gone.
 pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc::Receiver<Polled>) {
     let mut over: BTreeMap<&'static str, BTreeSet<TargetId>> = BTreeMap::new();
+    for limit in LIMITS {
+        // From 0 on, so that `increase()` sees the first hit.
+        shared.telemetry.limit_hits.get_or_create(&vec![("limit", limit.to_string())]);
+    }
     while let Some(Polled { observation, about }) = polled.recv().await {
         let taken = shared.recent.observe(&observation, &about);
-        for (limit, surplus) in [("series_per_target", taken.over_target_limit), ("series", taken.over_total_limit)] {
+        for (limit, surplus) in LIMITS.into_iter().zip([taken.over_target_limit, taken.over_total_limit]) {
             let targets = over.entry(limit).or_default();
             let changed = match surplus {
                 0 => targets.remove(&observation.target),

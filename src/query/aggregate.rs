@@ -129,11 +129,16 @@ fn with_number(
     let count = if value < 1.0 { 0 } else { value as usize };
     let mut out = Vec::new();
     for mut group in groups(evaluator, node, samples) {
-        match node.op {
-            AggregateOp::Topk => group.samples.sort_by(|a, b| nan_last(b.v, a.v, a.v, b.v)),
-            AggregateOp::Bottomk => group.samples.sort_by(|a, b| nan_last(a.v, b.v, a.v, b.v)),
-            _ => {}
-        }
+        // Of equal values the labels decide: the order in which series come depends on what else the query reads, and
+        // an instant must pick as the same step of a range does.
+        group.samples.sort_by(|a, b| {
+            let order = match node.op {
+                AggregateOp::Topk => nan_last(b.v, a.v, a.v, b.v),
+                AggregateOp::Bottomk => nan_last(a.v, b.v, a.v, b.v),
+                _ => Ordering::Equal,
+            };
+            order.then_with(|| a.labels.cmp(&b.labels))
+        });
         group.samples.truncate(count);
         out.extend(group.samples);
     }

@@ -146,6 +146,8 @@ const EMPTY: &[(&str, &str)] = &[
     ("davylamp-device-axeos", "Faults"),
     // No device sent an impossible value: the series begins with the first one.
     ("davylamp-itself", "Impossible values"),
+    // Nothing need have been held back within the shown time.
+    ("davylamp-itself", "Suppressed"),
 ];
 
 /// Every query of every dashboard returns a series, with something firing and one device of each kind down.
