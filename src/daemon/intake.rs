@@ -33,7 +33,7 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
     let mut over: BTreeMap<&'static str, BTreeSet<TargetId>> = BTreeMap::new();
     for limit in LIMITS {
         // From 0 on, so that `increase()` sees the first hit.
-        shared.telemetry.limit_hits.get_or_create(&vec![("limit", limit.to_string())]);
+        shared.telemetry.limit_hits.get_or_create(&vec![("limit", limit.to_string())]).inc_by(0);
     }
     while let Some(Polled { observation, about }) = polled.recv().await {
         let taken = shared.recent.observe(&observation, &about);

@@ -5,6 +5,7 @@
 
 pub mod about;
 pub mod calendar;
+pub mod energy;
 pub mod poll;
 pub mod rhythm;
 
@@ -166,6 +167,7 @@ impl Scheduler {
         self.running.insert(job.target.id.clone(), running);
         let worker = Worker {
             about: about::About::new(&job.target),
+            meter: energy::Meter::default(),
             job,
             now,
             out: self.out.clone(),
@@ -188,6 +190,7 @@ impl Scheduler {
 struct Worker {
     job: Job,
     about: about::About,
+    meter: energy::Meter,
     now: Arc<Notify>,
     out: mpsc::Sender<Polled>,
     gate: Arc<Semaphore>,
@@ -225,13 +228,14 @@ impl Worker {
         }
     }
 
-    async fn report(&mut self, observation: Observation) -> bool {
+    async fn report(&mut self, mut observation: Observation) -> bool {
         let about = self.about.enter(&observation);
         let kind = || ("kind", self.job.target.kind.to_string());
         self.telemetry.poll_duration.get_or_create(&vec![kind()]).observe(observation.took.as_secs_f64());
-        match &observation.outcome {
+        match &mut observation.outcome {
             Ok(reading) => {
                 self.failures = 0;
+                self.meter.enter(observation.at, reading);
                 for (family, count) in &reading.rejected {
                     let labels = vec![kind(), ("family", family.clone())];
                     self.telemetry.values_rejected.get_or_create(&labels).inc_by(*count);
@@ -239,6 +243,7 @@ impl Worker {
             }
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
+                self.meter.lost();
                 if failure.reason == FailureReason::Bug {
                     self.telemetry.count_panic("poll");
                 }

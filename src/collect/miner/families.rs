@@ -72,6 +72,13 @@ pub static POWER_LIMIT: Family =
     Family::gauge("miner_power_limit_watts", "Power that the device is limited to or made for, in watts.", &[])
         .within(0.0, 50_000.0);
 
+/// Energy drawn; integrated by the scheduler from [`POWER`], because no firmware counts it.
+pub static ENERGY: Family = Family::counter(
+    "miner_energy_joules_total",
+    "Energy drawn since davylamp started to watch, integrated from the power, in joules.",
+    &[],
+);
+
 /// Energy per work.
 pub static EFFICIENCY: Family = Family::gauge(
     "miner_efficiency_joules_per_terahash",

@@ -49,6 +49,7 @@ const FAMILIES: &[&Family] = &[
     &families::HASHES,
     &families::POWER,
     &families::POWER_LIMIT,
+    &families::ENERGY,
     &families::EFFICIENCY,
     &families::TEMPERATURE,
     &families::VOLTAGE,
