@@ -216,7 +216,7 @@ impl Draft {
         self.push(expr.into(), legend, false, "time_series")
     }
 
-    /// Adds a query for now only; there is no course to draw behind it.
+    /// Adds an instant query: one value, with no course to draw behind it.
     pub(super) fn now(self, expr: impl Into<String>, legend: &str) -> Self {
         self.plain().push(expr.into(), legend, true, "time_series")
     }
