@@ -43,7 +43,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio::process", &["act/"]),
     ("tokio::spawn", &["daemon/"]),
     ("tokio_cron_scheduler", &["schedule/"]),
-    ("prometheus_client", &["telemetry.rs"]),
+    ("prometheus_client", &["telemetry/"]),
 ];
 
 struct Source {

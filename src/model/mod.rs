@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod duration;
 pub mod family;
+pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod observation;
@@ -14,6 +15,7 @@ pub mod words;
 
 pub use alert::{Alert, AlertState, Transition};
 pub use family::{Family, FamilyRef, MetricType};
+pub use histogram::FloatHistogram;
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use observation::{FailureReason, Identity, Observation, PollFailure, Reading, Sample, Suffix};

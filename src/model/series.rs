@@ -1,5 +1,8 @@
 //! Series of points, and the door through which PromQL reads them.
 
+use std::sync::Arc;
+
+use super::histogram::FloatHistogram;
 use super::labels::Labels;
 use super::matcher::Matcher;
 
@@ -32,6 +35,16 @@ pub struct Series {
     pub labels: Labels,
     /// Strictly rising in time; stale markers included.
     pub points: Vec<Point>,
+    /// Native histograms with their times, strictly rising. A series may change between the two sorts of sample; of two
+    /// at one time only one is there.
+    pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+}
+
+impl Series {
+    /// A series of plain numbers.
+    pub fn floats(labels: Labels, points: Vec<Point>) -> Self {
+        Series { labels, points, histograms: Vec::new() }
+    }
 }
 
 /// What PromQL reads from: the recent window, later the history too, in tests a list.
@@ -42,6 +55,15 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When the source cannot answer within its limits.
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError>;
+
+    /// The label sets of all series that satisfy every matcher and may have a point in `start..=end`, without their
+    /// points. A source with an index answers more cheaply than this default does.
+    ///
+    /// # Errors
+    /// When the source cannot answer within its limits.
+    fn series(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Labels>, SourceError> {
+        Ok(self.select(matchers, start, end)?.into_iter().map(|series| series.labels).collect())
+    }
 }
 
 /// Why a source could not answer.

@@ -123,7 +123,7 @@ pub(super) fn merged(tracks: Vec<Track>) -> Result<Vec<Series>, QueryError> {
         match index.entry(labels.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(series.len());
-                series.push(Series { labels, points: track.points });
+                series.push(Series::floats(labels, track.points));
             }
             Entry::Occupied(entry) => {
                 let points = &mut series[*entry.get()].points;

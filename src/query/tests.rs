@@ -44,8 +44,7 @@ impl Source for Counting {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let points = (0..60).map(|minute| Point { t: minute * 60_000, v: minute as f64 });
         let points: Vec<Point> = points.filter(|point| (start..=end).contains(&point.t)).collect();
-        let series =
-            |name: &str| Series { labels: Labels::new([("__name__", "m"), ("n", name)]), points: points.clone() };
+        let series = |name: &str| Series::floats(Labels::new([("__name__", "m"), ("n", name)]), points.clone());
         Ok(vec![series("b"), series("a")])
     }
 }

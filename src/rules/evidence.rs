@@ -89,9 +89,11 @@ mod tests {
         fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
             let hit = self.0.iter().filter(|series| matchers.iter().all(|matcher| matcher.matches(&series.labels)));
             Ok(hit
-                .map(|series| Series {
-                    labels: series.labels.clone(),
-                    points: series.points.iter().filter(|p| p.t >= start && p.t <= end).copied().collect(),
+                .map(|series| {
+                    Series::floats(
+                        series.labels.clone(),
+                        series.points.iter().filter(|p| p.t >= start && p.t <= end).copied().collect(),
+                    )
                 })
                 .collect())
         }
@@ -99,7 +101,7 @@ mod tests {
 
     fn series(name: &'static str, rig: &str, points: &[(i64, f64)]) -> Series {
         let labels = Labels::new([("__name__", name), ("rig", rig)]);
-        Series { labels, points: points.iter().map(|(t, v)| Point { t: t * 1000, v: *v }).collect() }
+        Series::floats(labels, points.iter().map(|(t, v)| Point { t: t * 1000, v: *v }).collect())
     }
 
     fn confirmed(names: &[&str], data: Vec<Series>) -> bool {

@@ -55,7 +55,7 @@ impl Source for Overlay<'_> {
                         None => known.points.insert(position, point),
                     }
                 }
-                None => series.push(Series { labels: labels.clone(), points: vec![point] }),
+                None => series.push(Series::floats(labels.clone(), vec![point])),
             }
         }
         Ok(series)
@@ -70,7 +70,7 @@ mod tests {
 
     impl Source for One {
         fn select(&self, _: &[Matcher], _: i64, _: i64) -> Result<Vec<Series>, SourceError> {
-            Ok(vec![Series { labels: Labels::new([("__name__", "a")]), points: vec![Point { t: 5, v: 1.0 }] }])
+            Ok(vec![Series::floats(Labels::new([("__name__", "a")]), vec![Point { t: 5, v: 1.0 }])])
         }
     }
 

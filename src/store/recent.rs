@@ -269,7 +269,7 @@ impl Source for Recent {
                     return Err(SourceError::TooManySamples { limit });
                 }
                 if !points.is_empty() {
-                    found.push(Series { labels: row.labels.clone(), points });
+                    found.push(Series::floats(row.labels.clone(), points));
                 }
             }
         }

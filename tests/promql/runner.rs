@@ -14,9 +14,11 @@ pub struct Memory(pub BTreeMap<Labels, Vec<Point>>);
 impl Source for Memory {
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
         let hit = |labels: &&Labels| matchers.iter().all(|matcher| matcher.matches(labels));
-        let series = |labels: &Labels| Series {
-            labels: labels.clone(),
-            points: self.0[labels].iter().filter(|p| (start..=end).contains(&p.t)).copied().collect(),
+        let series = |labels: &Labels| {
+            Series::floats(
+                labels.clone(),
+                self.0[labels].iter().filter(|p| (start..=end).contains(&p.t)).copied().collect(),
+            )
         };
         Ok(self.0.keys().filter(hit).map(series).collect())
     }

@@ -52,9 +52,11 @@ impl Samples {
 impl Source for Samples {
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
         let hits = self.0.iter().filter(|(labels, _)| matchers.iter().all(|matcher| matcher.matches(labels)));
-        let cut = hits.map(|(labels, points)| Series {
-            labels: labels.clone(),
-            points: points.iter().filter(|point| point.t >= start && point.t <= end).copied().collect(),
+        let cut = hits.map(|(labels, points)| {
+            Series::floats(
+                labels.clone(),
+                points.iter().filter(|point| point.t >= start && point.t <= end).copied().collect(),
+            )
         });
         Ok(cut.filter(|series| !series.points.is_empty()).collect())
     }

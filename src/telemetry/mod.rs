@@ -4,7 +4,10 @@
 //! writes OpenMetrics; the exposition reads that text back with the reader of the `prometheus` kind, so that
 //! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+mod log;
+mod process;
+
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::text::encode;
@@ -15,9 +18,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use tracing_subscriber::EnvFilter;
 
-use crate::model::words;
+pub use log::{LogFormat, log_filter, start_logging};
+use process::Process;
 
 /// Labels of a self-metric: names are ours, values are short words of ours or ids of the configuration.
 pub type SelfLabels = Vec<(&'static str, String)>;
@@ -206,138 +209,9 @@ impl List {
     }
 }
 
-/// The `process_*` metrics that every Prometheus client exports, from `/proc/self`.
-struct Process {
-    cpu: Counter<f64, AtomicU64>,
-    resident: Gauge<i64, AtomicI64>,
-    open_fds: Gauge<i64, AtomicI64>,
-    threads: Gauge<i64, AtomicI64>,
-}
-
-impl Process {
-    fn register(registry: &mut Registry) -> Self {
-        let process = Process {
-            cpu: Counter::default(),
-            resident: Gauge::default(),
-            open_fds: Gauge::default(),
-            threads: Gauge::default(),
-        };
-        let start: Gauge<f64, AtomicU64> = Gauge::default();
-        start.set(start_time_seconds().unwrap_or_default());
-        registry.register("process_cpu_seconds", "User and system CPU time spent, in seconds", process.cpu.clone());
-        registry.register("process_resident_memory_bytes", "Resident memory, in bytes", process.resident.clone());
-        registry.register("process_open_fds", "Open file descriptors", process.open_fds.clone());
-        registry.register("process_threads", "Threads of the process", process.threads.clone());
-        registry.register("process_start_time_seconds", "Start of the process, seconds since the epoch", start);
-        process
-    }
-
-    fn refresh(&self) {
-        if let Some(stat) = self_stat() {
-            let seconds = stat.cpu_ticks as f64 / TICKS_PER_SECOND;
-            self.cpu.inner().store(seconds.to_bits(), Ordering::Relaxed);
-            self.threads.set(stat.threads);
-        }
-        if let Some(pages) = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| nth(&text, 1)) {
-            self.resident.set(pages * rustix::param::page_size() as i64);
-        }
-        if let Ok(folder) = std::fs::read_dir("/proc/self/fd") {
-            // The folder's own descriptor is not one of ours.
-            self.open_fds.set(folder.count() as i64 - 1);
-        }
-    }
-}
-
-/// `USER_HZ`: fixed at 100 in the kernel's ABI towards user space.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-struct Stat {
-    cpu_ticks: i64,
-    threads: i64,
-    start_ticks: i64,
-}
-
-fn self_stat() -> Option<Stat> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name in brackets may hold blanks: count from behind it. Field 3 is then number 0.
-    let (_, fields) = text.rsplit_once(") ")?;
-    let cpu_ticks = nth(fields, 11)? + nth(fields, 12)?;
-    Some(Stat { cpu_ticks, threads: nth(fields, 17)?, start_ticks: nth(fields, 19)? })
-}
-
-fn start_time_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    let boot: f64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    Some(boot + self_stat()?.start_ticks as f64 / TICKS_PER_SECOND)
-}
-
-fn nth(fields: &str, index: usize) -> Option<i64> {
-    fields.split_ascii_whitespace().nth(index)?.parse().ok()
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people: `key=value`, one line an event.
-    #[default]
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
-}
-
-/// Words for how much is logged, from least to most.
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-
-/// Reads `log.level`: a word, which is meant for davylamp itself while the libraries below it may only warn, or a
-/// filter as `RUST_LOG` takes it.
-///
-/// # Errors
-/// What is wrong and what to write.
-pub fn log_filter(level: &str) -> Result<EnvFilter, String> {
-    let word = level.trim().to_ascii_lowercase();
-    if LEVELS[..3].contains(&word.as_str()) {
-        return Ok(EnvFilter::new(word));
-    }
-    if LEVELS.contains(&word.as_str()) {
-        return Ok(EnvFilter::new(format!("warn,davylamp={word}")));
-    }
-    if !level.contains(['=', ',']) {
-        return Err(format!(
-            "{level:?} is not a level; {} (or a filter: davylamp=debug,warn)",
-            words::hint(&word, LEVELS)
-        ));
-    }
-    EnvFilter::try_new(level).map_err(|error| format!("{level:?} is not a filter: {error}"))
-}
-
-/// Starts logging to standard error at a level as [`log_filter`] reads it; what cannot be read falls back to `info`.
-/// A second call in the same process changes nothing.
-pub fn start_logging(level: &str, format: LogFormat) {
-    let filter = log_filter(level).or_else(|_| log_filter("info")).unwrap_or_default();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false);
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plain_level_keeps_libraries_quiet() {
-        assert_eq!(log_filter("INFO").unwrap().to_string(), "davylamp=info,warn");
-        assert_eq!(log_filter("error").unwrap().to_string(), "error");
-        assert_eq!(log_filter("davylamp::act=trace,info").unwrap().to_string(), "davylamp::act=trace,info");
-        assert!(log_filter("inof").unwrap_err().contains("did you mean \"info\"?"));
-        assert!(log_filter("davylamp=loud").is_err());
-    }
 
     #[test]
     fn says_who_it_is_and_what_it_costs() {
