@@ -11,6 +11,7 @@ mod keep;
 mod notify;
 mod runner;
 mod shared;
+mod surface;
 mod thresholds;
 mod world;
 
@@ -28,7 +29,7 @@ use crate::act::actor::Actor;
 use crate::act::book::Book;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api::{self, Api};
+use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::rules::Engine;
@@ -222,7 +223,7 @@ impl Parts {
             reloads: reloads_in,
         };
         let view = Arc::new(view);
-        let api = Api::new(view.clone(), self.telemetry.clone(), self.config.file.server.clone());
+        let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
