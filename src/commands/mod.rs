@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod inventory;
 mod kinds;
 mod poll;
 mod state;
@@ -62,6 +63,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dashboards(command) => check::dashboards(&command),
         Command::State(command) => state::state(&command),
         Command::Runner(args) => runner(&args.config),
+        Command::Inventory(args) => inventory::show(&args),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             let mut script = Vec::new();
