@@ -242,12 +242,15 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Things with labels, in any order.
+type Labelled<T> = Vec<(Labels, T)>;
+
 /// What is only in the one list and what is only in the other; a thing that stands twice must come twice.
 fn differences<T>(
-    expected: Vec<(Labels, T)>,
-    got: Vec<(Labels, T)>,
+    expected: Labelled<T>,
+    got: Labelled<T>,
     same: impl Fn(&T, &T) -> bool,
-) -> (Vec<(Labels, T)>, Vec<(Labels, T)>) {
+) -> (Labelled<T>, Labelled<T>) {
     let mut unexpected: BTreeMap<Labels, Vec<T>> = BTreeMap::new();
     for (labels, value) in got {
         unexpected.entry(labels).or_default().push(value);
