@@ -12,6 +12,7 @@ mod notify;
 mod offenders;
 mod runner;
 mod shared;
+mod surface;
 mod thresholds;
 mod world;
 
@@ -29,7 +30,7 @@ use crate::act::actor::Actor;
 use crate::act::book::Book;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api::{self, Api};
+use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::rules::Engine;
@@ -223,7 +224,7 @@ impl Parts {
             reloads: reloads_in,
         };
         let view = Arc::new(view);
-        let api = Api::new(view.clone(), self.telemetry.clone(), self.config.file.server.clone());
+        let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
