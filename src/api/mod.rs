@@ -4,6 +4,7 @@
 //! [`Backend`]. Nothing here polls; a scrape only renders what is known.
 
 mod metrics;
+mod muting;
 mod serve;
 mod status;
 
@@ -19,15 +20,16 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
 use subtle::ConstantTimeEq;
 
+pub use muting::{FiringAlert, Muting, SilenceFault};
 pub use serve::serve;
-pub use status::{AlertRow, RuleRow, RunRow, Status, TargetRow};
+pub use status::{AlertRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
 
 use crate::secret::SecretRef;
 use crate::store::Format;
 use crate::telemetry::Telemetry;
 
 /// What the surface stands on; implemented by the daemon.
-pub trait Backend: Send + Sync {
+pub trait Backend: Muting {
     /// The page of current values, self-metrics included.
     fn page(&self, format: Format, kind: Option<&str>) -> Vec<u8>;
     /// What the status page shows.
