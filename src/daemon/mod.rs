@@ -13,6 +13,7 @@ mod offenders;
 mod runner;
 mod shared;
 mod silences;
+mod surface;
 mod thresholds;
 mod world;
 
@@ -30,7 +31,7 @@ use crate::act::actor::Actor;
 use crate::act::book::Book;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api::{self, Api};
+use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::rules::Engine;
@@ -234,7 +235,7 @@ impl Parts {
             wishes: self.wishes.clone(),
         };
         let view = Arc::new(view);
-        let api = Api::new(view.clone(), self.telemetry.clone(), self.config.file.server.clone());
+        let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use super::world::View;
-use crate::api::{FiringAlert, Muting, SilenceFault, SilenceRow};
+use crate::api::SilenceRow;
+use crate::api::silences::{FiringAlert, Muting, SilenceFault};
 use crate::model::{Alert, AlertState, Labels, Matcher};
 use crate::schedule::poll::unix_millis;
 use crate::silence::{Change, Draft, Mute, Silence, SilenceError, SilenceShape, Silences, State, Window};
@@ -189,6 +190,10 @@ impl Muting for View {
             ..FiringAlert::default()
         };
         firing.map(show).collect()
+    }
+
+    fn started(&self) -> i64 {
+        self.shared.started * 1000
     }
 
     fn receivers(&self) -> Vec<String> {
