@@ -31,6 +31,7 @@ mod problem;
 mod rate;
 mod route;
 mod serve;
+pub mod silences;
 mod status;
 
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ use problem::Problem;
 pub use base::Backend;
 pub use route::{BODY_BYTES, Route, Scope};
 pub use serve::serve;
-pub use status::{AlertRow, RuleRow, RunRow, Status, TargetRow};
+pub use status::{AlertRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
 
 use crate::secret::SecretRef;
 use crate::telemetry::Telemetry;
