@@ -25,9 +25,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rules", &["model", "query", "telemetry", "yaml"]),
     ("silence", &["model", "schedule"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
+    ("webhook", &["model", "secret"]),
     ("dashboards", &["model", "collect", "rules"]),
     ("demo", &["model"]),
-    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry"]),
+    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry", "webhook"]),
     ("config", &["*"]),
     ("daemon", &["*"]),
 ];

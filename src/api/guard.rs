@@ -79,8 +79,11 @@ impl Guard {
             let text = format!("{} answers {} only", self.path, self.allowed());
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text));
         }
-        if settings.protect_reads || row.is_some_and(|row| row.scope == Scope::Write) {
-            token?;
+        match row.map(|row| row.scope) {
+            Some(Scope::Own) => {}
+            Some(Scope::Write) => token?,
+            _ if settings.protect_reads => token?,
+            _ => {}
         }
         Ok(row)
     }

@@ -132,8 +132,11 @@ impl Keeper {
     }
 
     /// Writes in as few transactions as the store's limits allow. A record that is too large for it is left out, or it
-    /// would keep its neighbours from being written.
-    async fn write(&self, ops: &[Op]) -> Result<(), StoreError> {
+    /// would keep its neighbours from being written. What is written is durable when this returns.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub(super) async fn write(&self, ops: &[Op]) -> Result<(), StoreError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for op in ops {
             let size = size_of(op);
@@ -158,7 +161,10 @@ impl Keeper {
         self.store.txn(Txn { then, ..Txn::default() }).await.map(drop)
     }
 
-    async fn read<T: serde::de::DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, StoreError> {
+    pub(super) async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, T)>, StoreError> {
         let mut records = Vec::new();
         let mut cursor = None;
         loop {

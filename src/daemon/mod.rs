@@ -15,6 +15,7 @@ mod shared;
 mod silences;
 mod surface;
 mod thresholds;
+mod webhooks;
 mod world;
 
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
+use webhooks::Inbox;
 use world::{Eyes, View};
 
 pub use control::drawings;
@@ -132,8 +134,9 @@ pub async fn run(
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
+    let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes };
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox };
     parts.assemble(engine, silences, listener, || ready(address)).await
 }
 
@@ -183,6 +186,7 @@ struct Parts {
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
+    inbox: Arc<Inbox>,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -222,6 +226,7 @@ impl Parts {
             notifier: self.notifier.clone(),
         };
         control.start().await;
+        let heard = transitions_in.clone();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let act = &self.config.act;
         let executor = runner::executor(&self.config);
@@ -233,6 +238,7 @@ impl Parts {
             store: self.store.clone(),
             reloads: reloads_in,
             wishes: self.wishes.clone(),
+            inbox: self.inbox.clone(),
         };
         let view = Arc::new(view);
         let api = surface::surface(&view);
@@ -240,6 +246,7 @@ impl Parts {
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
+        tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
@@ -275,7 +282,7 @@ impl Parts {
         stops.polls.cancel();
         tasks.join(&["schedule", "intake"]).await;
         stops.rules.cancel();
-        tasks.join(&["rules"]).await;
+        tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();

@@ -21,4 +21,5 @@ mod reload;
 mod road;
 mod service;
 mod stop;
+mod webhooks;
 mod world;
