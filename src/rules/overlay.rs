@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn results_of_this_cycle_shadow_the_samples() {
         let mut overlay = Overlay::new(&One);
-        let sample = |name: &'static str, t, v| VectorSample { labels: Labels::new([("__name__", name)]), t, v };
+        let sample = |name: &'static str, t, v| VectorSample::float(Labels::new([("__name__", name)]), t, v);
         overlay.extend(&[sample("a", 7, 2.0), sample("b", 7, 3.0)]);
         let seen = overlay.select(&[Matcher::equal("__name__", "a")], 0, 9).unwrap();
         assert_eq!(seen.len(), 1);
