@@ -220,9 +220,7 @@ fn limit_ratio(evaluator: &mut Evaluator, ratio: f64, param: &Expr, samples: Vec
         evaluator.notes.warn(message, param.span);
     }
     let keep = |sample: &Sample| {
-        // FNV leaves its high bits alike for similar labels: mix them before they become a fraction.
-        let hash = sample.labels.fingerprint().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let place = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) as f64 / u64::MAX as f64;
+        let place = super::sample::place(&sample.labels);
         if capped >= 0.0 { place < capped || capped == 1.0 } else { place >= 1.0 + capped }
     };
     samples.into_iter().filter(keep).collect()

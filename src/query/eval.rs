@@ -146,9 +146,7 @@ impl<'a> Evaluator<'a> {
             Node::Number(number) => Ok(Eval::Scalar(*number)),
             Node::String(text) => Ok(Eval::String(text.clone())),
             Node::Paren(inner) => self.eval(inner, at),
-            Node::Vector(_) => {
-                Ok(Eval::Vector(self.select(expr, at).into_iter().map(|(_, sample)| sample).collect()))
-            }
+            Node::Vector(_) => Ok(Eval::Vector(self.select(expr, at).into_iter().map(|(_, sample)| sample).collect())),
             Node::Unary(negative, inner) => {
                 let value = self.eval(inner, at)?;
                 Ok(if *negative { negated(value) } else { value })

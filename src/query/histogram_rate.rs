@@ -165,12 +165,7 @@ fn between(a: &At, b: &At, time: i64, counter: bool) -> Result<FloatHistogram, I
 }
 
 /// A smoothed instant selector over the histograms around `time`.
-pub(super) fn smoothed_at(
-    samples: &[At],
-    time: i64,
-    name: &str,
-    remarks: &mut Remarks,
-) -> Option<Arc<FloatHistogram>> {
+pub(super) fn smoothed_at(samples: &[At], time: i64, name: &str, remarks: &mut Remarks) -> Option<Arc<FloatHistogram>> {
     let next = samples.partition_point(|(t, _)| *t <= time);
     let before = next.checked_sub(1).and_then(|index| samples.get(index));
     let after = samples.get(next).filter(|(_, histogram)| !histogram.is_stale());
@@ -189,13 +184,7 @@ pub(super) fn smoothed_at(
 }
 
 /// `irate` and `idelta` of two neighbours.
-pub(super) fn instant_rate(
-    a: &At,
-    b: &At,
-    window: &Window,
-    counter: bool,
-    remarks: &mut Remarks,
-) -> Option<Datum> {
+pub(super) fn instant_rate(a: &At, b: &At, window: &Window, counter: bool, remarks: &mut Remarks) -> Option<Datum> {
     check_kind(&[a.clone(), b.clone()], window, counter, remarks);
     let mut result = FloatHistogram::clone(&b.1);
     if !counter || !is_reset(&a.1, &b.1) {

@@ -31,6 +31,7 @@ pub mod notation;
 mod parser;
 mod quantile;
 mod rate;
+mod sample;
 mod selector;
 mod tree;
 mod window;
@@ -131,7 +132,9 @@ pub fn instant(expr: &Expr, source: &dyn Source, at: i64, limits: &Limits) -> Re
             eval::Eval::String(text) => Value::String(text, at),
             eval::Eval::Vector(samples) => {
                 let samples = gather::drop_names(samples).map_err(|error| error.at(expr.span))?;
-                Value::Vector(samples.into_iter().map(|s| VectorSample { labels: s.labels, t: at, v: s.v, h: s.h }).collect())
+                Value::Vector(
+                    samples.into_iter().map(|s| VectorSample { labels: s.labels, t: at, v: s.v, h: s.h }).collect(),
+                )
             }
         },
     };

@@ -52,8 +52,17 @@ pub struct Note {
 pub enum Command {
     Clear,
     /// `custom`: native histograms with custom buckets are made of classic ones.
-    Load { step: i64, custom: bool, series: Vec<SeriesLine> },
-    Eval { line: usize, when: When, query: String, expected: Box<Expected> },
+    Load {
+        step: i64,
+        custom: bool,
+        series: Vec<SeriesLine>,
+    },
+    Eval {
+        line: usize,
+        when: When,
+        query: String,
+        expected: Box<Expected>,
+    },
 }
 
 fn millis(text: &str) -> i64 {

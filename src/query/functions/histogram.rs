@@ -74,11 +74,11 @@ fn of_metric(labels: &Labels) -> String {
 }
 
 impl Histogram {
-    /// `spans` are those of the quantile and of the histograms.
-    fn quantile(&self, q: f64, labels: &Labels, notes: &mut Notes, spans: (Span, Span)) -> f64 {
+    /// `span` is that of the argument with the histograms.
+    fn quantile(&self, q: f64, labels: &Labels, notes: &mut Notes, span: Span) -> f64 {
         match self {
             Histogram::Classic(buckets) => {
-                remark_on_order(notes, labels, buckets.as_ref(), spans.1);
+                remark_on_order(notes, labels, buckets.as_ref(), span);
                 buckets.as_ref().map_or(f64::NAN, |buckets| buckets.quantile(q))
             }
             Histogram::Native(histogram) => {
@@ -86,7 +86,7 @@ impl Histogram {
                 if skewed {
                     let what = if value.is_nan() { "result is NaN" } else { "result is skewed higher" };
                     let message = format!("input to histogram_quantile has NaN observations, {what}");
-                    notes.info(message + &of_metric(labels), spans.0);
+                    notes.info(message + &of_metric(labels), span);
                 }
                 value
             }
@@ -106,10 +106,10 @@ fn remark_on_order(notes: &mut Notes, labels: &Labels, buckets: Option<&Buckets>
 pub(super) fn quantile(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
     let q = evaluator.scalar(call.arg(0)?, at)?;
     remark_on_quantile(evaluator, q, call.arg(0)?);
-    let spans = (call.arg(0)?.span, call.arg(1)?.span);
+    let span = call.arg(1)?.span;
     let mut out = Vec::new();
     for (labels, histogram) in histograms(evaluator, call.arg(1)?, at)? {
-        let v = histogram.quantile(q, &labels, &mut evaluator.notes, spans);
+        let v = histogram.quantile(q, &labels, &mut evaluator.notes, span);
         out.push(Sample::float(labels, v, true));
     }
     Ok(Eval::Vector(out))
@@ -131,7 +131,7 @@ pub(super) fn quantiles(evaluator: &mut Evaluator, call: &Call, at: i64) -> Resu
     let mut out = Vec::new();
     for (labels, histogram) in histograms(evaluator, call.arg(0)?, at)? {
         for q in &wanted {
-            let v = histogram.quantile(*q, &labels, &mut evaluator.notes, (span, span));
+            let v = histogram.quantile(*q, &labels, &mut evaluator.notes, span);
             out.push(Sample::float(labels.with(label.clone(), open_metrics(*q)), v, true));
         }
     }
@@ -155,8 +155,9 @@ pub(super) fn fraction(evaluator: &mut Evaluator, call: &Call, at: i64) -> Resul
             Histogram::Native(histogram) => {
                 let Estimate { value, skewed } = native::fraction(lower, upper, &histogram);
                 if skewed {
-                    let message = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
-                    evaluator.notes.info(format!("{message}{}", of_metric(&labels)), call.arg(0)?.span);
+                    let message =
+                        "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+                    evaluator.notes.info(format!("{message}{}", of_metric(&labels)), call.arg(2)?.span);
                 }
                 value
             }

@@ -8,7 +8,7 @@ use crate::model::{Labels, MatchOp, Matcher};
 
 use super::super::ast::{Expr, Node, Selector};
 use super::super::error::QueryError;
-use super::super::eval::{Eval, Evaluator, Sample};
+use super::super::eval::{Datum, Eval, Evaluator, Sample};
 use super::super::load::{self, Clock};
 use super::Call;
 
@@ -64,7 +64,11 @@ pub(super) fn info(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Ev
     let names = selector.map_or_else(default_matchers, matchers);
     let mut index: HashMap<Labels, Vec<(Labels, i64)>> = HashMap::new();
     for track in evaluator.loaded(key(base)).iter() {
-        let Some((t, _)) = track.newest(time, evaluator.clock.lookback) else { continue };
+        let Some((t, datum)) = track.newest(time, evaluator.clock.lookback) else { continue };
+        if matches!(datum, Datum::Histogram(_)) {
+            let message = format!("this should be an info metric, with float samples: {}", track.labels);
+            return Err(QueryError::evaluation(message, call.expr.span));
+        }
         if wanted.iter().all(|matcher| matcher.matches(&track.labels)) {
             index.entry(identity(&track.labels)).or_default().push((track.labels.clone(), t));
         }

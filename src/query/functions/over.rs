@@ -134,7 +134,12 @@ fn either(
 }
 
 pub(super) fn sum(window: &Window, remarks: &mut Remarks) -> Option<Datum> {
-    either(window, remarks, |w| window::sum(w.values()), |w| native::total(w.histograms.iter().map(|(_, h)| h.as_ref())))
+    either(
+        window,
+        remarks,
+        |w| window::sum(w.values()),
+        |w| native::total(w.histograms.iter().map(|(_, h)| h.as_ref())),
+    )
 }
 
 pub(super) fn avg(window: &Window, remarks: &mut Remarks) -> Option<Datum> {

@@ -27,7 +27,7 @@ pub(super) fn seen(histogram: &FloatHistogram) -> Vec<Bucket> {
     let mut buckets = all_buckets(histogram);
     for bucket in &mut buckets {
         if custom {
-            if bucket.lower == f64::NEG_INFINITY && bucket.upper > 0.0 {
+            if bucket.lower == f64::NEG_INFINITY && bucket.upper > 0.0 && bucket.upper.is_finite() {
                 bucket.lower = 0.0;
             }
         } else if bucket.lower < 0.0 && bucket.upper > 0.0 {
