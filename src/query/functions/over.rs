@@ -71,7 +71,7 @@ pub(super) fn changes(window: &Window, _: &mut Remarks) -> Option<Datum> {
 }
 
 pub(super) fn resets(window: &Window, _: &mut Remarks) -> Option<Datum> {
-    pairs(window, |a, b| b < a, |a, b| native::is_reset(a, b))
+    pairs(window, |a, b| b < a, native::is_reset)
 }
 
 pub(super) fn count(window: &Window, _: &mut Remarks) -> Option<Datum> {
