@@ -2,7 +2,10 @@
 
 pub mod axeos;
 pub mod cgminer;
+pub mod device;
+mod documents;
 pub mod families;
+mod options;
 mod place;
 mod pools;
 pub mod repair;

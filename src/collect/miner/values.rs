@@ -129,6 +129,13 @@ pub fn clean(text: &str) -> String {
     plain.trim().chars().take(MAX_TEXT).collect()
 }
 
+/// A count of shares, or NaN (which is counted as an impossible value) where no device could have found so many in the
+/// time: that is memory which the program never initialised.
+pub fn plausible(count: f64, elapsed: Option<f64>) -> f64 {
+    let most = elapsed.map_or(f64::INFINITY, |elapsed| 1_000.0 + 100.0 * elapsed);
+    if count > most { f64::NAN } else { count }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
