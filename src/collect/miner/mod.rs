@@ -1,5 +1,7 @@
 //! Mining hardware: one file per firmware family, all of them filling the same families.
 
+pub mod antminer;
+mod ask;
 pub mod axeos;
 pub mod cgminer;
 pub mod device;

@@ -20,6 +20,9 @@ pub const PASSWORD_DOC: OptionDoc =
     OptionDoc { name: "password", help: "SECRET: its password; without it only what is open to everybody is asked" };
 /// `token`, for the option table of a kind.
 pub const TOKEN_DOC: OptionDoc = OptionDoc { name: "token", help: "SECRET: token of the device's API" };
+/// `web_port`, for the option table of a kind.
+pub const WEB_PORT_DOC: OptionDoc =
+    OptionDoc { name: "web_port", help: "port of the device's web interface; default 80, with tls 443" };
 /// `tls`, for the option table of a kind.
 pub const TLS_DOC: OptionDoc =
     OptionDoc { name: "tls", help: "speak https: {} or ca_file, cert_file, key_file, insecure_skip_verify" };
@@ -38,6 +41,8 @@ pub struct Options {
     pub password: Option<SecretRef>,
     /// Token of the device's API.
     pub token: Option<SecretRef>,
+    /// Port of the web interface, where it is asked beside the API.
+    pub web_port: Option<u16>,
     /// TLS settings; without them plain HTTP or TCP is spoken.
     pub tls: Option<TlsOptions>,
 }
