@@ -11,8 +11,8 @@ use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use super::site::{Ask, Site};
 use super::Answer;
+use super::site::{Ask, Site};
 use crate::model::{FailureReason, PollFailure};
 use crate::secret::SecretRef;
 

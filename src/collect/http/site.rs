@@ -43,7 +43,13 @@ impl<'a> Ask<'a> {
 
     /// A POST with a JSON body.
     pub fn post_json(path: &'a str, body: &'a [u8]) -> Self {
-        Ask { method: "POST", path, headers: &[("content-type", "application/json")], credential: None, body: Some(body) }
+        Ask {
+            method: "POST",
+            path,
+            headers: &[("content-type", "application/json")],
+            credential: None,
+            body: Some(body),
+        }
     }
 }
 

@@ -53,7 +53,9 @@ fn open(target: &Target) -> Opened {
     let asker = Asker::rpc(target, 4028, COMMANDS, &options, parse::parse)?;
     let Some(password) = options.password.clone() else {
         if options.username.is_some() || options.tls.is_some() || options.web_port.is_some() {
-            return Err(OptionError::new("options.password", "is missing: without it the web interface is not asked").into());
+            return Err(
+                OptionError::new("options.password", "is missing: without it the web interface is not asked").into()
+            );
         }
         return Ok(Box::new(asker));
     };

@@ -233,9 +233,7 @@ impl Asker {
         let site = self.site.as_ref().ok_or_else(|| PollFailure::new(FailureReason::Bug, "no address for HTTP"))?;
         let answer = match &self.auth {
             Auth::Open => site.send(ask, deadline).await?,
-            Auth::Fixed(credential) => {
-                site.send(Ask { credential: Some(credential), ..ask }, deadline).await?
-            }
+            Auth::Fixed(credential) => site.send(Ask { credential: Some(credential), ..ask }, deadline).await?,
             Auth::Digest(digest) => digest.send(site, ask, deadline).await?,
             Auth::Login(login) => login.send(site, ask, deadline).await?,
         };

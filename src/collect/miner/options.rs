@@ -57,7 +57,9 @@ impl Options {
         let keys = target.options.as_object().into_iter().flat_map(serde_json::Map::keys);
         let foreign = keys.filter(|key| known().all(|name| name != key.as_str()));
         let errors: Vec<OptionError> = foreign
-            .map(|key| OptionError::new(format!("options.{key}"), format!("unknown key; {}", words::hint(key, known()))))
+            .map(|key| {
+                OptionError::new(format!("options.{key}"), format!("unknown key; {}", words::hint(key, known())))
+            })
             .collect();
         if errors.is_empty() { read_options(target) } else { Err(errors) }
     }

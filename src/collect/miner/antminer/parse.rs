@@ -6,7 +6,7 @@ use super::super::cgminer::sections;
 use super::super::device::{Board, Clock, Device, Fan, Sensor, Show, State};
 use super::super::documents::Sections;
 use super::super::repair;
-use super::super::values::{Fields, number};
+use super::super::values::{Fields, number, rate_unit};
 use crate::collect::{ParseError, Reply};
 use crate::model::Reading;
 
@@ -17,10 +17,13 @@ const FANS: usize = 8;
 
 /// Turns the replies of one poll into samples.
 pub fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {
-    let (pages, commands): (Vec<Reply>, Vec<Reply>) =
-        replies.iter().cloned().partition(|reply| reply.request.starts_with("GET "));
+    let (pages, commands): (Vec<Reply>, Vec<Reply>) = replies.iter().cloned().partition(is_page);
     let mut sections = Sections::read(&commands);
-    if sections.list("STATS").is_empty() && !sections.measured() && (sections.version.is_none() || commands.len() > 1) {
+    if sections.list("STATS").is_empty()
+        && !sections.measured()
+        && (sections.version.is_none() || commands.len() > 1)
+        && (pages.is_empty() || !commands.is_empty())
+    {
         return Err(sections.refused(replies, "STATS, SUMMARY, POOLS or VERSION"));
     }
     let mut reading = Reading { notes: std::mem::take(&mut sections.notes), ..Reading::default() };
@@ -65,17 +68,12 @@ fn put_model(device: &mut Device, said: Fields<'_>) {
 /// Hashes in the unit that the firmware calls "GHS". It is GH/s but for two families that never changed the word:
 /// scrypt machines of the L3 count MH/s, Equihash machines thousands of solutions.
 fn unit(model: &str, said: Option<&str>) -> f64 {
-    let said = said.unwrap_or_default().trim_end_matches("/s").to_ascii_uppercase();
     let name = model.trim_start_matches("Antminer").trim();
-    match &*said {
-        "H" | "SOL" => 1.0,
-        "KH" | "KSOL" => 1e3,
-        "MH" => 1e6,
-        "GH" => 1e9,
-        "TH" => 1e12,
-        _ if name.starts_with("L3") => 1e6,
-        _ if name.starts_with('Z') => 1e3,
-        _ => 1e9,
+    match said.and_then(rate_unit) {
+        Some(unit) => unit,
+        None if name.starts_with("L3") => 1e6,
+        None if name.starts_with('Z') => 1e3,
+        None => 1e9,
     }
 }
 
@@ -122,8 +120,7 @@ fn put_fans(device: &mut Device, figures: Fields<'_>) {
         (1..=FANS).filter_map(|index| Some((index, figures.number(&format!("fan{index}"))?))).collect();
     let turning_beyond = speeds.iter().any(|(index, rpm)| *index > count && *rpm > 0.0);
     let real = speeds.into_iter().filter(|(index, rpm)| *rpm > 0.0 || (*index <= count && !turning_beyond));
-    device.fans =
-        real.map(|(index, rpm)| Fan { name: index.to_string(), rpm: Some(rpm), ..Fan::default() }).collect();
+    device.fans = real.map(|(index, rpm)| Fan { name: index.to_string(), rpm: Some(rpm), ..Fan::default() }).collect();
 }
 
 /// A board is there when it has chips. Its number is kept as the device counts: 6, 7, 8 on an S9.
@@ -149,14 +146,15 @@ fn board(figures: Fields<'_>, index: usize, unit: f64) -> Option<Board> {
 }
 
 /// The hottest reading of each place: several sensors are joined by a dash, 0 and `-` are no reading. Newer firmware
-/// names the places, older has `temp` for the board and `temp2_` for the chips.
+/// names the places, older has `temp` for the board and `temp2_` for the chips, some have both.
 fn sensors(figures: Fields<'_>, index: usize) -> Vec<Sensor> {
-    let first = |names: [&str; 3]| {
-        names.iter().find_map(|name| hottest(figures.get(&[&format!("{name}{index}")])?))
+    let hottest = |names: [&str; 3]| {
+        let readings = names.iter().filter_map(|name| hottest(figures.get(&[&format!("{name}{index}")])?));
+        readings.max_by(f64::total_cmp)
     };
     let places = [
-        ("board", first(["temp_pcb", "temp_out_pcb_", "temp"])),
-        ("chip", first(["temp_chip", "temp_out_chip_", "temp2_"])),
+        ("board", hottest(["temp_pcb", "temp_out_pcb_", "temp"])),
+        ("chip", hottest(["temp_chip", "temp_out_chip_", "temp2_"])),
     ];
     places.into_iter().filter_map(|(place, celsius)| Some(Sensor { place, celsius: celsius? })).collect()
 }
@@ -169,12 +167,18 @@ fn hottest(value: &Value) -> Option<f64> {
     readings.into_iter().filter(|celsius| *celsius > 0.0).max_by(f64::total_cmp)
 }
 
+/// Told by what is in it, not by what was asked, so that a saved page can be read whatever its file is called.
+fn is_page(reply: &Reply) -> bool {
+    let holds = |word: &str| reply.body.windows(word.len()).any(|part| part == word.as_bytes());
+    reply.status.is_some() || ["\"macaddr\"", "\"miner-mode\"", "\"bitmain-work-mode\""].into_iter().any(holds)
+}
+
 /// A page of the web interface, if it is JSON at all: firmware without it answers with HTML.
 fn put_page(device: &mut Device, reply: &Reply) {
     let found = reply.status.is_none_or(|status| status == 200);
     let Some(page) = found.then(|| repair::read(&reply.body).ok()).flatten() else { return };
     let Some(page) = Fields::of(&page.value) else { return };
-    if reply.request.contains("get_system_info") {
+    if page.text_of(&["macaddr", "minertype"]).is_some() {
         device.mac = page.text("macaddr").unwrap_or_default();
         device.serial = page.text("serinum").unwrap_or_default();
         device.hostname = page.text("hostname").unwrap_or_default();

@@ -87,7 +87,10 @@ impl Login {
         };
         let answer = site.send(ask, deadline).await?;
         if matches!(answer.status, 400 | 401 | 403) {
-            return Err(denied(format!("the device refused the login (HTTP {}): check username and password", answer.status)));
+            return Err(denied(format!(
+                "the device refused the login (HTTP {}): check username and password",
+                answer.status
+            )));
         }
         let token = (self.flow.token)(&answer).filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
         token.ok_or_else(|| denied(format!("the device gave no token (HTTP {})", answer.status)))
