@@ -40,6 +40,13 @@ const COMMANDS: &[Question] = &[
     Question::useful(How::Rpc("config")),
 ];
 
+/// One command for each board, so asked seldom.
+const VOLTAGES: &[Question] = &[
+    Question::seldom(How::Rpc(r#"{"command":"voltageget","parameter":"0"}"#), 20),
+    Question::seldom(How::Rpc(r#"{"command":"voltageget","parameter":"1"}"#), 20),
+    Question::seldom(How::Rpc(r#"{"command":"voltageget","parameter":"2"}"#), 20),
+];
+
 /// The chips change slowly, and each reply holds every one of a board.
 const CHIPS: &[Question] = &[
     Question::seldom(How::Rpc(r#"{"command":"healthchipget","parameter":"0"}"#), 4),
@@ -50,13 +57,13 @@ const CHIPS: &[Question] = &[
 fn open(target: &Target) -> Opened {
     let options = Options::read(target, OPTIONS)?;
     let chips = if options.chips { CHIPS } else { &[] };
-    let questions = [COMMANDS, chips].concat();
+    let questions = [COMMANDS, VOLTAGES, chips].concat();
     Ok(Box::new(Asker::rpc(target, 4028, &questions, &options, parse)?))
 }
 
 fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {
     let mut sections = Sections::read(replies);
-    const OTHERS: [&str; 5] = ["POWER", "TEMPS", "FANS", "CONFIG", "CHIPS"];
+    const OTHERS: [&str; 6] = ["POWER", "TEMPS", "FANS", "CONFIG", "VOLTAGE", "CHIPS"];
     let others = OTHERS.iter().any(|name| !sections.list(name).is_empty());
     if !sections.measured() && !others && sections.version.is_none() {
         return Err(sections.refused(replies, "SUMMARY, DEVS, POOLS, POWER, TEMPS, FANS or CONFIG"));
@@ -74,7 +81,7 @@ fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseE
     put_expected(&mut device, &sections);
     sections::put_pools(&mut device, &sections);
     put_hardware(&mut device, &sections);
-    put_chips(&mut device, &sections);
+    put_board_replies(&mut device, &sections);
     if let Some(config) = sections.list("CONFIG").first().and_then(Fields::of) {
         put_config(&mut device, config);
     }
@@ -125,12 +132,18 @@ fn put_hardware(device: &mut Device, sections: &Sections) {
     }
 }
 
-fn put_chips(device: &mut Device, sections: &Sections) {
-    let lists = sections.others.iter().filter(|(name, _)| name == "CHIPS");
-    for chip in lists.flat_map(|(_, chips)| chips).filter_map(Fields::of) {
-        let name = chip.number("Board").map(|index| index.to_string());
-        let Some(board) = device.boards.iter_mut().find(|board| Some(&board.name) == name.as_ref()) else { continue };
-        board.details.push(Chip { hashrate: Rates::of(chip).shortest(), ..Chip::default() });
+fn put_board_replies(device: &mut Device, sections: &Sections) {
+    let wanted = |name: &str| matches!(name, "CHIPS" | "VOLTAGE");
+    for (section, items) in sections.others.iter().filter(|(name, _)| wanted(name)) {
+        for item in items.iter().filter_map(Fields::of) {
+            let name = item.number("Board").map(|index| index.to_string());
+            let board = device.boards.iter_mut().find(|board| Some(&board.name) == name.as_ref());
+            match board {
+                Some(board) if section == "VOLTAGE" => board.voltage = item.nonzero("Voltage"),
+                Some(board) => board.details.push(Chip { hashrate: Rates::of(item).shortest(), ..Chip::default() }),
+                None => {}
+            }
+        }
     }
 }
 
