@@ -15,6 +15,7 @@ pub mod query; // PromQL over a Source; pure
 pub mod rules; // rule files and samples → alerts; pure steps
 
 pub mod act; // transition → verdict → run: playbooks, once and never blind
+pub mod audit; // what was done, by whom and why, in a chain that shows tampering
 pub mod dashboards; // families and rules → Grafana JSON
 pub mod silence; // which alerts are muted when: silences, maintenance windows
 pub mod webhook; // alerts that Alertmanager and Grafana send

@@ -25,10 +25,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rules", &["model", "query", "telemetry", "yaml"]),
     ("silence", &["model", "schedule"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
+    ("audit", &[]),
     ("webhook", &["model", "secret"]),
     ("dashboards", &["model", "collect", "rules"]),
     ("demo", &["model"]),
-    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry", "webhook"]),
+    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry", "audit", "webhook"]),
     ("config", &["*"]),
     ("daemon", &["*"]),
 ];

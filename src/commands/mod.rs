@@ -1,6 +1,8 @@
 //! What each command does, on top of the library.
 
+mod audit;
 mod check;
+mod client;
 mod demo;
 mod inventory;
 mod kinds;
@@ -64,6 +66,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dashboards(command) => check::dashboards(&command),
         Command::State(command) => state::state(&command),
         Command::Runner(args) => runner(&args.config),
+        Command::Audit(command) => audit::audit(&command),
         Command::Inventory(args) => inventory::show(&args),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {

@@ -3,6 +3,7 @@
 //! Every part is a task of one set. A part that ends by itself takes the daemon down, and systemd starts it again: a
 //! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
+mod audit;
 mod control;
 mod evaluate;
 mod figures;
@@ -50,6 +51,7 @@ use silences::{SilenceKeeper, Wishes};
 use webhooks::Inbox;
 use world::{Eyes, View};
 
+pub use audit::audit_page;
 pub use control::drawings;
 pub use runner::run_runner;
 pub use world::host;
@@ -227,6 +229,7 @@ impl Parts {
         };
         control.start().await;
         let heard = transitions_in.clone();
+        let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let act = &self.config.act;
         let executor = runner::executor(&self.config);
@@ -239,6 +242,8 @@ impl Parts {
             reloads: reloads_in,
             wishes: self.wishes.clone(),
             inbox: self.inbox.clone(),
+            auditor: self.keeper.auditor(),
+            writes: seen,
         };
         let view = Arc::new(view);
         let api = surface::surface(&view);
@@ -252,6 +257,7 @@ impl Parts {
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
         tasks.spawn("silences", silences.run(stops.rest.clone()));
+        tasks.spawn("audit", self.keeper.auditor().run(written, stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
         self.notifier.ready();
@@ -286,7 +292,7 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "silences", "export", "watchdog"]).await;
+        tasks.join(&["api", "self", "audit", "keep", "silences", "export", "watchdog"]).await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {

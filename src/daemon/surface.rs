@@ -9,6 +9,8 @@ use crate::api::{self, Api};
 pub(super) fn surface(view: &Arc<View>) -> Api {
     let settings = view.shared.config.get().file.server.clone();
     Api::new(view.shared.telemetry.clone(), settings)
+        .telling(view.writes.clone())
+        .mount(api::audit::ROUTES, Arc::new(view.auditor.clone()))
         .mount(api::base::ROUTES, view.clone())
         .mount(api::silences::ROUTES, view.clone())
         .mount(api::webhooks::ROUTES, view.inbox.clone())

@@ -20,6 +20,8 @@ use crate::webhook::{AccessError, Batch, Board, Change, Posted, Sender, read};
 const PREFIX: &str = "webhook/";
 /// How often what nobody repeats is looked for, and what could not be told is told again.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long a stopping daemon takes for what has not been told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Takes alerts in, and knows which of them fire.
 pub(super) struct Inbox {
@@ -49,15 +51,17 @@ impl Inbox {
         let mut tick = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = self.wake.notified() => {}
                 _ = tick.tick() => self.expire().await,
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = self.tell(&tell) => {}
             }
         }
+        // Those who act are still there; what they do not hear now is told after the next start.
+        let _ = tokio::time::timeout(LAST_WORDS, self.tell(&tell)).await;
     }
 
     async fn expire(&self) {

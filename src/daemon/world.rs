@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Auditor;
 use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
@@ -14,7 +15,7 @@ use super::webhooks::Inbox;
 use crate::act::book::Book;
 use crate::act::facts::{Host, RuleFacts, World};
 use crate::act::run::Run;
-use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow};
+use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow, WriteSeen};
 use crate::model::{Alert, AlertState, Target};
 use crate::schedule::poll::unix_millis;
 use crate::store::Format;
@@ -80,6 +81,8 @@ pub(super) struct View {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) wishes: Wishes,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) auditor: Auditor,
+    pub(super) writes: WriteSeen,
 }
 
 impl View {

@@ -109,8 +109,36 @@ fn fifty_repetitions_are_one_run() {
         assert_eq!(post(&lamp, ALERTMANAGER, "Bearer s3cret", &firing).status, 202);
     }
     assert_eq!(traces(), "ran\n");
+    // All of it is in the audit log, whose chain is asked of the running daemon and of the state it leaves.
+    let audit = |lamp: &Lamp, args: &[&str]| {
+        let done = lamp.command(args).env("DAVYLAMP_URL", format!("http://{}", lamp.address())).output().unwrap();
+        (
+            done.status.success(),
+            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)),
+        )
+    };
+    let (sound, listed) = audit(&lamp, &["audit", "list"]);
+    let places = ["run.queued", "run.claimed", "run.spawned", "run.succeeded"].map(|word| listed.find(word));
+    assert!(sound && places.is_sorted() && places[0].is_some(), "{listed}");
+    let (sound, head) = audit(&lamp, &["audit", "verify"]);
+    assert!(sound && head.contains("whole and in order"), "{head}");
     lamp.finish();
     assert_eq!(std::fs::read_to_string(lamp.path("trace")).unwrap(), "ran\n");
+    let anchor = head.trim().rsplit(' ').next().unwrap().to_string();
+    let (sound, said) = audit(&lamp, &["audit", "verify", "--anchor", &anchor]);
+    assert!(sound, "{said}");
+    tamper(&lamp, "audit/log/0000000000000002");
+    let (sound, said) = audit(&lamp, &["audit", "verify"]);
+    assert!(!sound && said.contains("records 2 to 2 are missing"), "{said}");
+}
+
+/// Removes a record from the state of a stopped daemon.
+fn tamper(lamp: &Lamp, key: &str) {
+    use davylamp::store::state::{OpenOptions, SledState, StateStore, Txn};
+    let (store, _) = SledState::open(OpenOptions::new(lamp.path("state"))).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(store.txn(Txn::delete(key))).unwrap().succeeded);
+    store.close();
 }
 
 #[test]
