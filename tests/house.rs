@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
+    ("wire", &["model"]),
     ("query", &["model"]),
     ("rules", &["model", "query", "telemetry", "yaml"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
@@ -44,6 +45,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio::spawn", &["daemon/"]),
     ("tokio_cron_scheduler", &["schedule/"]),
     ("prometheus_client", &["telemetry/"]),
+    ("prost", &["wire/"]),
+    ("snap::", &["wire/"]),
 ];
 
 struct Source {
