@@ -9,6 +9,7 @@ mod figures;
 mod intake;
 mod keep;
 mod notify;
+mod offenders;
 mod runner;
 mod shared;
 mod thresholds;

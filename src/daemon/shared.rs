@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::store::Recent;
@@ -25,6 +26,8 @@ pub(super) struct Shared {
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
+    /// Written by whoever appends samples.
+    pub(super) offenders: Offenders,
 }
 
 /// A value that is replaced as a whole.
@@ -109,6 +112,7 @@ impl Shared {
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
+            offenders: Offenders::default(),
         }
     }
 

@@ -22,6 +22,7 @@ mod lexer;
 mod load;
 mod matching;
 mod memo;
+pub mod notation;
 mod parser;
 mod quantile;
 mod selector;
