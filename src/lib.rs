@@ -9,8 +9,9 @@ pub mod yaml; // YAML files, read strictly, with the line of every key
 
 pub mod collect; // what a kind of target answers → samples
 pub mod schedule; // when to poll
+pub mod sink;
 pub mod store;
-pub mod wire; // remote write's messages, spoken by ingest and sink // recent samples in memory, state in sled
+pub mod wire; // remote write, as it goes over the wire // what we send on: remote write, through a queue on disk
 
 pub mod query; // PromQL over a Source; pure
 pub mod rules; // rule files and samples → alerts; pure steps

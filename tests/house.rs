@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("collect", &["model", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
     ("wire", &["model"]),
+    ("sink", &["model", "collect", "telemetry", "secret", "wire"]),
     ("query", &["model"]),
     ("rules", &["model", "query", "telemetry", "yaml"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),

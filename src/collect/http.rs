@@ -143,7 +143,7 @@ impl Answer {
 
     /// `Retry-After`, in seconds or as a date; a date is measured from the answer's own `Date`, so that no clock is
     /// needed and a wrong one on either side does no harm.
-    fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         let text = |name: &str| self.headers.get(name)?.to_str().ok().map(str::trim);
         let date = |name: &str| chrono::DateTime::parse_from_rfc2822(text(name)?).ok();
         let wait = match text("retry-after")?.parse() {

@@ -8,6 +8,7 @@ use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::dashboards;
 use crate::model::duration::{self, serde_text};
+use crate::sink::RemoteWrite;
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
 
@@ -35,6 +36,8 @@ pub struct File {
     pub dashboards: dashboards::Settings,
     /// How much may be held in memory.
     pub limits: LimitsEntry,
+    /// Where samples are sent on to, by remote write.
+    pub remote_write: Vec<RemoteWrite>,
 }
 
 /// What is written to the log.

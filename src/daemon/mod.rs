@@ -11,6 +11,7 @@ mod keep;
 mod notify;
 mod offenders;
 mod runner;
+mod sending;
 mod shared;
 mod thresholds;
 mod world;
@@ -35,6 +36,7 @@ use crate::model::TargetId;
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
+use crate::sink::Work;
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent};
 use crate::telemetry::Telemetry;
@@ -86,6 +88,9 @@ pub enum DaemonError {
     /// The runner's socket cannot be listened on.
     #[error(transparent)]
     Runner(#[from] RunnerError),
+    /// A queue of remote write cannot be opened.
+    #[error(transparent)]
+    Queue(#[from] crate::sink::QueueError),
     /// No runner is configured.
     #[error("the configuration names no socket for a runner: set ansible.runner: /run/davylamp-runner/socket")]
     NoRunner,
@@ -113,7 +118,9 @@ pub async fn run(
     let store = Arc::new(store);
     let keeper = Keeper::new(store.clone());
     let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
-    let shared = Arc::new(Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000));
+    let (sink, sending) = sending::open(&config, &telemetry)?;
+    let shared = Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000);
+    let shared = Arc::new(Shared { sink, ..shared });
     shared.notice("state", report);
     // What rules record is for queries: its names hold colons, which belong on no page.
     let blocks =
@@ -129,7 +136,7 @@ pub async fn run(
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry };
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, sending };
     parts.assemble(engine, listener, || ready(address)).await
 }
 
@@ -178,6 +185,7 @@ struct Parts {
     book: Arc<Book>,
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
+    sending: Option<Work>,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -189,7 +197,12 @@ struct Stops {
 }
 
 impl Parts {
-    async fn assemble(self, engine: Engine, listener: TcpListener, ready: impl FnOnce()) -> Result<(), DaemonError> {
+    async fn assemble(
+        mut self,
+        engine: Engine,
+        listener: TcpListener,
+        ready: impl FnOnce(),
+    ) -> Result<(), DaemonError> {
         let (polled_in, polled) = mpsc::channel(OBSERVATION_QUEUE);
         let (transitions_in, transitions) = mpsc::channel(TRANSITION_QUEUE);
         let (configs_in, configs) = watch::channel(self.config.clone());
@@ -229,6 +242,9 @@ impl Parts {
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
+        if let Some(sending) = self.sending.take() {
+            tasks.spawn("remote_write", sending.run(stops.rest.clone()));
+        }
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
@@ -266,7 +282,7 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "export", "watchdog"]).await;
+        tasks.join(&["api", "self", "keep", "export", "watchdog", "remote_write"]).await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {

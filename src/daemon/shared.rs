@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
+use crate::sink::Sink;
 use crate::store::Recent;
 use crate::telemetry::Telemetry;
 
@@ -14,6 +15,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Arc<Telemetry>,
     /// Written by intake and the rules.
     pub(super) recent: Arc<Recent>,
+    /// Where samples are sent on to.
+    pub(super) sink: Sink,
     /// Seconds since the epoch.
     pub(super) started: i64,
     /// Written by the control task.
@@ -106,6 +109,7 @@ impl Shared {
         Shared {
             telemetry,
             recent,
+            sink: Sink::default(),
             started,
             config: Snapshot::new(config),
             targets: Mutex::default(),

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::position::{Marks, Position};
@@ -43,6 +44,8 @@ pub struct Queue {
     folder: PathBuf,
     max_bytes: u64,
     inner: Mutex<Inner>,
+    /// Beside the lock: whoever holds that may wait for the disk.
+    depth: [AtomicU64; 2],
 }
 
 struct Inner {
@@ -121,8 +124,14 @@ impl Queue {
         }
         let last = segments.back().map_or(next + 1, |last| last.number);
         let writer = append_to(folder, last)?;
-        let inner = Mutex::new(Inner { segments, writer, marks });
-        Ok(Queue { folder: folder.to_path_buf(), max_bytes, inner })
+        let inner = Inner { segments, writer, marks };
+        let depth = [inner.samples(), inner.bytes()].map(AtomicU64::new);
+        Ok(Queue { folder: folder.to_path_buf(), max_bytes, inner: Mutex::new(inner), depth })
+    }
+
+    fn note(&self, inner: &Inner) {
+        self.depth[0].store(inner.samples(), Relaxed);
+        self.depth[1].store(inner.bytes(), Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -160,6 +169,7 @@ impl Queue {
             last.bytes += size;
             last.samples += u64::from(samples);
         }
+        self.note(&inner);
         Ok(dropped)
     }
 
@@ -271,6 +281,7 @@ impl Queue {
     pub fn done(&self, batch: &Batch) -> Result<(), QueueError> {
         let mut inner = self.lock();
         inner.forget(batch);
+        self.note(&inner);
         self.tidy(&inner)
     }
 
@@ -286,14 +297,14 @@ impl Queue {
         let lost = inner.segments.pop_front().map_or(0, |oldest| oldest.samples);
         let front = inner.segments.front().map_or(0, |front| front.number);
         inner.marks.begin_at(Position { segment: front, offset: 0 });
+        self.note(&inner);
         self.tidy(&inner)?;
         Ok(lost)
     }
 
     /// What waits.
     pub fn depth(&self) -> Depth {
-        let inner = self.lock();
-        Depth { samples: inner.segments.iter().map(|segment| segment.samples).sum(), bytes: inner.bytes() }
+        Depth { samples: self.depth[0].load(Relaxed), bytes: self.depth[1].load(Relaxed) }
     }
 }
 
@@ -305,6 +316,10 @@ impl Inner {
 
     fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    fn samples(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.samples).sum()
     }
 
     fn forget(&mut self, batch: &Batch) {

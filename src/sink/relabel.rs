@@ -115,7 +115,10 @@ impl Step {
         let names = matches!(action, Action::LabelDrop | Action::LabelKeep);
         let alone = RelabelConfig { regex: config.regex.clone(), action, ..standard.clone() };
         if names && config != alone {
-            return fault("action", "labeldrop and labelkeep look at names: only regex may stand beside them".to_string());
+            return fault(
+                "action",
+                "labeldrop and labelkeep look at names: only regex may stand beside them".to_string(),
+            );
         }
         let pair = RelabelConfig {
             source_labels: config.source_labels.clone(),
@@ -193,32 +196,60 @@ mod tests {
     fn every_action_does_what_prometheus_does() {
         // The cases and results of Prometheus' own relabel tests, as far as they tell actions apart.
         let abc = [("a", "foo"), ("b", "bar"), ("c", "baz")];
-        check("[{source_labels: [a], target_label: d, regex: f(.*), replacement: 'ch${1}-ch${1}'}]", &abc,
-            "{a=\"foo\", b=\"bar\", c=\"baz\", d=\"choo-choo\"}");
-        check("[{source_labels: [a, b], target_label: a, regex: 'f(.*);(.*)r', replacement: 'b${1}${2}m'}]", &abc,
-            "{a=\"boobam\", b=\"bar\", c=\"baz\"}");
+        check(
+            "[{source_labels: [a], target_label: d, regex: f(.*), replacement: 'ch${1}-ch${1}'}]",
+            &abc,
+            "{a=\"foo\", b=\"bar\", c=\"baz\", d=\"choo-choo\"}",
+        );
+        check(
+            "[{source_labels: [a, b], target_label: a, regex: 'f(.*);(.*)r', replacement: 'b${1}${2}m'}]",
+            &abc,
+            "{a=\"boobam\", b=\"bar\", c=\"baz\"}",
+        );
         check("[{source_labels: [a], regex: '.*o.*', action: drop}]", &abc, "-");
         check("[{source_labels: [a], regex: no-match, action: keep}]", &abc, "-");
         check("[{source_labels: [a], regex: 'f|foo', action: keep}]", &abc, "{a=\"foo\", b=\"bar\", c=\"baz\"}");
         // No match, no change; an empty value removes.
         check("[{source_labels: [a], target_label: a, regex: f, replacement: x}]", &[("a", "foo")], "{a=\"foo\"}");
         check("[{source_labels: [a], target_label: b, regex: 'foo', replacement: ''}]", &abc[..2], "{a=\"foo\"}");
-        check("[{source_labels: [a], target_label: '${1}', regex: '(f).*', replacement: x}]", &[("a", "foo")],
-            "{a=\"foo\", f=\"x\"}");
-        check("[{source_labels: [a], target_label: '${1}', regex: 'some-([^-]+)', replacement: x}]", &[("a", "some-3")],
-            "{a=\"some-3\"}");
-        check("[{source_labels: [c], target_label: d, separator: ';', action: hashmod, modulus: 1000}]", &abc,
-            "{a=\"foo\", b=\"bar\", c=\"baz\", d=\"976\"}");
-        check("[{source_labels: [a], target_label: d, action: hashmod, modulus: 1000}]", &[("a", "foo\nbar")],
-            "{a=\"foo\\nbar\", d=\"734\"}");
-        check("[{regex: '(b.*)', replacement: 'bar_${1}', action: labelmap}]", &[("a", "foo"), ("b1", "bar")],
-            "{a=\"foo\", b1=\"bar\", bar_b1=\"bar\"}");
+        check(
+            "[{source_labels: [a], target_label: '${1}', regex: '(f).*', replacement: x}]",
+            &[("a", "foo")],
+            "{a=\"foo\", f=\"x\"}",
+        );
+        check(
+            "[{source_labels: [a], target_label: '${1}', regex: 'some-([^-]+)', replacement: x}]",
+            &[("a", "some-3")],
+            "{a=\"some-3\"}",
+        );
+        check(
+            "[{source_labels: [c], target_label: d, separator: ';', action: hashmod, modulus: 1000}]",
+            &abc,
+            "{a=\"foo\", b=\"bar\", c=\"baz\", d=\"976\"}",
+        );
+        check(
+            "[{source_labels: [a], target_label: d, action: hashmod, modulus: 1000}]",
+            &[("a", "foo\nbar")],
+            "{a=\"foo\\nbar\", d=\"734\"}",
+        );
+        check(
+            "[{regex: '(b.*)', replacement: 'bar_${1}', action: labelmap}]",
+            &[("a", "foo"), ("b1", "bar")],
+            "{a=\"foo\", b1=\"bar\", bar_b1=\"bar\"}",
+        );
         check("[{regex: '(b.*)', action: labeldrop}]", &abc, "{a=\"foo\", c=\"baz\"}");
         check("[{regex: '(b.*)', action: labelkeep}]", &abc, "{b=\"bar\"}");
-        check("[{source_labels: [a], target_label: l, action: lowercase}, {source_labels: [a], target_label: u, action: uppercase}]",
-            &[("a", "Foo")], "{a=\"Foo\", l=\"foo\", u=\"FOO\"}");
+        check(
+            "[{source_labels: [a], target_label: l, action: lowercase}, {source_labels: [a], target_label: u, action: uppercase}]",
+            &[("a", "Foo")],
+            "{a=\"Foo\", l=\"foo\", u=\"FOO\"}",
+        );
         check("[{source_labels: [a], target_label: b, action: keepequal}]", &abc, "-");
-        check("[{source_labels: [a], target_label: b, action: keepequal}]", &[("a", "x"), ("b", "x")], "{a=\"x\", b=\"x\"}");
+        check(
+            "[{source_labels: [a], target_label: b, action: keepequal}]",
+            &[("a", "x"), ("b", "x")],
+            "{a=\"x\", b=\"x\"}",
+        );
         check("[{source_labels: [a], target_label: b, action: dropequal}]", &[("a", "x"), ("b", "x")], "-");
         check("[{source_labels: [a], target_label: b, action: dropequal}]", &[("a", "x")], "{a=\"x\"}");
     }

@@ -9,4 +9,4 @@ pub mod state;
 
 pub use append::Appended;
 pub use page::Format;
-pub use recent::{Limits, Recent};
+pub use recent::{Kept, Limits, Recent};

@@ -128,6 +128,33 @@ impl Default for Caps {
     }
 }
 
+impl Caps {
+    /// For what we wrote ourselves.
+    pub fn unlimited() -> Self {
+        const MOST: usize = usize::MAX;
+        Caps {
+            compressed: MOST,
+            decompressed: MOST,
+            series: MOST,
+            samples: MOST,
+            labels: MOST - 1,
+            label_bytes: MOST,
+            all_label_bytes: MOST,
+            symbols: MOST,
+            histogram_bytes: MOST,
+            buckets: MOST,
+        }
+    }
+}
+
+/// The family that a series belongs to: the series of a histogram or summary have an ending of their own.
+pub fn family_name(series: &str, kind: MetricType) -> &str {
+    if !matches!(kind, MetricType::Histogram | MetricType::Summary) {
+        return series;
+    }
+    ["_bucket", "_sum", "_count"].iter().find_map(|ending| series.strip_suffix(ending)).unwrap_or(series)
+}
+
 /// Why a request cannot be read at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {

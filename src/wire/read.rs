@@ -177,8 +177,8 @@ impl<'a> Reader<'a> {
                         labels.push(pair(label)?);
                     }
                 }
-                (tag::LABELS, Field::Bytes(_, packed)) => self.packed(packed, 2 * surplus, &mut refs)?,
-                (tag::LABELS, Field::Number(index)) if refs.len() < 2 * surplus => {
+                (tag::LABELS, Field::Bytes(_, packed)) => self.packed(packed, surplus.saturating_mul(2), &mut refs)?,
+                (tag::LABELS, Field::Number(index)) if refs.len() < surplus.saturating_mul(2) => {
                     refs.push(u32::try_from(index).unwrap_or(u32::MAX));
                 }
                 (tag::SAMPLES, Field::Bytes(_, sample)) => {
