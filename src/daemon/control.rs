@@ -106,6 +106,7 @@ impl Control {
             |config: &Config| format!("{:?} {:?} {:?}", config.act.ansible, config.act.limits, config.act.runner);
         let fixed = [
             ("server", old.server != new.server),
+            ("ingest", old.ingest != new.ingest),
             ("remote_write", old.remote_write != new.remote_write),
             ("log", format!("{:?}", old.log) != format!("{:?}", new.log)),
             // `storage.export` is taken over.

@@ -10,9 +10,12 @@ mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod receiving;
 mod runner;
 mod sending;
 mod shared;
+mod silences;
+mod surface;
 mod thresholds;
 mod world;
 
@@ -30,7 +33,7 @@ use crate::act::actor::Actor;
 use crate::act::book::Book;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api::{self, Api};
+use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::rules::Engine;
@@ -45,6 +48,7 @@ use evaluate::Evaluator;
 use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
+use silences::{SilenceKeeper, Wishes};
 use world::{Eyes, View};
 
 pub use control::drawings;
@@ -135,9 +139,10 @@ pub async fn run(
     if let Err(error) = keeper.alerts_now(&[], &orphans).await {
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
+    let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, sending };
-    parts.assemble(engine, listener, || ready(address)).await
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, sending };
+    parts.assemble(engine, silences, listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -185,6 +190,7 @@ struct Parts {
     book: Arc<Book>,
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
+    wishes: Wishes,
     sending: Option<Work>,
 }
 
@@ -200,6 +206,7 @@ impl Parts {
     async fn assemble(
         mut self,
         engine: Engine,
+        silences: SilenceKeeper,
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -234,9 +241,10 @@ impl Parts {
             book: self.book.clone(),
             store: self.store.clone(),
             reloads: reloads_in,
+            wishes: self.wishes.clone(),
         };
         let view = Arc::new(view);
-        let api = Api::new(view.clone(), self.telemetry.clone(), self.config.file.server.clone());
+        let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
@@ -248,6 +256,7 @@ impl Parts {
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
+        tasks.spawn("silences", silences.run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
         self.notifier.ready();
@@ -282,7 +291,7 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "export", "watchdog", "remote_write"]).await;
+        tasks.join(&["api", "self", "keep", "silences", "export", "watchdog", "remote_write"]).await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {

@@ -99,13 +99,11 @@ struct Known {
 impl Intake {
     /// An intake into `recent`.
     pub fn new(settings: RemoteWriteIn, recent: Arc<Recent>, telemetry: Arc<Telemetry>) -> Self {
-        Intake { settings, caps: Caps::default(), recent, telemetry, known: Mutex::default() }
+        Intake { settings, caps: Caps::STANDARD, recent, telemetry, known: Mutex::default() }
     }
 
     /// Largest body, in bytes as sent, that is worth reading.
-    pub fn most_bytes() -> usize {
-        Caps::default().compressed
-    }
+    pub const MOST_BYTES: usize = Caps::STANDARD.compressed;
 
     /// What is known of pushed metric families: type and help.
     pub fn families(&self) -> Vec<FamilyRef> {

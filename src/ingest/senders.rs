@@ -36,7 +36,8 @@ impl Senders {
             return None;
         }
         // No target's id can hold a slash.
-        let id = TargetId::from(format!("/push/{name}"));
+        let shown: String = name.chars().filter(|c| !c.is_control()).collect();
+        let id = TargetId::from(format!("/push/{shown}"));
         recent.declare_pushed(&id, "remote_write");
         self.0.insert(name.to_string(), (id.clone(), now));
         Some(id)

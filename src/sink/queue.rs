@@ -99,7 +99,7 @@ impl Queue {
             numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".records")?.parse::<u64>().ok()));
         }
         numbers.sort_unstable();
-        let first = Position { segment: numbers.first().copied().unwrap_or(1), offset: 0 };
+        let first = Position { segment: numbers.first().copied().unwrap_or(0), offset: 0 };
         let mut marks = Marks::read(folder).unwrap_or(Marks { done: first, under_way: None });
         marks.done = marks.done.max(first);
         let mut segments = VecDeque::new();

@@ -110,25 +110,21 @@ pub struct Caps {
     pub buckets: usize,
 }
 
-/// Ten times what Prometheus sends in one request; built, it stays within some 40 MiB however it is packed.
-impl Default for Caps {
-    fn default() -> Self {
-        Caps {
-            compressed: 4 << 20,
-            decompressed: 8 << 20,
-            series: 50_000,
-            samples: 100_000,
-            labels: 64,
-            label_bytes: 16 << 10,
-            all_label_bytes: 8 << 20,
-            symbols: 100_000,
-            histogram_bytes: 2 << 20,
-            buckets: 1_000,
-        }
-    }
-}
-
 impl Caps {
+    /// Ten times what Prometheus sends in one request; built, it stays within some 40 MiB however it is packed.
+    pub const STANDARD: Caps = Caps {
+        compressed: 4 << 20,
+        decompressed: 8 << 20,
+        series: 50_000,
+        samples: 100_000,
+        labels: 64,
+        label_bytes: 16 << 10,
+        all_label_bytes: 8 << 20,
+        symbols: 100_000,
+        histogram_bytes: 2 << 20,
+        buckets: 1_000,
+    };
+
     /// For what we wrote ourselves.
     pub fn unlimited() -> Self {
         const MOST: usize = usize::MAX;

@@ -46,7 +46,7 @@ fn some_series() -> Vec<SeriesOut> {
 }
 
 fn read_of(message: Message, body: Vec<u8>) -> Result<Pushed, WireError> {
-    super::read(&Bytes::from(body), message, &Caps::default())
+    super::read(&Bytes::from(body), message, &Caps::STANDARD)
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn impossible_histograms_are_refused() {
     let refused = |change: fn(&mut FloatHistogram), start: FloatHistogram| {
         let mut histogram = start;
         change(&mut histogram);
-        from_histogram(&to_histogram(1, &histogram), &Caps::default()).err()
+        from_histogram(&to_histogram(1, &histogram), &Caps::STANDARD).err()
     };
     assert_eq!(refused(|_| {}, native()), None);
     assert_eq!(refused(|h| h.schema = 9, native()), Some(HistogramError::Schema));
@@ -149,16 +149,16 @@ fn impossible_histograms_are_refused() {
     integer.count = Some(message::Count::Int(4));
     integer.positive_deltas = vec![1, 2, -2];
     integer.negative_deltas = vec![1];
-    assert_eq!(from_histogram(&integer, &Caps::default()), Err(HistogramError::Sum));
+    assert_eq!(from_histogram(&integer, &Caps::STANDARD), Err(HistogramError::Sum));
     integer.count = Some(message::Count::Int(7));
-    assert_eq!(from_histogram(&integer, &Caps::default()), Ok(native()), "integers by their differences");
+    assert_eq!(from_histogram(&integer, &Caps::STANDARD), Ok(native()), "integers by their differences");
     integer.positive_deltas = vec![i64::MAX, 1, 0];
-    assert_eq!(from_histogram(&integer, &Caps::default()), Err(HistogramError::Counts));
+    assert_eq!(from_histogram(&integer, &Caps::STANDARD), Err(HistogramError::Counts));
 }
 
 #[test]
 fn bombs_are_refused_before_they_are_built() {
-    let caps = Caps::default();
+    let caps = Caps::STANDARD;
     let bomb = compress(&vec![0; 64 << 20]).unwrap();
     assert!(bomb.len() < caps.compressed, "it passes the first gate: {}", bomb.len());
     assert!(matches!(decompress(&bomb, &caps), Err(WireError::TooMuch { .. })));
@@ -199,11 +199,11 @@ proptest! {
                     body[at] ^= byte;
                 }
             }
-            let _ = decompress(&body, &Caps::default());
+            let _ = decompress(&body, &Caps::STANDARD);
             let _ = read_of(message, body.clone());
             let packed = compress(&body).unwrap();
-            prop_assert_eq!(&decompress(&packed, &Caps::default()).unwrap()[..], &body[..]);
-            let _ = decompress(&packed[..cut.index(packed.len())], &Caps::default());
+            prop_assert_eq!(&decompress(&packed, &Caps::STANDARD).unwrap()[..], &body[..]);
+            let _ = decompress(&packed[..cut.index(packed.len())], &Caps::STANDARD);
             body.truncate(cut.index(body.len() + 1));
             let _ = read_of(message, body);
         }
