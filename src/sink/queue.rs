@@ -398,6 +398,10 @@ mod tests {
         n.to_le_bytes().repeat(1000)
     }
 
+    fn append(queue: &Queue, records: std::ops::Range<u32>) {
+        records.for_each(|n| assert_eq!(queue.append(&record(n), 10).unwrap(), 0));
+    }
+
     /// Everything that is read from now on, one record a request.
     fn rest(queue: &Queue) -> Vec<u32> {
         let mut found = Vec::new();
@@ -437,12 +441,12 @@ mod tests {
     fn what_was_under_way_comes_again_alone_and_whole() {
         let folder = tempfile::tempdir().unwrap();
         let queue = Queue::open(folder.path(), 1 << 20).unwrap();
-        (0..3).for_each(|n| drop(queue.append(&record(n), 10).unwrap()));
+        append(&queue, 0..3);
         let first = queue.next(20).unwrap().unwrap();
         assert_eq!(first.records.len(), 2);
         drop(queue);
         let queue = Queue::open(folder.path(), 1 << 20).unwrap();
-        (3..9).for_each(|n| drop(queue.append(&record(n), 10).unwrap()));
+        append(&queue, 3..9);
         let again = queue.next(1000).unwrap().unwrap();
         assert_eq!(again.records, first.records);
         queue.done(&again).unwrap();
@@ -474,7 +478,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = segment_path(folder.path(), 1);
         let queue = Queue::open(folder.path(), 1 << 20).unwrap();
-        (0..3).for_each(|n| drop(queue.append(&record(n), 10).unwrap()));
+        append(&queue, 0..3);
         drop(queue);
         let length = std::fs::metadata(&path).unwrap().len();
         OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 5).unwrap();

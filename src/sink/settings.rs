@@ -118,6 +118,7 @@ pub struct QueueConfig {
     /// Bytes that the queue may take on disk. When it is full the oldest samples go, and are counted.
     pub max_bytes: u64,
     /// Not supported: the queue is on disk and bounded by `max_bytes`.
+    #[schemars(skip)]
     pub capacity: Option<Value>,
     /// Not supported beyond 1: one request at a time keeps every series in order.
     pub max_shards: Option<Value>,
@@ -255,7 +256,7 @@ fn check_queue(queue: &QueueConfig, report: &mut impl FnMut(&str, &str)) {
         report("queue_config.capacity", "is not needed: the queue is on disk, and max_bytes bounds it");
     }
     for (name, value) in [("max_shards", &queue.max_shards), ("min_shards", &queue.min_shards)] {
-        if value.as_ref().is_some_and(|value| *value != Value::from(1)) {
+        if value.as_ref().is_some_and(|value| value.as_u64() != Some(1)) {
             let text = "is 1: one request at a time keeps every series in order; raise max_samples_per_send instead";
             report(&format!("queue_config.{name}"), text);
         }

@@ -91,6 +91,9 @@ struct Used {
     histogram_bytes: usize,
 }
 
+/// Name and value of a label, not yet known to be texts.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 struct Reader<'a> {
     body: &'a Bytes,
     message: Message,
@@ -160,7 +163,7 @@ impl<'a> Reader<'a> {
             Message::V1 => (tag::V1_HISTOGRAMS, tag::V1_EXEMPLARS),
             Message::V2 => (tag::V2_HISTOGRAMS, tag::V2_EXEMPLARS),
         };
-        let mut labels: Vec<(&[u8], &[u8])> = Vec::new();
+        let mut labels: Vec<Pair<'a>> = Vec::new();
         let mut refs: Vec<u32> = Vec::new();
         let mut series = SeriesIn {
             labels: Err(LabelsError::NoMetricName),
@@ -173,9 +176,7 @@ impl<'a> Reader<'a> {
         for field in Fields::of(inner, self.message.name()) {
             match field? {
                 (tag::LABELS, Field::Bytes(_, label)) if self.message == Message::V1 => {
-                    if labels.len() < surplus {
-                        labels.push(pair(label)?);
-                    }
+                    labels.extend((labels.len() < surplus).then(|| pair(label)).transpose()?);
                 }
                 (tag::LABELS, Field::Bytes(_, packed)) => self.packed(packed, surplus.saturating_mul(2), &mut refs)?,
                 (tag::LABELS, Field::Number(index)) if refs.len() < surplus.saturating_mul(2) => {
@@ -224,7 +225,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn resolve(&self, refs: &[u32]) -> Result<Vec<(&'a [u8], &'a [u8])>, LabelsError> {
+    fn resolve(&self, refs: &[u32]) -> Result<Vec<Pair<'a>>, LabelsError> {
         let symbol = |index: u32| self.symbols.get(index as usize).copied().ok_or(LabelsError::Reference);
         let (pairs, rest) = refs.as_chunks::<2>();
         if !rest.is_empty() {
@@ -234,7 +235,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Sorted labels are what the specification asks for; unsorted ones are sorted here, since not every sender does.
-    fn labels(&self, mut pairs: Vec<(&[u8], &[u8])>) -> Result<Labels, LabelsError> {
+    fn labels(&self, mut pairs: Vec<Pair<'_>>) -> Result<Labels, LabelsError> {
         let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
         if pairs.len() > self.caps.labels || bytes > self.caps.label_bytes {
             return Err(LabelsError::TooLong);
@@ -271,7 +272,7 @@ fn bytes_of(labels: &Labels) -> usize {
 }
 
 /// Name and value of a label of 1.0.
-fn pair(label: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
+fn pair(label: &[u8]) -> Result<Pair<'_>, WireError> {
     let (mut name, mut value) = (&label[..0], &label[..0]);
     for field in Fields::of(label, Message::V1.name()) {
         match field? {
