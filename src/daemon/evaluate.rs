@@ -15,7 +15,7 @@ use crate::query;
 use crate::rules::{Cycle, Engine, Evaluation, RuleState, Settings};
 use crate::schedule::about::TARGET_UP;
 use crate::schedule::poll::unix_millis;
-use crate::store::Kept;
+use crate::store::{Kept, KeptHistogram};
 
 /// Points kept beyond what the rules reach back for, so that one late evaluation still finds its range covered.
 const WINDOW_MARGIN: Duration = Duration::from_secs(60);
@@ -76,8 +76,17 @@ pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         external_labels: config.external_labels.clone(),
         interval: config.file.rules.evaluation_interval,
-        limits: query::Limits { max_samples: config.file.limits.samples_per_query, ..query::Limits::default() },
+        limits: query_limits(config),
         ..Settings::default()
+    }
+}
+
+/// What one query may use.
+pub(super) fn query_limits(config: &Config) -> query::Limits {
+    query::Limits {
+        max_samples: config.file.limits.samples_per_query,
+        subquery_step: config.file.rules.evaluation_interval,
+        ..query::Limits::default()
     }
 }
 
@@ -183,8 +192,9 @@ impl Evaluator {
 
     /// Appends, persists, tells, in this order.
     async fn take(&mut self, evaluation: Evaluation, now: i64) {
-        let recorded = self.append(&evaluation, now);
-        self.shared.sink.offer(recorded).await;
+        let (points, histograms) = self.append(&evaluation, now);
+        self.shared.sink.offer(points).await;
+        self.shared.sink.offer_histograms(histograms).await;
         self.persist(&evaluation).await;
         self.count(&evaluation);
         self.publish();
@@ -232,10 +242,15 @@ impl Evaluator {
     }
 
     /// Appends what was recorded; hands back what is to be sent on.
-    fn append(&self, evaluation: &Evaluation, now: i64) -> Vec<Kept> {
+    fn append(&self, evaluation: &Evaluation, now: i64) -> (Vec<Kept>, Vec<KeptHistogram>) {
         static FIRING: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
-        let (mut alerts, mut recorded) = (Vec::new(), Vec::new());
+        let (mut alerts, mut recorded, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         for sample in &evaluation.recorded {
+            if let Some(histogram) = &sample.h {
+                let family = family(sample.labels.name().unwrap_or_default());
+                histograms.push((family, sample.labels.clone(), sample.t, Arc::clone(histogram)));
+                continue;
+            }
             let (labels, point) = (sample.labels.clone(), Point { t: sample.t, v: sample.v });
             match labels.name() {
                 Some("ALERTS") => alerts.push((FamilyRef::from(&FIRING), labels, point)),
@@ -251,7 +266,10 @@ impl Evaluator {
                 sent.extend(points);
             }
         }
-        sent
+        let id = TargetId::from(RECORDED);
+        let done = self.shared.recent.append_histograms(&id, &histograms, now);
+        self.shared.over_limit("series", &id, done.over_limit);
+        (sent, histograms)
     }
 
     fn count(&mut self, evaluation: &Evaluation) {

@@ -23,7 +23,7 @@ pub use queue::{Batch, Depth, Queue, QueueError};
 pub use relabel::{Action, RelabelConfig, RelabelError, Step, relabel};
 pub use settings::{Authorization, BasicAuth, MetadataConfig, Mistake, QueueConfig, Receiver, RemoteWrite, check};
 
-use crate::model::{FamilyRef, Labels, Point};
+use crate::model::{FamilyRef, FloatHistogram, Labels, Point};
 use crate::telemetry::{RemoteWriteOut, SelfLabels, Telemetry};
 use crate::wire::{Message, SeriesOut, compress, write};
 use send::Sender;
@@ -40,7 +40,7 @@ pub type Offer = (FamilyRef, Labels, Point);
 
 /// The way in. Cheap to clone; without receivers it takes nothing.
 #[derive(Clone, Default)]
-pub struct Sink(Option<mpsc::Sender<Vec<Offer>>>);
+pub struct Sink(Option<mpsc::Sender<Vec<SeriesOut>>>);
 
 impl Sink {
     /// Whether anybody wants samples.
@@ -50,18 +50,37 @@ impl Sink {
 
     /// Offers points, and waits while the writer is behind.
     pub async fn offer(&self, points: Vec<Offer>) {
-        if let Some(sender) = self.0.as_ref().filter(|_| !points.is_empty()) {
+        self.send(points.into_iter().map(of_point).collect()).await;
+    }
+
+    /// Offers native histograms with their times, as [`Sink::offer`] does points.
+    pub async fn offer_histograms(&self, histograms: Vec<(FamilyRef, Labels, i64, Arc<FloatHistogram>)>) {
+        let series = histograms.into_iter().map(|(family, labels, t, histogram)| SeriesOut {
+            labels,
+            family,
+            samples: Vec::new(),
+            histograms: vec![(t, histogram)],
+        });
+        self.send(series.collect()).await;
+    }
+
+    async fn send(&self, series: Vec<SeriesOut>) {
+        if let Some(sender) = self.0.as_ref().filter(|_| !series.is_empty()) {
             // The writer is gone only at the very end.
-            let _ = sender.send(points).await;
+            let _ = sender.send(series).await;
         }
     }
 
     /// Offers points that come again: while the writer is behind they are left out.
     pub fn offer_if_idle(&self, points: Vec<Offer>) {
         if let Some(sender) = self.0.as_ref().filter(|_| !points.is_empty()) {
-            let _ = sender.try_send(points);
+            let _ = sender.try_send(points.into_iter().map(of_point).collect());
         }
     }
+}
+
+fn of_point((family, labels, point): Offer) -> SeriesOut {
+    SeriesOut { labels, family, samples: vec![point], histograms: Vec::new() }
 }
 
 /// One receiver, its queue, and what is counted of it.
@@ -92,7 +111,7 @@ impl Destination {
 
 /// What has to be driven: the writer and the senders.
 pub struct Work {
-    offers: mpsc::Receiver<Vec<Offer>>,
+    offers: mpsc::Receiver<Vec<SeriesOut>>,
     destinations: Vec<Arc<Destination>>,
 }
 
@@ -136,7 +155,7 @@ impl Work {
 }
 
 async fn write_offers(
-    mut offers: mpsc::Receiver<Vec<Offer>>,
+    mut offers: mpsc::Receiver<Vec<SeriesOut>>,
     destinations: &[Arc<Destination>],
     stop: CancellationToken,
 ) {
@@ -149,17 +168,17 @@ async fn write_offers(
                 offers.recv().await
             }
         };
-        let Some(mut points) = first else { return };
+        let Some(mut series) = first else { return };
         tokio::select! {
             () = tokio::time::sleep(GATHER) => {}
             () = stop.cancelled() => {}
         }
         while let Ok(more) = offers.try_recv() {
-            points.extend(more);
+            series.extend(more);
         }
         // Disks may take seconds; a thread of the runtime must not wait for them.
         let work = move || {
-            writers.iter_mut().for_each(|writer| writer.write(&points));
+            writers.iter_mut().for_each(|writer| writer.write(&series));
             writers
         };
         match tokio::task::spawn_blocking(work).await {
@@ -202,17 +221,21 @@ impl Writer {
         after
     }
 
-    fn write(&mut self, points: &[Offer]) {
-        let mut series = Vec::with_capacity(points.len());
-        let mut highest = f64::NEG_INFINITY;
-        for (family, labels, point) in points {
-            if let Some(labels) = self.relabelled(labels) {
-                highest = highest.max(point.t as f64 / 1000.0);
-                let (family, samples) = (family.clone(), vec![*point]);
-                series.push(SeriesOut { labels, family, samples, histograms: Vec::new() });
+    fn write(&mut self, offered: &[SeriesOut]) {
+        let settings = &self.destination.receiver.settings;
+        let natives = settings.send_native_histograms || settings.protobuf_message == Message::V2;
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = offered.iter().partition(|one| natives || one.histograms.is_empty());
+        self.destination.drop_samples("native_histogram", unwanted.len() as u64);
+        let mut series = Vec::with_capacity(wanted.len());
+        let mut highest = i64::MIN;
+        for one in &wanted {
+            if let Some(labels) = self.relabelled(&one.labels) {
+                let times = one.samples.iter().map(|point| point.t).chain(one.histograms.iter().map(|(t, _)| *t));
+                highest = times.fold(highest, i64::max);
+                series.push(SeriesOut { labels, ..(*one).clone() });
             }
         }
-        self.destination.drop_samples("relabelled", (points.len() - series.len()) as u64);
+        self.destination.drop_samples("relabelled", (wanted.len() - series.len()) as u64);
         if series.is_empty() {
             return;
         }
@@ -225,7 +248,7 @@ impl Writer {
             tracing::error!(receiver = self.destination.receiver.name, %error, "samples for remote write are lost");
         }
         self.failing = outcome.is_err();
-        self.destination.telemetry.highest.get_or_create(&self.destination.labels).set(highest);
+        self.destination.telemetry.highest.get_or_create(&self.destination.labels).set(highest as f64 / 1000.0);
         self.destination.show_depth();
         self.destination.filled.notify_one();
     }

@@ -180,13 +180,11 @@ impl Sender {
 
     /// The records of a batch as one request; `None` where nothing is left of them.
     fn request(&mut self, batch: &Batch) -> Result<Option<Request>, WireError> {
-        let settings = &self.destination.receiver.settings;
-        let natives = settings.send_native_histograms || self.message == Message::V2;
         let caps = Caps::unlimited();
         let (mut out, mut highest) = (Vec::new(), i64::MIN);
         for record in &batch.records {
             let pushed = read(&decompress(record, &caps)?, Message::V2, &caps)?;
-            for series in pushed.series.into_iter().filter_map(|series| restore(series, natives)) {
+            for series in pushed.series.into_iter().filter_map(restore) {
                 let times = series.samples.iter().map(|point| point.t).chain(series.histograms.iter().map(|(t, _)| *t));
                 highest = highest.max(times.max().unwrap_or(i64::MIN));
                 out.push(series);
@@ -237,7 +235,7 @@ impl Sender {
     }
 }
 
-fn restore(series: SeriesIn, natives: bool) -> Option<SeriesOut> {
+fn restore(series: SeriesIn) -> Option<SeriesOut> {
     let labels = series.labels.ok()?;
     let said = series.metadata;
     let name = labels.name().unwrap_or_default();
@@ -245,10 +243,8 @@ fn restore(series: SeriesIn, natives: bool) -> Option<SeriesOut> {
     let name = family_name(name, kind).to_string();
     let bounds = (f64::NEG_INFINITY, f64::INFINITY);
     let family = Arc::new(Family { name: name.into(), kind, help: help.into(), labels: &[], bounds });
-    let histograms = series.histograms.into_iter().filter(|_| natives);
-    let histograms: Vec<_> = histograms.filter_map(|(t, histogram)| Some((t, histogram.ok()?))).collect();
-    let some = !series.samples.is_empty() || !histograms.is_empty();
-    some.then(|| SeriesOut { labels, family: family.into(), samples: series.samples, histograms })
+    let histograms = series.histograms.into_iter().filter_map(|(t, histogram)| Some((t, histogram.ok()?))).collect();
+    Some(SeriesOut { labels, family: family.into(), samples: series.samples, histograms })
 }
 
 /// What an answer means, by the specification.
