@@ -56,7 +56,7 @@ impl Sending {
     fn until(&self, what: &str, done: impl Fn() -> bool) {
         let begun = std::time::Instant::now();
         while !done() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "never saw {what}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "never saw {what}:\n{}", self.telemetry.encode());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -160,8 +160,9 @@ fn a_receiver_that_knows_only_the_first_version_gets_that() {
 #[test]
 fn a_restart_loses_nothing_and_a_full_queue_drops_the_oldest() {
     let folder = tempfile::tempdir().unwrap();
-    // Nobody listens there.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nobody answers there.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = silent.local_addr().unwrap();
     let sending = Sending::start(nobody, folder.path(), FAST);
     sending.offer(0..500);
     sending.stop();
@@ -169,6 +170,7 @@ fn a_restart_loses_nothing_and_a_full_queue_drops_the_oldest() {
     let sending = Sending::start(receiver.address, folder.path(), FAST);
     let taken = receiver.wait("all of before", |taken| kept(taken).len() == 500);
     assert_eq!(taken.iter().filter(|request| !request.samples.is_empty()).count(), 5, "requests are full");
+    sending.until("the end of the queue", || sending.value("samples_pending") == 0.0);
     sending.stop();
     let small = FAST.replace("{batch", "{max_bytes: 1048576, batch");
     let sending = Sending::start(nobody, folder.path(), &small);
