@@ -15,14 +15,18 @@ use crate::model::{FailureReason, PollFailure};
 use crate::secret::SecretRef;
 
 mod caller;
+mod digest;
 mod endpoint;
 mod guard;
+mod site;
 mod tls;
 
 pub use caller::{Call, Caller};
+pub use digest::Digest;
 pub use endpoint::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 pub use endpoint::{Endpoint, Settings, checked_url};
 pub use guard::{Network, address_allowed};
+pub use site::{Ask, Site};
 pub use tls::TlsOptions;
 
 use guard::{Forbidden, GuardedResolver, check_literal_address};

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::shared::{RuleNote, Shared};
 use crate::config::Config;
 use crate::model::{Alert, AlertState, Labels};
-use crate::notify::service::{Log, LogError};
+use crate::notify::service::{Log, LogError, Stored};
 use crate::notify::{Checked, Notice, World};
 use crate::schedule::poll::unix_millis;
 use crate::silence::Silences;
@@ -116,7 +116,7 @@ fn failed(operation: &'static str, source: StoreError) -> LogError {
 }
 
 impl Log for StateLog {
-    fn load(&self) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, LogError>> {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Stored<Vec<u8>>>, LogError>> {
         async {
             let (mut records, mut cursor) = (Vec::new(), None);
             loop {
@@ -132,7 +132,7 @@ impl Log for StateLog {
         .boxed()
     }
 
-    fn write(&self, records: Vec<(String, Option<Vec<u8>>)>) -> BoxFuture<'_, Result<(), LogError>> {
+    fn write(&self, records: Vec<Stored<Option<Vec<u8>>>>) -> BoxFuture<'_, Result<(), LogError>> {
         async move {
             let (mut then, mut bytes) = (Vec::new(), 0);
             for (key, value) in records {

@@ -40,12 +40,15 @@ pub struct LogError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// A record as it is kept: its key, and its bytes; without bytes, one that is to be removed.
+pub type Stored<T> = (String, T);
+
 /// Where records are kept; implemented by the daemon on the state store.
 pub trait Log: Send + Sync {
     /// All records by key.
-    fn load(&self) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, LogError>>;
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Stored<Vec<u8>>>, LogError>>;
     /// Writes and removes records; durable when it returns.
-    fn write(&self, records: Vec<(String, Option<Vec<u8>>)>) -> BoxFuture<'_, Result<(), LogError>>;
+    fn write(&self, records: Vec<Stored<Option<Vec<u8>>>>) -> BoxFuture<'_, Result<(), LogError>>;
 }
 
 /// Keys of entries and of messages in the log.
@@ -287,7 +290,7 @@ impl Service {
         self.put(records.collect()).await;
     }
 
-    async fn put(&mut self, records: Vec<(String, Option<Vec<u8>>)>) {
+    async fn put(&mut self, records: Vec<Stored<Option<Vec<u8>>>>) {
         if records.is_empty() {
             return;
         }
