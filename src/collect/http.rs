@@ -14,12 +14,14 @@ use url::Url;
 use crate::model::{FailureReason, PollFailure};
 use crate::secret::SecretRef;
 
+mod caller;
 mod digest;
 mod endpoint;
 mod guard;
 mod site;
 mod tls;
 
+pub use caller::{Call, Caller};
 pub use digest::Digest;
 pub use endpoint::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 pub use endpoint::{Endpoint, Settings, checked_url};
