@@ -7,8 +7,11 @@ use std::time::Duration;
 use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::dashboards;
+use crate::ingest;
 use crate::model::duration::{self, serde_text};
+use crate::notify::settings::{AlertmanagerEntry, ReceiverEntry, RouteEntry};
 use crate::silence::WindowEntry;
+use crate::sink::RemoteWrite;
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
 use crate::webhook;
@@ -33,6 +36,12 @@ pub struct File {
     pub ansible: AnsibleSettings,
     /// What an alert does.
     pub remediations: Vec<Remediation>,
+    /// Alertmanagers that get every alert, as in Prometheus' `alerting.alertmanagers`.
+    pub alertmanagers: Vec<AlertmanagerEntry>,
+    /// Who can be told without an Alertmanager.
+    pub receivers: Vec<ReceiverEntry>,
+    /// Who is told of what, as in Alertmanager's `route`.
+    pub route: Option<RouteEntry>,
     /// Maintenance windows: when remediations may (or alerts need not) disturb anybody.
     pub windows: Vec<WindowEntry>,
     /// Silences.
@@ -43,6 +52,10 @@ pub struct File {
     pub dashboards: dashboards::Settings,
     /// How much may be held in memory.
     pub limits: LimitsEntry,
+    /// What others may push to us.
+    pub ingest: ingest::Settings,
+    /// Where samples are sent on to, by remote write.
+    pub remote_write: Vec<RemoteWrite>,
 }
 
 /// What is written to the log.

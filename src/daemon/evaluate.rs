@@ -15,6 +15,7 @@ use crate::query;
 use crate::rules::{Cycle, Engine, Evaluation, RuleState, Settings};
 use crate::schedule::about::TARGET_UP;
 use crate::schedule::poll::unix_millis;
+use crate::store::{Kept, KeptHistogram};
 
 /// Points kept beyond what the rules reach back for, so that one late evaluation still finds its range covered.
 const WINDOW_MARGIN: Duration = Duration::from_secs(60);
@@ -74,6 +75,7 @@ impl Clocks {
 pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         external_labels: config.external_labels.clone(),
+        external_url: config.notify.external_url.clone(),
         interval: config.file.rules.evaluation_interval,
         limits: query_limits(config),
         ..Settings::default()
@@ -191,7 +193,9 @@ impl Evaluator {
 
     /// Appends, persists, tells, in this order.
     async fn take(&mut self, evaluation: Evaluation, now: i64) {
-        self.append(&evaluation, now);
+        let (points, histograms) = self.append(&evaluation, now);
+        self.shared.sink.offer(points).await;
+        self.shared.sink.offer_histograms(histograms).await;
         self.persist(&evaluation).await;
         self.count(&evaluation);
         self.publish();
@@ -238,7 +242,8 @@ impl Evaluator {
         self.shared.notice("alerts", outcome.err().map(|error| format!("Alerts cannot be written: {error}")));
     }
 
-    fn append(&self, evaluation: &Evaluation, now: i64) {
+    /// Appends what was recorded; hands back what is to be sent on.
+    fn append(&self, evaluation: &Evaluation, now: i64) -> (Vec<Kept>, Vec<KeptHistogram>) {
         static FIRING: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
         let (mut alerts, mut recorded, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         for sample in &evaluation.recorded {
@@ -253,14 +258,19 @@ impl Evaluator {
                 name => recorded.push((family(name.unwrap_or_default()), labels, point)),
             }
         }
+        let mut sent = Vec::new();
         for (block, points) in [(ALERTS, alerts), (RECORDED, recorded)] {
             let id = TargetId::from(block);
             let done = self.shared.recent.append_points(&id, &points, now);
             self.shared.over_limit("series", &id, done.over_limit);
+            if self.shared.sink.is_wanted() {
+                sent.extend(points);
+            }
         }
         let id = TargetId::from(RECORDED);
         let done = self.shared.recent.append_histograms(&id, &histograms, now);
         self.shared.over_limit("series", &id, done.over_limit);
+        (sent, histograms)
     }
 
     fn count(&mut self, evaluation: &Evaluation) {
@@ -292,8 +302,9 @@ impl Evaluator {
     /// Shows alerts and rules to the rest.
     fn publish(&self) {
         self.shared.alerts.set(Arc::new(self.engine.alerts()));
+        let rules = self.engine.groups().iter().flat_map(|group| group.rules().iter().map(move |state| (group, state)));
         let notes: BTreeMap<String, RuleNote> =
-            self.engine.rules().map(|state| (state.rule().key.to_string(), note(state))).collect();
+            rules.map(|(group, state)| (state.rule().key.to_string(), note(state, group.interval()))).collect();
         self.shared.rules.set(Arc::new(notes));
     }
 
@@ -318,7 +329,7 @@ fn family(name: &str) -> FamilyRef {
     Arc::new(family).into()
 }
 
-fn note(state: &RuleState) -> RuleNote {
+fn note(state: &RuleState, interval: Duration) -> RuleNote {
     let rule = state.rule();
     let selectors = query::selectors(&rule.expr);
     let only_up = |matchers: &Vec<crate::model::Matcher>| {
@@ -338,6 +349,8 @@ fn note(state: &RuleState) -> RuleNote {
     RuleNote {
         name: rule.name.clone(),
         warming_up,
+        expr: rule.expr_text.clone(),
+        interval,
         needs_values: !selectors.iter().all(only_up),
         remark: remarks.join("; "),
     }

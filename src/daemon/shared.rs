@@ -7,6 +7,7 @@ use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
+use crate::sink::Sink;
 use crate::store::Recent;
 use crate::telemetry::Telemetry;
 
@@ -15,6 +16,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Arc<Telemetry>,
     /// Written by intake and the rules.
     pub(super) recent: Arc<Recent>,
+    /// Where samples are sent on to.
+    pub(super) sink: Sink,
     /// Seconds since the epoch.
     pub(super) started: i64,
     /// Written by the control task.
@@ -29,6 +32,8 @@ pub(super) struct Shared {
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// Written by the keeper of silences.
     pub(super) silences: Snapshot<Silences>,
+    /// Silences of Alertmanagers, where `respect_silences` says so. Written by the notifying part.
+    pub(super) heard_silences: Snapshot<Silences>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
@@ -100,6 +105,10 @@ impl TargetState {
 pub(super) struct RuleNote {
     pub(super) name: String,
     pub(super) warming_up: bool,
+    /// As written.
+    pub(super) expr: String,
+    /// How often it is evaluated.
+    pub(super) interval: std::time::Duration,
     /// Whether it reads what targets measure, not only whether they answer.
     pub(super) needs_values: bool,
     /// For the status page; empty when there is nothing to say.
@@ -111,6 +120,7 @@ impl Shared {
         Shared {
             telemetry,
             recent,
+            sink: Sink::default(),
             started,
             config: Snapshot::new(config),
             targets: Mutex::default(),
@@ -118,6 +128,7 @@ impl Shared {
             posted: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             silences: Snapshot::new(Arc::default()),
+            heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
         }
