@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod rules;
+
+pub use rules::{RulesCommand, TestArgs, TestOutput};
+
 /// The safety lamp for mining hardware, containers and cloud services.
 ///
 /// davylamp polls targets on schedules, exposes what they say to Prometheus on /metrics, writes Grafana dashboards,
@@ -20,7 +24,7 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0   done, and nothing to object to
-  1   it failed, or something was found (poll, parse, dashboards check, state verify)
+  1   it failed, or something was found (poll, parse, rules test, dashboards check, state verify)
   2   the command line is wrong
   78  the configuration or a rule file has mistakes; all of them are printed
 
@@ -180,16 +184,6 @@ pub struct DemoArgs {
     /// Do not look for a local Docker engine.
     #[arg(long)]
     pub no_docker: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum RulesCommand {
-    /// Check rule files as Prometheus would read them.
-    Check {
-        /// Rule files.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -33,6 +33,7 @@ pub mod prometheus;
 mod rate;
 mod route;
 mod serve;
+pub mod silences;
 mod status;
 
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ use problem::Problem;
 pub use base::Backend;
 pub use route::{BODY_BYTES, Route, Scope};
 pub use serve::serve;
-pub use status::{AlertRow, RuleRow, RunRow, Status, TargetRow};
+pub use status::{AlertRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
 
 use crate::secret::SecretRef;
 use crate::telemetry::Telemetry;

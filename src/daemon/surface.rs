@@ -8,5 +8,7 @@ use crate::api::{self, Api};
 /// All routes over the daemon's view.
 pub(super) fn surface(view: &Arc<View>) -> Api {
     let settings = view.shared.config.get().file.server.clone();
-    Api::new(view.shared.telemetry.clone(), settings).mount(api::base::ROUTES, view.clone())
+    Api::new(view.shared.telemetry.clone(), settings)
+        .mount(api::base::ROUTES, view.clone())
+        .mount(api::silences::ROUTES, view.clone())
 }
