@@ -3,6 +3,7 @@
 mod check;
 pub mod file;
 mod schema;
+mod shown;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// Maintenance windows.
     pub windows: Windows,
+    /// The file as it was read, as YAML, for people: secrets are references, and whatever looks like one is masked.
+    pub shown: String,
     /// What is odd, but no mistake.
     pub warnings: Vec<Problem>,
 }

@@ -10,6 +10,7 @@ mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod prometheus;
 mod runner;
 mod shared;
 mod silences;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::offenders::Offenders;
+use crate::api::prometheus::Group;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// Written by the keeper of silences.
     pub(super) silences: Snapshot<Silences>,
+    /// Rule groups as `/api/v1/rules` shows them. Written by the rules.
+    pub(super) groups: Snapshot<Vec<Group>>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
@@ -115,6 +118,7 @@ impl Shared {
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             silences: Snapshot::new(Arc::default()),
+            groups: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::model::series::is_stale;
-use crate::model::{Labels, Point, Series, Source};
+use crate::model::{Labels, Point, Series, Source, SourceError};
 
 use super::annotation::Notes;
 use super::ast::{Edge, Expr, Node, Subquery};
@@ -58,6 +58,7 @@ const VISITS_PER_SAMPLE: usize = 100;
 pub(super) struct Evaluator<'a> {
     pub clock: Clock,
     pub notes: Notes,
+    source: &'a dyn Source,
     limits: &'a Limits,
     samples: usize,
     visited: usize,
@@ -91,6 +92,7 @@ impl<'a> Evaluator<'a> {
         Ok(Evaluator {
             clock,
             notes: Notes::default(),
+            source,
             limits,
             samples,
             visited: 0,
@@ -102,6 +104,9 @@ impl<'a> Evaluator<'a> {
 
     /// The value at one time.
     pub(super) fn eval(&mut self, expr: &Expr, at: i64) -> Result<Eval, QueryError> {
+        if self.source.interrupted() {
+            return Err(SourceError::Interrupted.into());
+        }
         match &expr.node {
             Node::Number(number) => Ok(Eval::Scalar(*number)),
             Node::String(text) => Ok(Eval::String(text.clone())),

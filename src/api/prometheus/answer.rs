@@ -15,7 +15,6 @@ pub(super) enum ErrorType {
     Execution,
     Timeout,
     Canceled,
-    Unavailable,
     Internal,
 }
 
@@ -26,7 +25,6 @@ impl ErrorType {
             ErrorType::Execution => ("execution", StatusCode::UNPROCESSABLE_ENTITY),
             ErrorType::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE),
             ErrorType::Canceled => ("canceled", StatusCode::SERVICE_UNAVAILABLE),
-            ErrorType::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
             ErrorType::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }

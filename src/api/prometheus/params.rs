@@ -124,7 +124,9 @@ fn no_duration(name: &str, text: &str) -> ApiError {
 fn selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
     let expr = query::parse(text).map_err(|error| ApiError::parse("match[]", text, &error))?;
     match &expr.bare().node {
-        Node::Vector(selector) if selector.shift.offset.is_none() && selector.shift.at.is_none() => Ok(selector.matchers.clone()),
+        Node::Vector(selector) if selector.shift.offset.is_none() && selector.shift.at.is_none() => {
+            Ok(selector.matchers.clone())
+        }
         _ => Err(ApiError::parameter("match[]", format_args!("{text:?} is not a series selector"))),
     }
 }

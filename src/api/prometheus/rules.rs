@@ -65,7 +65,9 @@ impl Wanted {
         let without_alerts = match params.get("exclude_alerts").to_ascii_lowercase().as_str() {
             "1" | "t" | "true" => true,
             "" | "0" | "f" | "false" => false,
-            other => return Err(ApiError::parameter("exclude_alerts", format_args!("{other:?} is neither true nor false"))),
+            other => {
+                return Err(ApiError::parameter("exclude_alerts", format_args!("{other:?} is neither true nor false")));
+            }
         };
         let (names, matchers) = (list("rule_name[]"), params.matchers()?);
         let filters = alerting.is_some() || !names.is_empty() || !matchers.is_empty();
@@ -105,7 +107,8 @@ impl Wanted {
             shown["labels"] = json!(rule.labels);
         }
         if let Some(Alerting { hold, keep_firing_for, annotations, alerts }) = &rule.alerting {
-            let state = alerts.iter().map(|alert| alert.state).reduce(|a, b| if a == AlertState::Firing { a } else { b });
+            let state =
+                alerts.iter().map(|alert| alert.state).reduce(|a, b| if a == AlertState::Firing { a } else { b });
             shown["state"] = state.map_or("inactive", AlertState::as_str).into();
             shown["duration"] = number(*hold);
             shown["keepFiringFor"] = number(*keep_firing_for);

@@ -37,11 +37,7 @@ pub(super) async fn names(State(backend): State<Backend>, params: Params) -> Pac
     .await
 }
 
-pub(super) async fn values(
-    State(backend): State<Backend>,
-    Path(name): Path<String>,
-    params: Params,
-) -> Packed {
+pub(super) async fn values(State(backend): State<Backend>, Path(name): Path<String>, params: Params) -> Packed {
     if name.is_empty() {
         return pack(Err(ApiError::bad("invalid label name: \"\"")), params.gzip);
     }

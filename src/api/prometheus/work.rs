@@ -105,8 +105,7 @@ pub(super) async fn run(
     let work = move || {
         // Held until the work is done, though its client may be gone long before.
         let _slot = slot;
-        let source =
-            Watched { inner: about.source(), deadline: begun + timeout, left, loaded: AtomicUsize::default() };
+        let source = Watched { inner: about.source(), deadline: begun + timeout, left, loaded: AtomicUsize::default() };
         let job = Job { params, limits: about.limits(), now: about.now(), source, queued: begun.elapsed() };
         let outcome = work(&job);
         pack(job.source.judge(outcome), gzip)
