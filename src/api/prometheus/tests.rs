@@ -211,73 +211,64 @@ async fn a_form_is_as_good_as_a_url() {
     assert_eq!(send(&surface, bare).await.1["data"]["resultType"], "vector", "a body of another kind is no form");
 }
 
+/// Path, status, sort of error, begin of its text. `[` stands for `%5B`.
+const MISTAKES: &[(&str, u16, &str, &str)] = &[
+    ("query?query=up%7B", 400, "bad_data", "invalid parameter \"query\": 1:"),
+    ("query", 400, "bad_data", "invalid parameter \"query\": 1:1: parse error: "),
+    ("query?query=up&time=x", 400, "bad_data", "invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"),
+    (
+        "query?query=up&timeout=x",
+        400,
+        "bad_data",
+        "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration",
+    ),
+    ("query?query=up&limit=x", 400, "bad_data", "invalid parameter \"limit\": "),
+    ("query?query=miner_hashrate*on()up*on()miner_hashrate", 422, "execution", ""),
+    ("query?query=up&timeout=0", 503, "timeout", "query timed out in "),
+    ("query_range?query=up", 400, "bad_data", "invalid parameter \"start\": cannot parse \"\" to a valid timestamp"),
+    (
+        "query_range?query=up&start=2&end=1&step=1",
+        400,
+        "bad_data",
+        "invalid parameter \"end\": end timestamp must not be before start time",
+    ),
+    (
+        "query_range?query=up&start=1&end=2&step=0",
+        400,
+        "bad_data",
+        "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+    ),
+    (
+        "query_range?query=up&start=0&end=11001&step=1",
+        400,
+        "bad_data",
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+    ),
+    (
+        "query_range?query=up[5m]&start=1&end=2&step=1",
+        400,
+        "bad_data",
+        "invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector",
+    ),
+    ("series", 400, "bad_data", "no match[] parameter provided"),
+    (
+        "series?match[]=up&start=2&end=1",
+        400,
+        "bad_data",
+        "invalid parameter \"end\": end timestamp must not be before start",
+    ),
+    ("labels?match[]=%7B%7D", 400, "bad_data", "invalid parameter \"match[]\": "),
+    ("rules?type=x", 400, "bad_data", "invalid parameter \"type\": not supported value \"x\""),
+    ("rules?group_next_token=x", 400, "bad_data", "invalid parameter \"group_limit\": "),
+    ("targets?state=x", 400, "bad_data", "invalid parameter \"state\": "),
+];
+
 #[tokio::test]
 async fn mistakes_are_named_as_prometheus_names_them() {
-    let range = "/api/v1/query_range?query=up";
-    let cases = [
-        ("/api/v1/query?query=up%7B".to_string(), 400, "bad_data", "invalid parameter \"query\": 1:"),
-        ("/api/v1/query".into(), 400, "bad_data", "invalid parameter \"query\": 1:1: parse error: "),
-        (
-            "/api/v1/query?query=up&time=x".into(),
-            400,
-            "bad_data",
-            "invalid parameter \"time\": cannot parse \"x\" to a valid timestamp",
-        ),
-        (
-            "/api/v1/query?query=up&timeout=x".into(),
-            400,
-            "bad_data",
-            "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration",
-        ),
-        ("/api/v1/query?query=up&limit=x".into(), 400, "bad_data", "invalid parameter \"limit\": "),
-        (range.into(), 400, "bad_data", "invalid parameter \"start\": cannot parse \"\" to a valid timestamp"),
-        (
-            format!("{range}&start=2&end=1&step=1"),
-            400,
-            "bad_data",
-            "invalid parameter \"end\": end timestamp must not be before start time",
-        ),
-        (
-            format!("{range}&start=1&end=2&step=0"),
-            400,
-            "bad_data",
-            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
-        ),
-        (
-            format!("{range}&start=0&end=11001&step=1"),
-            400,
-            "bad_data",
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
-        ),
-        (
-            "/api/v1/query_range?query=up[5m]&start=1&end=2&step=1".into(),
-            400,
-            "bad_data",
-            "invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector",
-        ),
-        (
-            format!("/api/v1/query?query={}", encoded("miner_hashrate * on() up * on() miner_hashrate")),
-            422,
-            "execution",
-            "",
-        ),
-        ("/api/v1/series".into(), 400, "bad_data", "no match[] parameter provided"),
-        (
-            "/api/v1/series?match[]=up&start=2&end=1".into(),
-            400,
-            "bad_data",
-            "invalid parameter \"end\": end timestamp must not be before start timestamp",
-        ),
-        ("/api/v1/labels?match[]=%7B%7D".into(), 400, "bad_data", "invalid parameter \"match[]\": "),
-        ("/api/v1/rules?type=x".into(), 400, "bad_data", "invalid parameter \"type\": not supported value \"x\""),
-        ("/api/v1/rules?group_next_token=x".into(), 400, "bad_data", "invalid parameter \"group_limit\": "),
-        ("/api/v1/targets?state=x".into(), 400, "bad_data", "invalid parameter \"state\": "),
-        ("/api/v1/query?query=up&timeout=0".into(), 503, "timeout", "query timed out in "),
-    ];
-    for (path, status, sort, text) in cases {
-        let path = path.replace('[', "%5B").replace(']', "%5D");
+    for (path, status, sort, text) in MISTAKES {
+        let path = format!("/api/v1/{path}").replace('[', "%5B").replace(']', "%5D");
         let (got_status, got_sort, got_text) = refused(&path).await;
-        assert_eq!((got_status, got_sort.as_str()), (status, sort), "{path}: {got_text}");
+        assert_eq!((got_status, got_sort.as_str()), (*status, *sort), "{path}: {got_text}");
         assert!(got_text.starts_with(text), "{path}: {got_text}");
     }
     assert_eq!(get("/api/v1/query_range?query=up&start=0&end=11000&step=1").await.0, 200, "11,001 points are allowed");
