@@ -62,6 +62,7 @@ impl ApiError {
         match (&error.kind, error.span) {
             // Prometheus finds these before it evaluates.
             (QueryErrorKind::Type(_), Some(_)) => ApiError::parse("query", text, error),
+            (QueryErrorKind::TooSlow { .. }, _) => ApiError::new(ErrorType::Timeout, error.to_string()),
             _ => ApiError::new(ErrorType::Execution, error.to_string()),
         }
     }

@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use crate::model::{Labels, Point, Series};
-use crate::query::{Value, VectorSample};
+use crate::model::{FloatHistogram, Labels, Point, Series};
+use crate::query::{Value, VectorSample, populated_buckets};
 
 /// A JSON text.
 pub(super) fn text(out: &mut String, text: &str) {
@@ -78,9 +78,38 @@ pub(super) fn labels(out: &mut String, labels: &Labels) {
 fn point(out: &mut String, at: i64, value: f64) {
     out.push('[');
     time(out, at);
-    out.push_str(",\"");
+    out.push(',');
+    quoted(out, value);
+    out.push(']');
+}
+
+fn quoted(out: &mut String, value: f64) {
+    out.push('"');
     out.push_str(&number(value));
-    out.push_str("\"]");
+    out.push('"');
+}
+
+/// A native histogram at a time: its buckets as `[rule, lower, upper, count]`, the rule saying which bounds belong to it.
+fn histogram(out: &mut String, at: i64, histogram: &FloatHistogram) {
+    out.push('[');
+    time(out, at);
+    out.push_str(",{\"count\":");
+    quoted(out, histogram.count);
+    out.push_str(",\"sum\":");
+    quoted(out, histogram.sum);
+    let buckets = populated_buckets(histogram);
+    if !buckets.is_empty() {
+        out.push_str(",\"buckets\":");
+        list(out, &buckets, |out, bucket| {
+            let _ = write!(out, "[{}", bucket.rule());
+            for value in [bucket.lower, bucket.upper, bucket.count] {
+                out.push(',');
+                quoted(out, value);
+            }
+            out.push(']');
+        });
+    }
+    out.push_str("}]");
 }
 
 /// A list, its elements written by `each`.
@@ -98,16 +127,31 @@ pub(super) fn list<T>(out: &mut String, items: impl IntoIterator<Item = T>, mut 
 fn sample(out: &mut String, sample: &VectorSample) {
     out.push_str("{\"metric\":");
     labels(out, &sample.labels);
-    out.push_str(",\"value\":");
-    point(out, sample.t, sample.v);
+    match &sample.h {
+        None => {
+            out.push_str(",\"value\":");
+            point(out, sample.t, sample.v);
+        }
+        Some(distribution) => {
+            out.push_str(",\"histogram\":");
+            histogram(out, sample.t, distribution);
+        }
+    }
     out.push('}');
 }
 
 fn series(out: &mut String, series: &Series) {
     out.push_str("{\"metric\":");
     labels(out, &series.labels);
-    out.push_str(",\"values\":");
-    list(out, &series.points, |out, Point { t, v }| point(out, *t, *v));
+    // As in Prometheus, a list that would be empty is not there.
+    if !series.points.is_empty() {
+        out.push_str(",\"values\":");
+        list(out, &series.points, |out, Point { t, v }| point(out, *t, *v));
+    }
+    if !series.histograms.is_empty() {
+        out.push_str(",\"histograms\":");
+        list(out, &series.histograms, |out, (t, distribution)| histogram(out, *t, distribution));
+    }
     out.push('}');
 }
 
@@ -139,6 +183,7 @@ pub(super) fn value(out: &mut String, value: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::histogram::{Buckets, Span};
 
     #[test]
     fn numbers_are_written_as_go_writes_them() {
@@ -172,6 +217,26 @@ mod tests {
             time(&mut out, millis);
             assert_eq!(out, written);
         }
+    }
+
+    #[test]
+    fn histograms_are_written_as_prometheus_writes_them() {
+        let distribution = FloatHistogram {
+            schema: 0,
+            zero_threshold: 0.5,
+            zero_count: 1.0,
+            count: 4.0,
+            sum: 18.4,
+            positive: Buckets { spans: vec![Span { offset: 0, length: 2 }], counts: vec![1.0, 0.0] },
+            negative: Buckets { spans: vec![Span { offset: 0, length: 1 }], counts: vec![2.0] },
+            ..FloatHistogram::default()
+        };
+        let series =
+            Series { labels: Labels::empty(), points: Vec::new(), histograms: vec![(1500, distribution.into())] };
+        let mut out = String::new();
+        value(&mut out, &Value::Matrix(vec![series]));
+        let want = r#""resultType":"matrix","result":[{"metric":{},"histograms":[[1.500,{"count":"4","sum":"18.4","buckets":[[1,"-1","-0.5","2"],[3,"-0.5","0.5","1"],[0,"0.5","1","1"]]}]]}]"#;
+        assert_eq!(out, want);
     }
 
     #[test]
