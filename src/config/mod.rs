@@ -14,6 +14,7 @@ pub use schema::json_schema;
 
 use crate::act;
 use crate::model::Labels;
+use crate::notify;
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
 use crate::silence::Windows;
@@ -37,6 +38,8 @@ pub struct Config {
     pub windows: Windows,
     /// The file as it was read, as YAML, for people: secrets are references, and whatever looks like one is masked.
     pub shown: String,
+    /// Whom to tell of alerts.
+    pub notify: Arc<notify::Checked>,
     /// What is odd, but no mistake.
     pub warnings: Vec<Problem>,
 }
