@@ -134,9 +134,11 @@ impl RuleState {
         open.map(|(matchers, _)| selector_text(matchers)).collect()
     }
 
-    /// How far before its evaluation the rule reads.
+    /// How far before its evaluation the rule reads, the queries of its templates included.
     pub(super) fn window(&self) -> Duration {
-        query::window(&self.rule.expr)
+        let templates = self.rule.alert().into_iter().flat_map(|alert| alert.labels.iter().chain(&alert.annotations));
+        let asked = templates.map(|(_, template)| template.window()).max().unwrap_or_default();
+        query::window(&self.rule.expr).max(asked)
     }
 
     /// Evaluates the rule once. `took` is set by the caller, who has the clock.
