@@ -47,6 +47,12 @@ Examples:
   davylamp state export --output state.jsonl.zst
   davylamp state import --input state.jsonl.zst";
 
+const INVENTORY_EXAMPLES: &str = "\
+Ansible wants a program that takes --list and --host alone:
+  printf '#!/bin/sh\\nexec davylamp inventory \"$@\"\\n' > fleet.sh && chmod 755 fleet.sh
+  ansible-inventory -i fleet.sh --graph
+  ansible-playbook -i fleet.sh --limit garage-1 playbooks/restart-miner.yml";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   davylamp completions bash > /etc/bash_completion.d/davylamp
@@ -91,6 +97,9 @@ pub enum Command {
     State(StateCommand),
     /// Execute playbooks for a daemon that runs in a closed sandbox (see davylamp-runner.service).
     Runner(ConfigArg),
+    /// The configured targets as a dynamic inventory for Ansible.
+    #[command(after_help = INVENTORY_EXAMPLES)]
+    Inventory(InventoryArgs),
     /// Print the version.
     Version,
     /// Print a completion script for a shell.
@@ -225,6 +234,19 @@ pub enum StateCommand {
     },
     /// Copy live records into a new database, which gives disk space back.
     Compact(StatePath),
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Print all hosts with their groups and variables.
+    #[arg(long, required_unless_present = "host", conflicts_with = "host")]
+    pub list: bool,
+    /// Print the variables of one host.
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod inventory;
 mod kinds;
 mod poll;
 mod rules;
@@ -63,6 +64,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dashboards(command) => check::dashboards(&command),
         Command::State(command) => state::state(&command),
         Command::Runner(args) => runner(&args.config),
+        Command::Inventory(args) => inventory::show(&args),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             let mut script = Vec::new();
