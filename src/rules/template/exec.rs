@@ -20,8 +20,13 @@ use super::value::Value;
 
 /// Expands `template` for `scope`.
 pub(super) fn expand(template: &Template, scope: &Scope<'_>) -> Result<String, TemplateError> {
+    expand_dot(template, scope, root(scope))
+}
+
+/// Expands `template` for `scope` with another dot.
+pub(super) fn expand_dot(template: &Template, scope: &Scope<'_>, dot: Value) -> Result<String, TemplateError> {
     let values = [
-        Value::Nil,
+        dot.clone(),
         Value::Labels(scope.labels.clone()),
         Value::Labels(scope.external_labels.clone()),
         Value::text(scope.external_url),
@@ -35,8 +40,7 @@ pub(super) fn expand(template: &Template, scope: &Scope<'_>) -> Result<String, T
         steps: 0,
         depth: 0,
     };
-    run.variables[0].1 = root(scope);
-    run.nodes(&template.body, &root(scope))?;
+    run.nodes(&template.body, &dot)?;
     Ok(run.output)
 }
 
@@ -366,6 +370,12 @@ fn field(value: &Value, name: &str) -> Option<Result<Value, CallError>> {
     let found = match (value, name) {
         (Value::Labels(labels), name) => Value::text(labels.get(name).unwrap_or_default()),
         (Value::Map(map), name) => map.get(name).cloned().unwrap_or(Value::Nil),
+        // Alertmanager's `.Alerts.Firing` and `.Alerts.Resolved`.
+        (Value::List(items), "Firing" | "Resolved") => {
+            let status = Value::text(name.to_ascii_lowercase());
+            let is = |item: &&Value| matches!(field(item, "Status"), Some(Ok(found)) if found == status);
+            Value::List(items.iter().filter(is).cloned().collect())
+        }
         (Value::Sample(labels, _), "Labels") => Value::Labels(labels.clone()),
         (Value::Sample(_, v), "Value") => Value::Float(*v),
         _ => return method::call(value, name, &[]),
