@@ -34,6 +34,7 @@ pub mod rules;
 mod serve;
 pub mod silences;
 mod status;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
