@@ -32,6 +32,7 @@ mod problem;
 pub mod prometheus;
 mod rate;
 mod route;
+pub mod rules;
 mod serve;
 pub mod silences;
 mod status;

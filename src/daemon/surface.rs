@@ -13,5 +13,6 @@ pub(super) fn surface(view: &Arc<View>) -> Api {
         .mount(api::base::ROUTES, view.clone())
         .mount(api::prometheus::ROUTES, api::prometheus::Backend::new(view.clone()))
         .mount(api::silences::ROUTES, view.clone())
+        .mount(api::rules::ROUTES, view.clone())
         .mount(api::write::ROUTES, Receiving::new(view.shared.clone()))
 }
