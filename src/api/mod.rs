@@ -30,6 +30,7 @@ mod metrics;
 mod problem;
 mod rate;
 mod route;
+pub mod rules;
 mod serve;
 pub mod silences;
 mod status;

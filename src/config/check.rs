@@ -193,6 +193,9 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// The groups of all rule files; their problems stand in files of their own.
 fn rules(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<RuleGroup> {
+    for (path, message) in rules::no_data::read(&rules.no_data).1 {
+        check.report(format!("rules.no_data{path}"), message);
+    }
     let report = rules::check_files(rule_files(check, folder, rules));
     for problem in report.problems() {
         let list = if problem.severity == Severity::Error { &mut check.problems } else { &mut check.warnings };

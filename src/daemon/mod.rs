@@ -5,6 +5,7 @@
 
 mod control;
 mod evaluate;
+mod explain;
 mod figures;
 mod intake;
 mod keep;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::explain::Desk;
 use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
     pub(super) offenders: Offenders,
+    /// Questions about rules, answered by the rules' task.
+    pub(super) desk: Desk,
 }
 
 /// A value that is replaced as a whole.
@@ -128,6 +131,7 @@ impl Shared {
             heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
+            desk: Desk::default(),
         }
     }
 
