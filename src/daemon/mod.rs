@@ -6,11 +6,13 @@
 mod audit;
 mod control;
 mod evaluate;
+mod explain;
 mod figures;
 mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod prometheus;
 mod receiving;
 mod runner;
 mod sending;
@@ -36,7 +38,7 @@ use crate::act::actor::Actor;
 use crate::act::book::Book;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api;
+use crate::api::{self, WriteSeen};
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::notify::service::{LogError, Service as Teller};
@@ -56,7 +58,7 @@ use silences::{SilenceKeeper, Wishes};
 use tasks::Tasks;
 use tell::{Ears, StateLog};
 use webhooks::Inbox;
-use world::{Eyes, View};
+use world::{Eyes, ReloadRequest, View};
 
 pub use audit::audit_page;
 pub use control::drawings;
@@ -255,17 +257,7 @@ impl Parts {
         let executor = runner::executor(&self.config);
         let eyes = Arc::new(Eyes(self.shared.clone()));
         let actor = Actor::new(bindings, act.limits, act.ansible.kill_grace, self.book.clone(), executor, eyes);
-        let view = View {
-            shared: self.shared.clone(),
-            book: self.book.clone(),
-            store: self.store.clone(),
-            reloads: reloads_in,
-            wishes: self.wishes.clone(),
-            inbox: self.inbox.clone(),
-            auditor: self.keeper.auditor(),
-            writes: seen,
-        };
-        let view = Arc::new(view);
+        let view = Arc::new(self.view(reloads_in, seen));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
@@ -289,6 +281,20 @@ impl Parts {
         let outcome = self.wait(&mut tasks).await;
         self.shut_down(tasks, stops).await;
         outcome
+    }
+
+    /// What the HTTP surface stands on.
+    fn view(&self, reloads: mpsc::Sender<ReloadRequest>, writes: WriteSeen) -> View {
+        View {
+            shared: self.shared.clone(),
+            book: self.book.clone(),
+            store: self.store.clone(),
+            reloads,
+            wishes: self.wishes.clone(),
+            inbox: self.inbox.clone(),
+            auditor: self.keeper.auditor(),
+            writes,
+        }
     }
 
     /// Until somebody says stop, or a part dies.

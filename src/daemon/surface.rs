@@ -13,7 +13,9 @@ pub(super) fn surface(view: &Arc<View>) -> Api {
         .telling(view.writes.clone())
         .mount(api::audit::ROUTES, Arc::new(view.auditor.clone()))
         .mount(api::base::ROUTES, view.clone())
+        .mount(api::prometheus::ROUTES, api::prometheus::Backend::new(view.clone()))
         .mount(api::silences::ROUTES, view.clone())
         .mount(api::webhooks::ROUTES, view.inbox.clone())
+        .mount(api::rules::ROUTES, view.clone())
         .mount(api::write::ROUTES, Receiving::new(view.shared.clone()))
 }
