@@ -304,7 +304,8 @@ mod tests {
         let mut odd = read("{{z_bucket:1 buckets:[1 2 3] n_buckets:[1]}}");
         odd.zero_threshold = f64::NAN;
         let span = |offset, length| Span { offset, length };
-        let lost = Buckets { spans: vec![span(i32::MIN, 2), span(i32::MAX, 9), span(-7, u32::MAX)], counts: vec![1.0; 5] };
+        let lost =
+            Buckets { spans: vec![span(i32::MIN, 2), span(i32::MAX, 9), span(-7, u32::MAX)], counts: vec![1.0; 5] };
         let stray = FloatHistogram { positive: lost.clone(), negative: lost, ..odd.clone() };
         for a in [&odd, &stray, &FloatHistogram { zero_threshold: f64::INFINITY, ..stray.clone() }] {
             for b in [&odd, &stray, &read("{{schema:3 z_bucket:1 z_bucket_w:4 buckets:[1 1]}}")] {
