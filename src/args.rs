@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::notify::NotifyCommand;
-use crate::commands::silence::{SilenceCommand, WindowsCommand};
+use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod rules;
+pub mod tell;
 
 pub use rules::{RulesCommand, TestArgs, TestOutput};
 

@@ -160,6 +160,8 @@ fn a_real_alertmanager_hears_what_fires_when_it_fires_and_after_an_outage() {
     );
     sink::post(manager.address, "/api/v2/silences", &silence);
     lamp.until("its silence", PATIENCE, || {
+        // Slower than what the daemon lets one address ask.
+        std::thread::sleep(Duration::from_millis(50));
         let found = json(&lamp.get("/api/v2/alerts?silenced=true&active=false").body);
         found.as_array().unwrap().iter().any(|alert| alert["labels"]["alertname"] == "AtOnce").then_some(())
     });
@@ -171,7 +173,7 @@ fn a_real_alertmanager_hears_what_fires_when_it_fires_and_after_an_outage() {
     manager.start();
     manager.until("Later", || manager.has("Later"));
     manager.until("the end of Held", || manager.has("Held").is_none().then_some(()));
-    assert!(manager.has("AtOnce").is_some());
+    manager.until("AtOnce again", || manager.has("AtOnce"));
     let metrics = lamp.metrics();
     assert!(metrics.value("davylamp_notifications_sent_total", &[("integration", "alertmanager")]).unwrap() >= 4.0);
     lamp.finish();
@@ -184,7 +186,7 @@ fn amtool_works_and_so_does_our_own_and_silences_outlive_kill_9() {
     let rules = "groups: [{name: g, rules: [{alert: Hot, expr: 'hot > 0'}]}]";
     let mut lamp = lamp(&sink, rules, "");
     lamp.start();
-    let mut ours = |args: &[&str]| {
+    let ours = |args: &[&str]| {
         let address = format!("http://{}", lamp.address());
         let token = lamp.path("token");
         let done = lamp.output(&[args, &["--url", &address, "--token-file", token.to_str().unwrap()]].concat());
@@ -227,14 +229,15 @@ fn amtool(lamp: &Lamp, id: &str) {
         let text = if fine { done.stdout } else { done.stderr };
         String::from_utf8(text).unwrap().trim().to_string()
     };
-    assert_eq!(run(&["silence", "query", "-q"], true), id);
+    // Not with -q: Debian's amtool prints pointers then.
+    let query = |more: &[&str]| run(&[&["silence", "query"], more].concat(), true);
+    assert!(query(&[]).contains(id));
     let own = run(&["silence", "add", "alertname=Hot", "--comment=by amtool", "--author=bob", "-d", "1h"], true);
-    assert!(run(&["silence", "query"], true).contains(&own));
+    assert!(query(&["alertname=Hot"]).contains(&own) && !query(&["alertname=Cold"]).contains(&own));
     assert!(run(&["alert", "query", "--silenced"], true).contains("Hot"));
-    assert_eq!(run(&["silence", "update", "--comment=longer", "-d", "5h", "-q", &own], true), own);
+    assert!(run(&["silence", "update", "--comment=longer", "-d", "5h", &own], true).contains("longer"));
     run(&["silence", "expire", &own], true);
-    assert!(!run(&["silence", "query", "-q"], true).contains(&own));
-    assert!(run(&["silence", "query", "--expired", "-q"], true).contains(&own));
+    assert!(!query(&[]).contains(&own) && query(&["--expired"]).contains(&own));
     assert!(run(&["silence", "expire", &own], false).contains("already expired"));
     let exported = run(&["silence", "query", "-o", "json"], true);
     lamp.write("silences.json", &exported);

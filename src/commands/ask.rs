@@ -1,32 +1,15 @@
 //! Asks a running daemon over HTTP: where it is and what its token is stand in its own configuration.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, bail};
-use clap::Args;
 use url::Url;
 
 use super::{load, small_runtime};
-use crate::args::DEFAULT_CONFIG;
+use crate::args::tell::DaemonArgs;
 use davylamp::collect::http::{Call, Caller, Credential, Network, checked_url};
 use davylamp::secret::SecretRef;
 
 /// Longest time for one request.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Which daemon.
-#[derive(Debug, Args)]
-pub struct DaemonArgs {
-    /// Configuration file.
-    #[arg(long, default_value = DEFAULT_CONFIG, env = "DAVYLAMP_CONFIG")]
-    pub config: PathBuf,
-    /// Its URL; else server.listen of the configuration.
-    #[arg(long, value_name = "URL", visible_alias = "alertmanager.url")]
-    pub url: Option<String>,
-    /// File that holds its token; else server.token of the configuration.
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-}
 
 /// A daemon that can be asked.
 pub struct Daemon {

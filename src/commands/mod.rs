@@ -5,10 +5,10 @@ mod check;
 mod demo;
 mod inventory;
 mod kinds;
-pub mod notify;
+mod notify;
 mod poll;
 mod rules;
-pub mod silence;
+mod silence;
 mod state;
 
 use std::io::Write;

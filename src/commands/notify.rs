@@ -3,25 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Subcommand;
 
 use super::{complain, load, say, small_runtime};
-use crate::args::ConfigArg;
+use crate::args::tell::NotifyCommand;
 use davylamp::model::words;
 use davylamp::notify::Message;
 use davylamp::notify::service::tell_now;
 use davylamp::schedule::poll::unix_millis;
-
-#[derive(Debug, Subcommand)]
-pub enum NotifyCommand {
-    /// Send a test message to every integration of a receiver. No daemon is needed.
-    Test {
-        #[command(flatten)]
-        config: ConfigArg,
-        /// Name of the receiver.
-        receiver: String,
-    },
-}
 
 pub fn notify(command: &NotifyCommand) -> anyhow::Result<ExitCode> {
     let NotifyCommand::Test { config, receiver: name } = command;
