@@ -252,11 +252,9 @@ fn receivers_are_told_at_least_once_and_not_again_and_no_secret_is_logged() {
     sink.page("hot 1\n");
     sink.answers(&[500, 429, 0]);
     let rules = "groups: [{name: g, rules: [{alert: Hot, expr: 'hot > 0', annotations: {summary: it is hot}}]}]";
-    let more = format!(
-        "receivers: [{{name: ops, webhook_configs: [{{url: {{file: url}}, secret: {{file: key}}}}]}}]
-route: {{receiver: ops, group_by: [alertname], group_wait: 0s, group_interval: 1s}}"
-    );
-    let mut lamp = lamp(&sink, rules, &more);
+    let more = "receivers: [{name: ops, webhook_configs: [{url: {file: url}, secret: {file: key}}]}]
+route: {receiver: ops, group_by: [alertname], group_wait: 0s, group_interval: 1s}";
+    let mut lamp = lamp(&sink, rules, more);
     lamp.write("url", &format!("http://{}/hook/canary-url", sink.address));
     lamp.write("key", "canary-key");
     lamp.start();

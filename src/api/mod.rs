@@ -33,6 +33,7 @@ mod route;
 mod serve;
 pub mod silences;
 mod status;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, targets};
+use super::{Config, ConfigError, remote, targets};
 use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
@@ -86,6 +86,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     });
     let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
     sections(&mut check, folder, &mut file);
+    remote::check(&mut check, &file);
     let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);

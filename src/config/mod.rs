@@ -2,6 +2,7 @@
 
 mod check;
 pub mod file;
+mod remote;
 mod schema;
 mod targets;
 

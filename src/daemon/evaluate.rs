@@ -15,6 +15,7 @@ use crate::query;
 use crate::rules::{Cycle, Engine, Evaluation, RuleState, Settings};
 use crate::schedule::about::TARGET_UP;
 use crate::schedule::poll::unix_millis;
+use crate::store::{Kept, KeptHistogram};
 
 /// Points kept beyond what the rules reach back for, so that one late evaluation still finds its range covered.
 const WINDOW_MARGIN: Duration = Duration::from_secs(60);
@@ -192,7 +193,9 @@ impl Evaluator {
 
     /// Appends, persists, tells, in this order.
     async fn take(&mut self, evaluation: Evaluation, now: i64) {
-        self.append(&evaluation, now);
+        let (points, histograms) = self.append(&evaluation, now);
+        self.shared.sink.offer(points).await;
+        self.shared.sink.offer_histograms(histograms).await;
         self.persist(&evaluation).await;
         self.count(&evaluation);
         self.publish();
@@ -239,7 +242,8 @@ impl Evaluator {
         self.shared.notice("alerts", outcome.err().map(|error| format!("Alerts cannot be written: {error}")));
     }
 
-    fn append(&self, evaluation: &Evaluation, now: i64) {
+    /// Appends what was recorded; hands back what is to be sent on.
+    fn append(&self, evaluation: &Evaluation, now: i64) -> (Vec<Kept>, Vec<KeptHistogram>) {
         static FIRING: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
         let (mut alerts, mut recorded, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         for sample in &evaluation.recorded {
@@ -254,14 +258,19 @@ impl Evaluator {
                 name => recorded.push((family(name.unwrap_or_default()), labels, point)),
             }
         }
+        let mut sent = Vec::new();
         for (block, points) in [(ALERTS, alerts), (RECORDED, recorded)] {
             let id = TargetId::from(block);
             let done = self.shared.recent.append_points(&id, &points, now);
             self.shared.over_limit("series", &id, done.over_limit);
+            if self.shared.sink.is_wanted() {
+                sent.extend(points);
+            }
         }
         let id = TargetId::from(RECORDED);
         let done = self.shared.recent.append_histograms(&id, &histograms, now);
         self.shared.over_limit("series", &id, done.over_limit);
+        (sent, histograms)
     }
 
     fn count(&mut self, evaluation: &Evaluation) {

@@ -7,6 +7,7 @@ use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
+use crate::sink::Sink;
 use crate::store::Recent;
 use crate::telemetry::Telemetry;
 
@@ -15,6 +16,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Arc<Telemetry>,
     /// Written by intake and the rules.
     pub(super) recent: Arc<Recent>,
+    /// Where samples are sent on to.
+    pub(super) sink: Sink,
     /// Seconds since the epoch.
     pub(super) started: i64,
     /// Written by the control task.
@@ -115,6 +118,7 @@ impl Shared {
         Shared {
             telemetry,
             recent,
+            sink: Sink::default(),
             started,
             config: Snapshot::new(config),
             targets: Mutex::default(),

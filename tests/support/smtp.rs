@@ -58,11 +58,11 @@ async fn serve(
     let mut stream = BufReader::new(stream);
     stream.write_all(b"220 sink\r\n").await?;
     let offer = acceptor.is_some();
-    if talk(&mut stream, offer, false, said).await? {
-        if let Some(acceptor) = acceptor {
-            let secure = acceptor.accept(stream.into_inner()).await?;
-            talk(&mut BufReader::new(secure), false, true, said).await?;
-        }
+    if talk(&mut stream, offer, false, said).await?
+        && let Some(acceptor) = acceptor
+    {
+        let secure = acceptor.accept(stream.into_inner()).await?;
+        talk(&mut BufReader::new(secure), false, true, said).await?;
     }
     Ok(())
 }
