@@ -26,10 +26,13 @@
 
 pub mod base;
 mod guard;
+mod gzip;
 mod metrics;
 mod problem;
+pub mod prometheus;
 mod rate;
 mod route;
+pub mod rules;
 mod serve;
 pub mod silences;
 mod status;

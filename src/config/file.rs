@@ -162,11 +162,18 @@ pub struct Rules {
     pub evaluation_interval: Duration,
     /// Labels that every alert gets.
     pub external_labels: BTreeMap<String, String>,
+    /// What becomes of alerts whose series are gone. The first line that fits a rule decides; without one they resolve.
+    pub no_data: Vec<crate::rules::no_data::NoDataEntry>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Rules { files: Vec::new(), evaluation_interval: Duration::from_secs(15), external_labels: BTreeMap::new() }
+        Rules {
+            files: Vec::new(),
+            evaluation_interval: Duration::from_secs(15),
+            external_labels: BTreeMap::new(),
+            no_data: Vec::new(),
+        }
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::explain::Question;
 use super::keep::Keeper;
 use super::shared::{RuleNote, Shared};
 use crate::config::Config;
 use crate::model::{Alert, AlertState, Family, FamilyRef, MetricType, Point, TargetId, Transition};
 use crate::query;
-use crate::rules::{Cycle, Engine, Evaluation, RuleState, Settings};
+use crate::rules::{self, Cycle, Engine, Evaluation, RuleState, Settings};
 use crate::schedule::about::TARGET_UP;
 use crate::schedule::poll::unix_millis;
 use crate::store::{Kept, KeptHistogram};
@@ -43,6 +44,7 @@ pub(super) struct Evaluator {
     keeper: Keeper,
     transitions: mpsc::Sender<Transition>,
     engine: Engine,
+    questions: mpsc::Receiver<Question>,
     /// Since when the window has no gap, milliseconds since the epoch.
     since: i64,
     clocks: Clocks,
@@ -77,6 +79,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         external_labels: config.external_labels.clone(),
         external_url: config.notify.external_url.clone(),
         interval: config.file.rules.evaluation_interval,
+        no_data: rules::no_data::read(&config.file.rules.no_data).0,
         limits: query_limits(config),
         ..Settings::default()
     }
@@ -105,7 +108,9 @@ impl Evaluator {
         engine: Engine,
     ) -> Self {
         let (since, now) = (unix_millis(), Instant::now());
+        let questions = shared.desk.questions();
         Evaluator {
+            questions,
             shared,
             keeper,
             transitions,
@@ -138,6 +143,7 @@ impl Evaluator {
                     let config = configs.borrow_and_update().clone();
                     self.reload(&config).await;
                 }
+                Some(question) = self.questions.recv() => question.answer(&self.engine),
                 () = tokio::time::sleep(wait.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {
                     if self.engine.due(unix_millis()) {
                         let Some(next) = self.evaluate().await else { break };
@@ -306,6 +312,7 @@ impl Evaluator {
         let notes: BTreeMap<String, RuleNote> =
             rules.map(|(group, state)| (state.rule().key.to_string(), note(state, group.interval()))).collect();
         self.shared.rules.set(Arc::new(notes));
+        self.shared.groups.set(Arc::new(super::prometheus::groups(&self.engine)));
     }
 
     /// Tells restored alerts again: whoever acts may not have heard before the process ended.

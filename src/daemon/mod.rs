@@ -5,11 +5,13 @@
 
 mod control;
 mod evaluate;
+mod explain;
 mod figures;
 mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod prometheus;
 mod receiving;
 mod runner;
 mod sending;

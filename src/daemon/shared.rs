@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::explain::Desk;
 use super::offenders::Offenders;
+use crate::api::prometheus::Group;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
@@ -30,12 +32,16 @@ pub(super) struct Shared {
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// Written by the keeper of silences.
     pub(super) silences: Snapshot<Silences>,
+    /// Rule groups as `/api/v1/rules` shows them. Written by the rules.
+    pub(super) groups: Snapshot<Vec<Group>>,
     /// Silences of Alertmanagers, where `respect_silences` says so. Written by the notifying part.
     pub(super) heard_silences: Snapshot<Silences>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
     pub(super) offenders: Offenders,
+    /// Questions about rules, answered by the rules' task.
+    pub(super) desk: Desk,
 }
 
 /// A value that is replaced as a whole.
@@ -125,9 +131,11 @@ impl Shared {
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             silences: Snapshot::new(Arc::default()),
+            groups: Snapshot::new(Arc::default()),
             heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
+            desk: Desk::default(),
         }
     }
 
