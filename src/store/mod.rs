@@ -2,11 +2,20 @@
 
 mod append;
 mod block;
+mod codec;
 pub mod column;
+mod forms;
+pub mod history;
 pub mod page;
 pub mod recent;
+mod samples;
+mod save;
+mod select;
 pub mod state;
 
 pub use append::Appended;
+pub use history::{History, HistoryError, HistoryOptions};
 pub use page::Format;
 pub use recent::{Limits, Recent};
+pub use samples::Samples;
+pub use select::Stats;
