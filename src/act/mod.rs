@@ -9,6 +9,7 @@
 //! store. Facts come as values through [`facts::World`], claims go through [`ledger::Ledger`].
 
 pub mod actor;
+pub mod artifacts;
 pub mod book;
 pub mod check;
 mod dispatch;
@@ -21,6 +22,7 @@ pub mod files;
 pub mod inventory;
 pub mod job;
 pub mod judge;
+pub mod keys;
 pub mod ledger;
 pub mod metrics;
 pub mod playbook;
@@ -29,6 +31,7 @@ pub mod run;
 pub mod runner;
 pub mod settings;
 pub mod supervise;
+mod used;
 pub mod vars;
 pub mod verdict;
 pub mod wire;

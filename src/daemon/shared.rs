@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
+use crate::silence::Silences;
 use crate::store::Recent;
 use crate::telemetry::Telemetry;
 
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) alerts: Snapshot<Vec<Alert>>,
     /// What is known about each rule. Written by the rules.
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
+    /// Written by the keeper of silences.
+    pub(super) silences: Snapshot<Silences>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
@@ -111,6 +114,7 @@ impl Shared {
             targets: Mutex::default(),
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
+            silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
         }
