@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, targets};
+use super::{Config, ConfigError, history, targets};
 use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
@@ -89,6 +89,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);
     let windows = windows(&mut check, &file);
+    let history_match = history::check(&mut check, &file.history);
     let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
     if let Ok(act) = &act {
         playbooks(&mut check, act);
@@ -96,7 +97,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Ok(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, warnings }))
+            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, history_match, warnings }))
         }
         act => {
             for problem in act.err().unwrap_or_default() {

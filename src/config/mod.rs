@@ -2,6 +2,7 @@
 
 mod check;
 pub mod file;
+mod history;
 mod schema;
 mod targets;
 
@@ -9,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use file::File;
+pub use history::HistoryEntry;
 pub use schema::json_schema;
 
 use crate::act;
-use crate::model::Labels;
+use crate::model::{Labels, Matcher};
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
 use crate::silence::Windows;
@@ -34,6 +36,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// Maintenance windows.
     pub windows: Windows,
+    /// What is kept in the history.
+    pub history_match: Vec<Matcher>,
     /// What is odd, but no mistake.
     pub warnings: Vec<Problem>,
 }

@@ -4,6 +4,7 @@
 //! since. When a day is over its partition is packed anew: long chunks, no space between. Retention removes whole
 //! partitions. Nothing here may be called on a thread of the runtime: it reads and writes files.
 
+mod catalogue;
 mod chunk;
 mod partition;
 mod shelf;
@@ -85,6 +86,8 @@ pub struct HistoryStats {
     pub errors_total: AtomicU64,
     /// Gauge: bytes on the disk.
     pub bytes: AtomicU64,
+    /// Gauge: bytes of chunks; compressed samples and nothing else.
+    pub chunk_bytes: AtomicU64,
     /// Gauge: partitions.
     pub partitions: AtomicU64,
     /// Gauge: samples that are held.
@@ -208,6 +211,7 @@ impl History {
         let begun = *since.get_or_insert_with(|| recent.complete_since().min(now));
         partition.cover(begun, now).map_err(failed)?;
         partition.sync().map_err(failed)?;
+        self.shelf.saved(&partition)?;
         recent.mark_saved(&marks);
         self.shelf.refresh();
         self.stats.series.store(partition.series() as u64, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! ```text
 //! history/
 //!   1763683200000/        a partition, by the time at which it was begun
-//!     SEALED              it is packed; its figures, so that it need not be opened for them
+//!     META                its figures, and whether it is packed: read without opening it, and a witness of what it held
 //!   packing.1763683200000/    being packed
 //!   packed.1763683200000/     packed, about to take the place of the other
 //!   aside.1763683200000/  damaged; at most three
@@ -16,7 +16,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::partition::{Meta, Partition};
+use super::catalogue::Meta;
+use super::partition::Partition;
 use super::{HistoryError, HistoryStats, SetAside};
 use crate::store::state::database::EngineError;
 use crate::store::state::folder::{free_bytes, remove_dir, replace_file, size_of, sync_dir};
@@ -28,21 +29,31 @@ const KEPT_OPEN: usize = 6;
 /// Damaged partitions that are kept.
 const KEPT_ASIDE: usize = 3;
 
+/// What stands in META.
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+struct Witness {
+    packed: bool,
+    meta: Meta,
+}
+
 /// One partition, as far as it is known without opening it.
 #[derive(Default)]
 struct Volume {
-    /// What stands in its SEALED; `None` while it is not packed.
-    sealed: Option<Meta>,
-    /// What was last seen of one that is not packed.
-    seen: Meta,
+    witness: Witness,
     open: Weak<Partition>,
     bytes: u64,
 }
 
 impl Volume {
     fn meta(&self) -> Meta {
-        self.sealed.unwrap_or_else(|| self.open.upgrade().map_or(self.seen, |partition| partition.meta()))
+        self.open.upgrade().map_or(self.witness.meta, |partition| partition.meta())
     }
+}
+
+const META: &str = "META";
+
+fn testify(folder: &Path, witness: &Witness) -> Result<(), HistoryError> {
+    replace_file(&folder.join(META), &serde_json::to_vec(witness).unwrap_or_default()).map_err(io(folder))
 }
 
 #[derive(Default)]
@@ -86,10 +97,10 @@ impl Shelf {
         }
         for name in names.iter().map(|name| name.strip_prefix("packed.").unwrap_or(name)) {
             if let Ok(number) = name.parse::<i64>() {
-                let text = std::fs::read(path.join(name).join("SEALED")).ok();
-                let sealed = text.and_then(|text| serde_json::from_slice(&text).ok());
+                let text = std::fs::read(path.join(name).join(META)).ok();
+                let witness = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
                 let bytes = size_of(&path.join(name));
-                all.insert(number, Volume { sealed, bytes, ..Volume::default() });
+                all.insert(number, Volume { witness, bytes, ..Volume::default() });
             }
         }
         let volumes = Mutex::new(Volumes { all, ..Volumes::default() });
@@ -118,8 +129,16 @@ impl Shelf {
             volumes.use_now(&partition);
             return Ok(Some(partition));
         }
-        let path = self.folder(number);
-        match Partition::open(&path, CACHE_BYTES) {
+        let (path, expected) = (self.folder(number), volume.witness.meta.samples);
+        // sled opens a file that lost its head as an empty one.
+        let opened = Partition::open(&path, CACHE_BYTES).and_then(|partition| match partition.meta().samples {
+            found if found < expected => {
+                let reason = format!("{}: {found} samples are there, {expected} should be", path.display());
+                Err(EngineError::Damaged(reason))
+            }
+            _ => Ok(partition),
+        });
+        match opened {
             Ok(partition) => {
                 let partition = Arc::new(partition);
                 if let Some(volume) = volumes.all.get_mut(&number) {
@@ -139,9 +158,10 @@ impl Shelf {
     /// The partition to write into: the newest, or a new one when that has lasted long enough or is large enough.
     pub fn current(&self, now: i64, lasts: Duration, largest: u64) -> Result<Arc<Partition>, HistoryError> {
         let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
-        let newest = self.lock().all.last_key_value().map(|(number, volume)| (*number, volume.sealed, volume.bytes));
-        if let Some((number, sealed, bytes)) = newest
-            && sealed.is_none()
+        let newest =
+            self.lock().all.last_key_value().map(|(number, volume)| (*number, volume.witness.packed, volume.bytes));
+        if let Some((number, packed, bytes)) = newest
+            && !packed
             && now < number.saturating_add(lasts)
             && bytes < largest
             && let Some(partition) = self.get(number)?
@@ -154,6 +174,11 @@ impl Shelf {
         sync_dir(&self.path).map_err(io(&self.path))?;
         let reason = "a partition that was begun just now cannot be opened".to_string();
         partition.ok_or(HistoryError::Failed { path: self.path.clone(), reason })
+    }
+
+    /// Writes down what a partition holds, once that is durable.
+    pub fn saved(&self, partition: &Partition) -> Result<(), HistoryError> {
+        testify(&partition.path, &Witness { packed: false, meta: partition.meta() })
     }
 
     /// Says that a partition failed: a damaged one is set aside, any other is opened anew.
@@ -202,7 +227,7 @@ impl Shelf {
         let touches = |volume: &Volume| match volume.meta().range {
             Some((first, last)) => first <= end && last >= start,
             // Not opened yet.
-            None => volume.sealed.is_none(),
+            None => !volume.witness.packed,
         };
         volumes.all.iter().filter(|(_, volume)| touches(volume)).map(|(number, _)| *number).collect()
     }
@@ -257,7 +282,7 @@ impl Shelf {
         let next = {
             let volumes = self.lock();
             let newest = volumes.all.last_key_value().map(|(number, _)| *number);
-            let over = volumes.all.iter().find(|(number, volume)| volume.sealed.is_none() && Some(**number) != newest);
+            let over = volumes.all.iter().find(|(number, volume)| !volume.witness.packed && Some(**number) != newest);
             over.map(|(number, volume)| (*number, volume.bytes))
         };
         let Some((number, bytes)) = next else { return Ok(()) };
@@ -276,7 +301,8 @@ impl Shelf {
                 return Err(io(&partition.path)(error));
             }
         };
-        replace_file(&packing.join("SEALED"), &serde_json::to_vec(&meta).unwrap_or_default()).map_err(io(&packing))?;
+        let witness = Witness { packed: true, meta };
+        testify(&packing, &witness)?;
         let mut volumes = self.lock();
         volumes.used.retain(|used| !Arc::ptr_eq(used, &partition));
         let place = self.folder(number);
@@ -285,7 +311,7 @@ impl Shelf {
         remove_dir(&place).map_err(io(&place))?;
         std::fs::rename(&packed, &place).map_err(io(&packed))?;
         let bytes = size_of(&place);
-        volumes.all.insert(number, Volume { sealed: Some(meta), bytes, ..Volume::default() });
+        volumes.all.insert(number, Volume { witness, bytes, ..Volume::default() });
         tracing::info!(path = %place.display(), samples = meta.samples, bytes, "a partition of the history was packed");
         Ok(())
     }
@@ -296,12 +322,13 @@ impl Shelf {
         for volume in volumes.all.values_mut() {
             if let Some(partition) = volume.open.upgrade() {
                 volume.bytes = partition.size();
-                volume.seen = partition.meta();
+                volume.witness.meta = partition.meta();
             }
         }
         let sum = |figure: fn(&Volume) -> u64| volumes.all.values().map(figure).sum::<u64>();
         self.stats.bytes.store(sum(|volume| volume.bytes), Ordering::Relaxed);
         self.stats.samples.store(sum(|volume| volume.meta().samples), Ordering::Relaxed);
+        self.stats.chunk_bytes.store(sum(|volume| volume.meta().bytes), Ordering::Relaxed);
         self.stats.chunks.store(sum(|volume| volume.meta().chunks), Ordering::Relaxed);
         self.stats.partitions.store(volumes.all.len() as u64, Ordering::Relaxed);
     }
