@@ -11,6 +11,7 @@ use super::{Config, ConfigError, history, targets};
 use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
+use crate::notify;
 use crate::rules::{self, RuleGroup};
 use crate::schedule::calendar;
 use crate::silence::Windows;
@@ -90,6 +91,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let groups = rules(&mut check, folder, &file.rules);
     let windows = windows(&mut check, &file);
     let history_match = history::check(&mut check, &file.history);
+    let notify = receivers(&mut check, folder, &file, &windows);
     let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
     if let Ok(act) = &act {
         playbooks(&mut check, act);
@@ -97,7 +99,18 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Ok(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, history_match, warnings }))
+            Ok(Arc::new(Config {
+                folder,
+                file,
+                external_labels,
+                jobs,
+                groups,
+                act,
+                windows,
+                notify,
+                history_match,
+                warnings,
+            }))
         }
         act => {
             for problem in act.err().unwrap_or_default() {
@@ -115,6 +128,23 @@ fn windows(check: &mut Check, file: &File) -> Windows {
         }
         Windows::default()
     })
+}
+
+fn receivers(check: &mut Check, folder: &Path, file: &File, windows: &Windows) -> Arc<notify::Checked> {
+    let entries = notify::check::Entries {
+        alertmanagers: &file.alertmanagers,
+        receivers: &file.receivers,
+        route: file.route.as_ref(),
+        windows,
+        folder,
+        external_url: file.server.external_url.as_deref().unwrap_or_default(),
+    };
+    Arc::new(notify::check::check(&entries).unwrap_or_else(|mistakes| {
+        for mistake in mistakes {
+            check.report(mistake.path, mistake.message);
+        }
+        notify::Checked::default()
+    }))
 }
 
 /// Playbooks are Ansible's to judge; what YAML itself does not allow can be said before one is needed.

@@ -15,6 +15,7 @@ pub use schema::json_schema;
 
 use crate::act;
 use crate::model::{Labels, Matcher};
+use crate::notify;
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
 use crate::silence::Windows;
@@ -38,6 +39,8 @@ pub struct Config {
     pub windows: Windows,
     /// What is kept in the history.
     pub history_match: Vec<Matcher>,
+    /// Whom to tell of alerts.
+    pub notify: Arc<notify::Checked>,
     /// What is odd, but no mistake.
     pub warnings: Vec<Problem>,
 }

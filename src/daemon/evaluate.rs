@@ -72,9 +72,19 @@ impl Clocks {
 pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         external_labels: config.external_labels.clone(),
+        external_url: config.notify.external_url.clone(),
         interval: config.file.rules.evaluation_interval,
-        limits: query::Limits { max_samples: config.file.limits.samples_per_query, ..query::Limits::default() },
+        limits: query_limits(config),
         ..Settings::default()
+    }
+}
+
+/// What one query may use.
+pub(super) fn query_limits(config: &Config) -> query::Limits {
+    query::Limits {
+        max_samples: config.file.limits.samples_per_query,
+        subquery_step: config.file.rules.evaluation_interval,
+        ..query::Limits::default()
     }
 }
 
@@ -228,8 +238,13 @@ impl Evaluator {
 
     fn append(&self, evaluation: &Evaluation, now: i64) {
         static FIRING: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
-        let (mut alerts, mut recorded) = (Vec::new(), Vec::new());
+        let (mut alerts, mut recorded, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         for sample in &evaluation.recorded {
+            if let Some(histogram) = &sample.h {
+                let family = family(sample.labels.name().unwrap_or_default());
+                histograms.push((family, sample.labels.clone(), sample.t, Arc::clone(histogram)));
+                continue;
+            }
             let (labels, point) = (sample.labels.clone(), Point { t: sample.t, v: sample.v });
             match labels.name() {
                 Some("ALERTS") => alerts.push((FamilyRef::from(&FIRING), labels, point)),
@@ -241,6 +256,9 @@ impl Evaluator {
             let done = self.shared.recent.append_points(&id, &points, now);
             self.shared.over_limit("series", &id, done.over_limit);
         }
+        let id = TargetId::from(RECORDED);
+        let done = self.shared.recent.append_histograms(&id, &histograms, now);
+        self.shared.over_limit("series", &id, done.over_limit);
     }
 
     fn count(&mut self, evaluation: &Evaluation) {
@@ -272,8 +290,9 @@ impl Evaluator {
     /// Shows alerts and rules to the rest.
     fn publish(&self) {
         self.shared.alerts.set(Arc::new(self.engine.alerts()));
+        let rules = self.engine.groups().iter().flat_map(|group| group.rules().iter().map(move |state| (group, state)));
         let notes: BTreeMap<String, RuleNote> =
-            self.engine.rules().map(|state| (state.rule().key.to_string(), note(state))).collect();
+            rules.map(|(group, state)| (state.rule().key.to_string(), note(state, group.interval()))).collect();
         self.shared.rules.set(Arc::new(notes));
     }
 
@@ -298,7 +317,7 @@ fn family(name: &str) -> FamilyRef {
     Arc::new(family).into()
 }
 
-fn note(state: &RuleState) -> RuleNote {
+fn note(state: &RuleState, interval: Duration) -> RuleNote {
     let rule = state.rule();
     let selectors = query::selectors(&rule.expr);
     let only_up = |matchers: &Vec<crate::model::Matcher>| {
@@ -318,6 +337,8 @@ fn note(state: &RuleState) -> RuleNote {
     RuleNote {
         name: rule.name.clone(),
         warming_up,
+        expr: rule.expr_text.clone(),
+        interval,
         needs_values: !selectors.iter().all(only_up),
         remark: remarks.join("; "),
     }

@@ -67,8 +67,12 @@ pub(super) async fn covered_since(samples: &Samples) -> i64 {
     tokio::task::spawn_blocking(since).await.ok().flatten().unwrap_or(now)
 }
 
-/// Saves until `stop`, and once more then.
-pub(super) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
+/// Saves and tends until `stop`, and saves once more then.
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    tokio::join!(keep(shared.clone(), stop.clone()), tend(shared, stop));
+}
+
+async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
     let Some(history) = shared.samples.history().cloned() else { return stop.cancelled().await };
     let every = shared.config.get().file.history.flush_interval;
     // The first one comes soon, so that what does not work is known.
@@ -94,7 +98,7 @@ async fn save(shared: &Arc<Shared>, history: &Arc<History>) {
 }
 
 /// Removes and packs partitions until `stop`.
-pub(super) async fn tend(shared: Arc<Shared>, stop: CancellationToken) {
+async fn tend(shared: Arc<Shared>, stop: CancellationToken) {
     let Some(history) = shared.samples.history().cloned() else { return stop.cancelled().await };
     let mut tick = tokio::time::interval(TEND_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

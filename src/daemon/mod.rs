@@ -15,6 +15,7 @@ mod runner;
 mod shared;
 mod silences;
 mod surface;
+mod tell;
 mod thresholds;
 mod world;
 
@@ -35,6 +36,7 @@ use crate::act::runner::RunnerError;
 use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
+use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
@@ -47,6 +49,7 @@ use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
+use tell::{Ears, StateLog};
 use world::{Eyes, View};
 
 pub use control::drawings;
@@ -76,6 +79,9 @@ pub enum DaemonError {
     /// The state cannot be read.
     #[error("cannot read the state: {0}")]
     Read(#[from] StoreError),
+    /// The notification log cannot be read.
+    #[error(transparent)]
+    Notifications(#[from] LogError),
     /// The runs cannot be read.
     #[error("cannot read the records of runs: {0}")]
     Runs(#[from] LedgerError),
@@ -136,10 +142,14 @@ pub async fn run(
     if let Err(error) = keeper.alerts_now(&[], &orphans).await {
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
+    // What fires must be known before anybody is told of it, or it would be taken for gone.
+    shared.alerts.set(Arc::new(engine.alerts()));
+    let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
+    let (teller, _outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
     let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes };
-    parts.assemble(engine, silences, listener, || ready(address)).await
+    parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -202,7 +212,7 @@ impl Parts {
     async fn assemble(
         self,
         engine: Engine,
-        silences: SilenceKeeper,
+        (silences, teller): (SilenceKeeper, Teller),
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -249,10 +259,10 @@ impl Parts {
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
+        tasks.spawn("notify", teller.run(stops.rest.clone()));
         tasks.spawn("silences", silences.run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
-        tasks.spawn("history", history::keep(self.shared.clone(), stops.rest.clone()));
-        tasks.spawn("upkeep", history::tend(self.shared.clone(), stops.rest.clone()));
+        tasks.spawn("history", history::run(self.shared.clone(), stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
         self.notifier.ready();
         ready();
@@ -286,7 +296,7 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "silences", "export", "history", "upkeep", "watchdog"]).await;
+        tasks.join_rest().await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {
@@ -338,6 +348,13 @@ impl Tasks {
             }
             Some(Err(error)) => self.names.remove(&error.id()).unwrap_or("unknown"),
             None => "all",
+        }
+    }
+
+    /// Waits until all parts have ended.
+    async fn join_rest(&mut self) {
+        while !self.names.is_empty() {
+            self.ended().await;
         }
     }
 
