@@ -15,6 +15,7 @@ mod runner;
 mod shared;
 mod silences;
 mod surface;
+mod tasks;
 mod tell;
 mod thresholds;
 mod world;
@@ -26,7 +27,6 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::actor::Actor;
@@ -49,6 +49,7 @@ use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
+use tasks::Tasks;
 use tell::{Ears, StateLog};
 use world::{Eyes, View};
 
@@ -321,49 +322,6 @@ fn descriptors() -> u64 {
         return wanted;
     }
     current
-}
-
-/// The tasks of the daemon, by name.
-#[derive(Default)]
-struct Tasks {
-    set: JoinSet<&'static str>,
-    names: std::collections::HashMap<tokio::task::Id, &'static str>,
-}
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let handle = self.set.spawn(async move {
-            work.await;
-            name
-        });
-        self.names.insert(handle.id(), name);
-    }
-
-    /// The name of the next part that ends, by itself or by a panic.
-    async fn ended(&mut self) -> &'static str {
-        match self.set.join_next_with_id().await {
-            Some(Ok((id, name))) => {
-                self.names.remove(&id);
-                name
-            }
-            Some(Err(error)) => self.names.remove(&error.id()).unwrap_or("unknown"),
-            None => "all",
-        }
-    }
-
-    /// Waits until all parts have ended.
-    async fn join_rest(&mut self) {
-        while !self.names.is_empty() {
-            self.ended().await;
-        }
-    }
-
-    /// Waits until the named parts have ended; those that ended earlier do not count.
-    async fn join(&mut self, names: &[&str]) {
-        while self.names.values().any(|name| names.contains(name)) {
-            self.ended().await;
-        }
-    }
 }
 
 async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: CancellationToken) {

@@ -80,7 +80,7 @@ fn spoil(name: &str, spoil: impl Fn(&mut Vec<u8>)) {
 
 #[test]
 fn rubbish() {
-    spoil("rubbish", |bytes| bytes.iter_mut().zip(0_u64..).for_each(|(byte, n)| *byte = (n * 7919 >> 3) as u8));
+    spoil("rubbish", |bytes| bytes.iter_mut().zip(0_u64..).for_each(|(byte, n)| *byte = ((n * 7919) >> 3) as u8));
 }
 
 #[test]

@@ -22,10 +22,12 @@ static SHARES: Family = Family::counter("shares_total", "Shares", &[]);
 /// A Tuesday of 2023.
 pub const START: i64 = 1_700_000_000_000;
 
+/// Options for tests: a full disk is a test of its own.
 pub fn options(path: &Path) -> HistoryOptions {
     HistoryOptions { reserve_bytes: 0, ..HistoryOptions::new(path) }
 }
 
+/// A window that knows two targets and somebody who pushes.
 pub fn recent(window: Duration) -> Arc<Recent> {
     let recent = Recent::new(window, Limits::default());
     for id in ["m1", "m2"] {
@@ -60,6 +62,7 @@ pub fn poll(recent: &Recent, id: &str, n: i64) {
     recent.observe(&Observation { target: id.into(), at, took: Duration::ZERO, outcome }, &[]);
 }
 
+/// Pushes points of one series; says how many were kept.
 pub fn push(recent: &Recent, name: &str, points: &[(i64, f64)], now: i64) -> usize {
     let labels = Labels::new([("__name__", name), ("job", "agent")]);
     let points: Vec<_> =
@@ -76,6 +79,7 @@ pub fn shown(series: &[Series]) -> Shown {
     series.iter().map(|one| (one.labels.to_string(), points(one), one.histograms.len())).collect()
 }
 
+/// All that a source has.
 pub fn all(source: &dyn Source) -> Shown {
     shown(&source.select(&[], i64::MIN, i64::MAX).unwrap())
 }
