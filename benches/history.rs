@@ -39,7 +39,7 @@ fn noise(target: usize, poll: i64, series: usize) -> f64 {
 fn reading(target: usize, poll: i64) -> Reading {
     let mut reading = Reading::default();
     for index in 0..2_usize {
-        let (word, noise) = (index.to_string(), |series| noise(target, poll, series * 2 + index));
+        let (word, noise) = (index.to_string(), |series: usize| noise(target, poll, series * 2 + index));
         let heat = (600.0 + (poll as f64 / 9.0).sin() * 40.0 + noise(0) * 12.0).round() / 10.0;
         reading.put(&HEAT, &[("sensor", &word)], heat);
         reading.put(&SHARES, &[("pool", &word)], (poll * 3 + (noise(1) * 3.0) as i64) as f64);
