@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, history, targets};
+use super::{Config, ConfigError, history, remote, targets};
 use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
@@ -86,6 +86,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     });
     let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
     sections(&mut check, folder, &mut file);
+    remote::check(&mut check, &file);
     let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);
@@ -204,6 +205,9 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// The groups of all rule files; their problems stand in files of their own.
 fn rules(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<RuleGroup> {
+    for (path, message) in rules::no_data::read(&rules.no_data).1 {
+        check.report(format!("rules.no_data{path}"), message);
+    }
     let report = rules::check_files(rule_files(check, folder, rules));
     for problem in report.problems() {
         let list = if problem.severity == Severity::Error { &mut check.problems } else { &mut check.warnings };

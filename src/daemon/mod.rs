@@ -5,13 +5,16 @@
 
 mod control;
 mod evaluate;
+mod explain;
 mod figures;
 mod history;
 mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod receiving;
 mod runner;
+mod sending;
 mod shared;
 mod silences;
 mod surface;
@@ -40,6 +43,7 @@ use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
+use crate::sink::Work;
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
@@ -97,6 +101,9 @@ pub enum DaemonError {
     /// The runner's socket cannot be listened on.
     #[error(transparent)]
     Runner(#[from] RunnerError),
+    /// A queue of remote write cannot be opened.
+    #[error(transparent)]
+    Queue(#[from] crate::sink::QueueError),
     /// No runner is configured.
     #[error("the configuration names no socket for a runner: set ansible.runner: /run/davylamp-runner/socket")]
     NoRunner,
@@ -124,10 +131,12 @@ pub async fn run(
     let store = Arc::new(store);
     let keeper = Keeper::new(store.clone());
     let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
+    let (sink, sending) = sending::open(&config, &telemetry)?;
     let (past, no_past) = history::open(&config).await;
     let samples = Samples::new(recent.clone(), past);
     recent.begin(unix_millis());
-    let shared = Arc::new(Shared::new(config.clone(), samples, telemetry.clone(), unix_millis() / 1000));
+    let shared = Shared::new(config.clone(), samples, telemetry.clone(), unix_millis() / 1000);
+    let shared = Arc::new(Shared { sink, ..shared });
     shared.notice("state", report);
     shared.notice("no history", no_past);
     // What rules record is for queries: its names hold colons, which belong on no page.
@@ -149,7 +158,7 @@ pub async fn run(
     let (teller, _outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes };
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, sending };
     parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
@@ -199,6 +208,7 @@ struct Parts {
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
+    sending: Option<Work>,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -211,7 +221,7 @@ struct Stops {
 
 impl Parts {
     async fn assemble(
-        self,
+        mut self,
         engine: Engine,
         (silences, teller): (SilenceKeeper, Teller),
         listener: TcpListener,
@@ -257,6 +267,9 @@ impl Parts {
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
+        if let Some(sending) = self.sending.take() {
+            tasks.spawn("remote_write", sending.run(stops.rest.clone()));
+        }
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));

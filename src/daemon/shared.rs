@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::explain::Desk;
 use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
+use crate::sink::Sink;
 use crate::store::{Recent, Samples};
 use crate::telemetry::Telemetry;
 
@@ -17,6 +19,8 @@ pub(super) struct Shared {
     pub(super) recent: Arc<Recent>,
     /// The window and the history. Read it within `spawn_blocking` only.
     pub(super) samples: Samples,
+    /// Where samples are sent on to.
+    pub(super) sink: Sink,
     /// Seconds since the epoch.
     pub(super) started: i64,
     /// Written by the control task.
@@ -35,6 +39,8 @@ pub(super) struct Shared {
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
     pub(super) offenders: Offenders,
+    /// Questions about rules, answered by the rules' task.
+    pub(super) desk: Desk,
 }
 
 /// A value that is replaced as a whole.
@@ -118,6 +124,7 @@ impl Shared {
             telemetry,
             recent: samples.recent().clone(),
             samples,
+            sink: Sink::default(),
             started,
             config: Snapshot::new(config),
             targets: Mutex::default(),
@@ -127,6 +134,7 @@ impl Shared {
             heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
+            desk: Desk::default(),
         }
     }
 

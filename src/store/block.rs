@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use super::append::{Own, Room};
 use super::column::Column;
 use super::forms::{Form, Forms, Stamp, named, series_name};
+use super::recent::Kept;
 use crate::model::{Labels, Point, Sample, Series, Target};
 
 /// All series of one target (or of one group of rules), with the timestamps that they share.
@@ -106,6 +107,12 @@ impl Block {
             Stamp::None => form.own.clone(),
             stamp => self.stamped(stamp).merge(&form.own),
         }
+    }
+
+    /// A point of a row, as others are told of it.
+    pub(super) fn kept(&self, row: &Row, forms: &Forms, t: i64, v: f64) -> Option<Kept> {
+        let form = forms.get(row.form)?;
+        Some((form.family.clone(), self.labels(form), Point { t, v }))
     }
 
     /// Drops the points of a future that a clock which was set back has taken away. Kept, they would hide everything

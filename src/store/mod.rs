@@ -13,9 +13,9 @@ mod save;
 mod select;
 pub mod state;
 
-pub use append::Appended;
+pub use append::{Appended, KeptHistogram};
 pub use history::{History, HistoryError, HistoryOptions};
 pub use page::Format;
-pub use recent::{Limits, Recent};
+pub use recent::{Kept, Limits, Recent};
 pub use samples::Samples;
 pub use select::Stats;

@@ -12,7 +12,8 @@ use super::block::{Block, Fresh, Row};
 use super::forms::Forms;
 use super::page::{Format, Layout, Page};
 use super::save::Cut;
-use crate::model::{Observation, Reading, Sample, Target, TargetId};
+use crate::model::series::stale_nan;
+use crate::model::{FamilyRef, Labels, Observation, Point, Reading, Sample, Target, TargetId};
 
 /// How much may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub struct Taken {
     /// Samples dropped because there are too many series in all.
     pub over_total_limit: usize,
 }
+
+/// A point as it was kept: its family, all labels of its series, and the point, which may be a stale marker.
+pub type Kept = (FamilyRef, Labels, Point);
 
 /// The recent window of all targets.
 pub struct Recent {
@@ -140,14 +144,27 @@ impl Recent {
     /// `about` is what the scheduler says of the poll itself; unlike the target's own samples these are complete
     /// and survive a failure.
     pub fn observe(&self, observation: &Observation, about: &[Sample]) -> Taken {
+        self.observe_into(observation, about, None)
+    }
+
+    /// [`Recent::observe`], and tells what was kept, as it was kept: with all labels, and with stale markers.
+    pub fn observe_into(&self, observation: &Observation, about: &[Sample], kept: Option<&mut Vec<Kept>>) -> Taken {
         let empty = Reading::default();
         let reading = observation.outcome.as_ref().unwrap_or(&empty);
         let at = observation.at;
         let change = |block: &mut Block, forms: &mut Forms, room: &Room| {
-            let taken = append(block, at, &reading.samples, about, room, forms);
+            let taken = append(block, at, (&reading.samples, about), room, forms, kept);
             (taken, block.prune(at, room, forms))
         };
         self.change_block(&observation.target, at, change).unwrap_or_default()
+    }
+
+    /// The stale markers that end the series of a target that is about to be forgotten.
+    pub fn farewell(&self, id: &TargetId, at: i64) -> Vec<Kept> {
+        let inner = self.read();
+        let Some(block) = inner.block(id) else { return Vec::new() };
+        let alive = block.rows.iter().filter(|row| row.column.last().is_some());
+        alive.filter_map(|row| block.kept(row, &inner.forms, at, stale_nan())).collect()
     }
 
     /// Changes a block that is known, at a time. `change` says whether rows went.
@@ -257,7 +274,14 @@ impl Inner {
 }
 
 /// Appends the samples of one poll.
-fn append(block: &mut Block, at: i64, samples: &[Sample], about: &[Sample], room: &Room, forms: &mut Forms) -> Taken {
+fn append(
+    block: &mut Block,
+    at: i64,
+    (samples, about): (&[Sample], &[Sample]),
+    room: &Room,
+    forms: &mut Forms,
+    mut kept: Option<&mut Vec<Kept>>,
+) -> Taken {
     let mut taken = Taken::default();
     block.rewind(at);
     let mut seen = vec![false; block.rows.len()];
@@ -283,11 +307,18 @@ fn append(block: &mut Block, at: i64, samples: &[Sample], about: &[Sample], room
         if !std::mem::replace(&mut seen[row], true) {
             block.rows[row].column.push(sample.value);
             taken.kept += 1;
+            if let Some(kept) = &mut kept {
+                kept.extend(block.kept(&block.rows[row], forms, at, sample.value));
+            }
         }
         order.push(row as u32);
     }
-    for (row, _) in block.rows.iter_mut().zip(&seen).filter(|(_, seen)| !**seen) {
-        row.column.push_missing();
+    for index in (0..block.rows.len()).filter(|index| !seen[*index]) {
+        let row = &block.rows[index];
+        if let Some(kept) = kept.as_mut().filter(|_| row.column.last().is_some()) {
+            kept.extend(block.kept(row, forms, at, stale_nan()));
+        }
+        block.rows[index].column.push_missing();
     }
     block.times.push_back(at);
     block.settle(Some(order), fresh);
@@ -298,7 +329,7 @@ fn append(block: &mut Block, at: i64, samples: &[Sample], about: &[Sample], room
 mod tests {
     use super::*;
     use crate::model::series::is_stale;
-    use crate::model::{FailureReason, Family, FamilyRef, Labels, Matcher, Point, PollFailure, Series, Source, Suffix};
+    use crate::model::{FailureReason, Family, Matcher, PollFailure, Series, Source, Suffix};
 
     static HEAT: Family = Family::gauge("miner_temperature_celsius", "Heat", &["sensor"]);
     static UP: Family = Family::gauge("davylamp_target_up", "Up", &["target"]);
@@ -358,6 +389,26 @@ mod tests {
         let page = String::from_utf8(recent.page(Format::Text, None)).unwrap();
         assert!(page.contains("davylamp_target_up{target=\"m1\"} 0\n"), "{page}");
         assert!(!page.contains("celsius"), "neither sample nor header of a family without samples: {page}");
+    }
+
+    #[test]
+    fn what_was_kept_is_told_with_all_labels_and_the_end_of_each_series_once() {
+        let recent = recent();
+        let mut told = Vec::new();
+        recent.observe_into(&observation(1000, Ok(&[("chip", 50.0)])), &[], Some(&mut told));
+        for at in [6000, 11000] {
+            recent.observe_into(&observation(at, Err(FailureReason::Timeout)), &[], Some(&mut told));
+        }
+        let series = &select(&recent, "miner_temperature_celsius")[0];
+        let bits = |point: &Point| (point.t, point.v.to_bits());
+        assert!(told.iter().all(|(_, labels, _)| *labels == series.labels));
+        assert_eq!(
+            told.iter().map(|kept| bits(&kept.2)).collect::<Vec<_>>(),
+            series.points.iter().map(bits).collect::<Vec<_>>()
+        );
+        assert!(recent.farewell(&"m1".into(), 16000).is_empty(), "it has ended already");
+        recent.observe(&observation(16000, Ok(&[("chip", 50.0)])), &[]);
+        assert!(is_stale(recent.farewell(&"m1".into(), 16001)[0].2.v));
     }
 
     #[test]
