@@ -112,6 +112,21 @@ fn prometheus(folder: &Path) -> Option<u64> {
     }
 }
 
+fn sizes(folder: &Path, window: f64, fresh: [f64; 2], packed: [f64; 2]) {
+    let samples = (TARGETS * SERIES) as f64 * POLLS as f64;
+    let each = |bytes: f64| format!("{:.2} B", bytes / samples);
+    let mut rows = vec![
+        vec!["window, in memory (labels included)".into(), each(window), String::new()],
+        vec!["history, as it is written every 5 min".into(), each(fresh[0]), each(fresh[1])],
+        vec!["history, packed after a day".into(), each(packed[0]), each(packed[1])],
+    ];
+    if let Some(bytes) = prometheus(folder) {
+        rows.push(vec!["Prometheus' blocks of the same samples".into(), each(bytes as f64), String::new()]);
+    }
+    let title = format!("{} series × 1 h at 15 s", TARGETS * SERIES);
+    common::table(&title, &["", "a sample, all in", "chunks alone"], &rows);
+}
+
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     let samples = (TARGETS * SERIES) as f64 * POLLS as f64;
@@ -158,17 +173,7 @@ fn main() {
     let stats = history.stats();
     let (packed, packed_chunks) = (load(&stats.bytes), load(&stats.chunk_bytes));
     let packed_disk = times(&|matchers, from| history.select(matchers, from, end, usize::MAX).unwrap().len());
-    let each = |bytes: f64| format!("{:.2} B", bytes / samples);
-    let mut rows = vec![
-        vec!["window, in memory (labels included)".into(), each(window as f64), String::new()],
-        vec!["history, as it is written every 5 min".into(), each(fresh), each(fresh_chunks)],
-        vec!["history, packed after a day".into(), each(packed), each(packed_chunks)],
-    ];
-    if let Some(bytes) = prometheus(folder.path()) {
-        rows.push(vec!["Prometheus' blocks of the same samples".into(), each(bytes as f64), String::new()]);
-    }
-    let title = format!("{} series × 1 h at 15 s", TARGETS * SERIES);
-    common::table(&title, &["", "a sample, all in", "chunks alone"], &rows);
+    sizes(folder.path(), window as f64, [fresh, fresh_chunks], [packed, packed_chunks]);
     println!(
         "\nA series costs {:.0} B in memory with one sample. Saving took {:.2} µs a sample, packing {:.2} µs.",
         known as f64 / (TARGETS * SERIES) as f64,
