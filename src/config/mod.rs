@@ -5,6 +5,7 @@ pub mod file;
 mod history;
 mod remote;
 mod schema;
+mod shown;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub struct Config {
     pub windows: Windows,
     /// What is kept in the history.
     pub history_match: Vec<Matcher>,
+    /// The file as it was read, as YAML, for people: secrets are references, and whatever looks like one is masked.
+    pub shown: String,
     /// Whom to tell of alerts.
     pub notify: Arc<notify::Checked>,
     /// What is odd, but no mistake.

@@ -4,6 +4,7 @@ mod append;
 mod block;
 mod codec;
 pub mod column;
+mod families;
 mod forms;
 pub mod history;
 pub mod page;

@@ -105,6 +105,11 @@ impl Recent {
         self.read().limits
     }
 
+    /// How long points are kept.
+    pub fn window(&self) -> Duration {
+        self.read().window
+    }
+
     /// Makes a target known, or takes over its changed labels. Its series begin anew when the labels differ.
     pub fn declare(&self, target: &Target, subject: &'static str) {
         let mut inner = self.write();
