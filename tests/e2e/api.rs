@@ -132,13 +132,12 @@ fn answers_have_the_shapes_of_a_real_prometheus() {
     let mut lamp = lamp(&farm);
     let Some(prometheus) = Prometheus::start(lamp.address()) else { return lamp.finish() };
     let ask_both = |path: &str| {
-        let both = [prometheus.address(), lamp.address()].map(|address| {
+        [prometheus.address(), lamp.address()].map(|address| {
             let answer = ask(address, "GET", &format!("/api/v1/{path}"), &[]).unwrap();
             let document: Value =
                 serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{path}: {}", answer.body));
             (answer.status, document)
-        });
-        both
+        })
     };
     lamp.until("a scrape", seconds(60), || {
         let [theirs, _] = ask_both("query?query=davylamp_target_up");
