@@ -163,6 +163,8 @@ pub const KINDS: &[Kind] = &[
     miner::antminer::KIND,
     miner::vnish::KIND,
     miner::luxos::KIND,
+    miner::whatsminer::KIND,
+    miner::whatsminer::KIND_V3,
     miner::iceriver::KIND,
     miner::xmrig::KIND,
     docker::KIND,

@@ -15,4 +15,5 @@ mod pools;
 pub mod repair;
 mod values;
 pub mod vnish;
+pub mod whatsminer;
 pub mod xmrig;
