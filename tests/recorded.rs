@@ -21,6 +21,7 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("luxos", "", "luxos"),
     ("whatsminer", "-api2", "whatsminer"),
     ("whatsminer", "-api3", "whatsminer_v3"),
+    ("avalon", "", "avalon"),
     ("xmrig", "", "xmrig"),
 ];
 
@@ -72,6 +73,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("usbstats", "no SUMMARY", "no USB devices"),
     ("4.11.1-lcd", "only LCD", "a summary for a display; the summary itself is asked for"),
+    ("ascset_help", "no SUMMARY", "a list of commands"),
+    ("softoff", "no SUMMARY", "the answer to a command"),
+    ("softon", "no SUMMARY", "the answer to a command"),
+    ("workmode", "no SUMMARY", "the answer to a command"),
     ("events", "only EVENTS", "a diary, which is no measurement"),
     ("profiles", "only PROFILES", "what could be set"),
     ("1_config", "no \"hashrate\"", "settings"),

@@ -165,6 +165,7 @@ pub const KINDS: &[Kind] = &[
     miner::luxos::KIND,
     miner::whatsminer::KIND,
     miner::whatsminer::KIND_V3,
+    miner::avalon::KIND,
     miner::iceriver::KIND,
     miner::xmrig::KIND,
     docker::KIND,

@@ -2,6 +2,7 @@
 
 pub mod antminer;
 mod ask;
+pub mod avalon;
 pub mod axeos;
 pub mod cgminer;
 pub mod device;
