@@ -22,6 +22,8 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("whatsminer", "-api2", "whatsminer"),
     ("whatsminer", "-api3", "whatsminer_v3"),
     ("avalon", "", "avalon"),
+    ("epic", "", "epic"),
+    ("auradine", "", "auradine"),
     ("xmrig", "", "xmrig"),
 ];
 
@@ -77,6 +79,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("softoff", "no SUMMARY", "the answer to a command"),
     ("softon", "no SUMMARY", "the answer to a command"),
     ("workmode", "no SUMMARY", "the answer to a command"),
+    ("led", "only LED", "whether a light is on"),
     ("events", "only EVENTS", "a diary, which is no measurement"),
     ("profiles", "only PROFILES", "what could be set"),
     ("1_config", "no \"hashrate\"", "settings"),

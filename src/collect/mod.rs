@@ -166,6 +166,8 @@ pub const KINDS: &[Kind] = &[
     miner::whatsminer::KIND,
     miner::whatsminer::KIND_V3,
     miner::avalon::KIND,
+    miner::epic::KIND,
+    miner::auradine::KIND,
     miner::iceriver::KIND,
     miner::xmrig::KIND,
     docker::KIND,
