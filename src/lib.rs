@@ -11,11 +11,16 @@ pub mod collect; // what a kind of target answers → samples
 pub mod schedule; // when to poll
 pub mod store; // recent samples in memory, state in sled
 
+pub mod ingest; // what others push to us: remote write, received
+pub mod sink; // what we send on: remote write, through a queue on disk
+pub mod wire; // remote write, as it goes over the wire
+
 pub mod query; // PromQL over a Source; pure
 pub mod rules; // rule files and samples → alerts; pure steps
 
 pub mod act; // transition → verdict → run: playbooks, once and never blind
 pub mod dashboards;
+pub mod notify; // who is told of alerts: Alertmanagers, mail, chat, pagers
 pub mod silence; // which alerts are muted when: silences, maintenance windows // families and rules → Grafana JSON
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page

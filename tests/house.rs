@@ -21,13 +21,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
+    ("wire", &["model"]),
+    ("ingest", &["model", "store", "telemetry", "wire"]),
+    ("sink", &["model", "collect", "telemetry", "secret", "wire"]),
     ("query", &["model"]),
     ("rules", &["model", "query", "telemetry", "yaml"]),
     ("silence", &["model", "schedule"]),
+    ("notify", &["model", "collect", "rules", "secret", "silence", "telemetry"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
     ("dashboards", &["model", "collect", "rules"]),
     ("demo", &["model"]),
-    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry"]),
+    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry", "ingest", "wire"]),
     ("config", &["*"]),
     ("daemon", &["*"]),
 ];
@@ -36,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sled::", &["store/"]),
     ("bollard", &["collect/docker/"]),
+    ("lettre", &["notify/receiver/email.rs", "notify/check.rs"]),
     ("axum", &["api/"]),
     // Only to tell a malformed answer from a broken connection.
     ("hyper::", &["api/", "collect/http.rs"]),
@@ -45,6 +50,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio::spawn", &["daemon/"]),
     ("tokio_cron_scheduler", &["schedule/"]),
     ("prometheus_client", &["telemetry/"]),
+    ("prost", &["wire/"]),
+    ("snap::", &["wire/"]),
 ];
 
 struct Source {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, targets};
+use super::{Config, ConfigError, remote, targets};
 use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
+use crate::notify;
 use crate::rules::{self, RuleGroup};
 use crate::schedule::calendar;
 use crate::silence::Windows;
@@ -85,10 +86,12 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     });
     let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
     sections(&mut check, folder, &mut file);
+    remote::check(&mut check, &file);
     let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);
     let windows = windows(&mut check, &file);
+    let notify = receivers(&mut check, folder, &file, &windows);
     let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
     if let Ok(act) = &act {
         playbooks(&mut check, act);
@@ -96,7 +99,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Ok(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, warnings }))
+            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, notify, warnings }))
         }
         act => {
             for problem in act.err().unwrap_or_default() {
@@ -114,6 +117,23 @@ fn windows(check: &mut Check, file: &File) -> Windows {
         }
         Windows::default()
     })
+}
+
+fn receivers(check: &mut Check, folder: &Path, file: &File, windows: &Windows) -> Arc<notify::Checked> {
+    let entries = notify::check::Entries {
+        alertmanagers: &file.alertmanagers,
+        receivers: &file.receivers,
+        route: file.route.as_ref(),
+        windows,
+        folder,
+        external_url: file.server.external_url.as_deref().unwrap_or_default(),
+    };
+    Arc::new(notify::check::check(&entries).unwrap_or_else(|mistakes| {
+        for mistake in mistakes {
+            check.report(mistake.path, mistake.message);
+        }
+        notify::Checked::default()
+    }))
 }
 
 /// Playbooks are Ansible's to judge; what YAML itself does not allow can be said before one is needed.
@@ -173,6 +193,9 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// The groups of all rule files; their problems stand in files of their own.
 fn rules(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<RuleGroup> {
+    for (path, message) in rules::no_data::read(&rules.no_data).1 {
+        check.report(format!("rules.no_data{path}"), message);
+    }
     let report = rules::check_files(rule_files(check, folder, rules));
     for problem in report.problems() {
         let list = if problem.severity == Severity::Error { &mut check.problems } else { &mut check.warnings };

@@ -5,15 +5,20 @@
 
 mod control;
 mod evaluate;
+mod explain;
 mod figures;
 mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod receiving;
 mod runner;
+mod sending;
 mod shared;
 mod silences;
 mod surface;
+mod tasks;
+mod tell;
 mod thresholds;
 mod world;
 
@@ -24,7 +29,6 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::actor::Actor;
@@ -34,9 +38,11 @@ use crate::act::runner::RunnerError;
 use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
+use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
+use crate::sink::Work;
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent};
 use crate::telemetry::Telemetry;
@@ -46,6 +52,8 @@ use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
+use tasks::Tasks;
+use tell::{Ears, StateLog};
 use world::{Eyes, View};
 
 pub use control::drawings;
@@ -75,6 +83,9 @@ pub enum DaemonError {
     /// The state cannot be read.
     #[error("cannot read the state: {0}")]
     Read(#[from] StoreError),
+    /// The notification log cannot be read.
+    #[error(transparent)]
+    Notifications(#[from] LogError),
     /// The runs cannot be read.
     #[error("cannot read the records of runs: {0}")]
     Runs(#[from] LedgerError),
@@ -89,6 +100,9 @@ pub enum DaemonError {
     /// The runner's socket cannot be listened on.
     #[error(transparent)]
     Runner(#[from] RunnerError),
+    /// A queue of remote write cannot be opened.
+    #[error(transparent)]
+    Queue(#[from] crate::sink::QueueError),
     /// No runner is configured.
     #[error("the configuration names no socket for a runner: set ansible.runner: /run/davylamp-runner/socket")]
     NoRunner,
@@ -116,7 +130,9 @@ pub async fn run(
     let store = Arc::new(store);
     let keeper = Keeper::new(store.clone());
     let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
-    let shared = Arc::new(Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000));
+    let (sink, sending) = sending::open(&config, &telemetry)?;
+    let shared = Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000);
+    let shared = Arc::new(Shared { sink, ..shared });
     shared.notice("state", report);
     // What rules record is for queries: its names hold colons, which belong on no page.
     let blocks =
@@ -131,10 +147,14 @@ pub async fn run(
     if let Err(error) = keeper.alerts_now(&[], &orphans).await {
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
+    // What fires must be known before anybody is told of it, or it would be taken for gone.
+    shared.alerts.set(Arc::new(engine.alerts()));
+    let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
+    let (teller, _outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes };
-    parts.assemble(engine, silences, listener, || ready(address)).await
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, sending };
+    parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -183,6 +203,7 @@ struct Parts {
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
+    sending: Option<Work>,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -195,9 +216,9 @@ struct Stops {
 
 impl Parts {
     async fn assemble(
-        self,
+        mut self,
         engine: Engine,
-        silences: SilenceKeeper,
+        (silences, teller): (SilenceKeeper, Teller),
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -241,9 +262,13 @@ impl Parts {
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
+        if let Some(sending) = self.sending.take() {
+            tasks.spawn("remote_write", sending.run(stops.rest.clone()));
+        }
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
+        tasks.spawn("notify", teller.run(stops.rest.clone()));
         tasks.spawn("silences", silences.run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
@@ -279,7 +304,8 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "silences", "export", "watchdog"]).await;
+        let rest = ["api", "self", "keep", "notify", "silences", "export", "watchdog", "remote_write"];
+        tasks.join(&rest).await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {
@@ -304,42 +330,6 @@ fn descriptors() -> u64 {
         return wanted;
     }
     current
-}
-
-/// The tasks of the daemon, by name.
-#[derive(Default)]
-struct Tasks {
-    set: JoinSet<&'static str>,
-    names: std::collections::HashMap<tokio::task::Id, &'static str>,
-}
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let handle = self.set.spawn(async move {
-            work.await;
-            name
-        });
-        self.names.insert(handle.id(), name);
-    }
-
-    /// The name of the next part that ends, by itself or by a panic.
-    async fn ended(&mut self) -> &'static str {
-        match self.set.join_next_with_id().await {
-            Some(Ok((id, name))) => {
-                self.names.remove(&id);
-                name
-            }
-            Some(Err(error)) => self.names.remove(&error.id()).unwrap_or("unknown"),
-            None => "all",
-        }
-    }
-
-    /// Waits until the named parts have ended; those that ended earlier do not count.
-    async fn join(&mut self, names: &[&str]) {
-        while self.names.values().any(|name| names.contains(name)) {
-            self.ended().await;
-        }
-    }
 }
 
 async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: CancellationToken) {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::explain::Desk;
 use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
+use crate::sink::Sink;
 use crate::store::Recent;
 use crate::telemetry::Telemetry;
 
@@ -15,6 +17,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Arc<Telemetry>,
     /// Written by intake and the rules.
     pub(super) recent: Arc<Recent>,
+    /// Where samples are sent on to.
+    pub(super) sink: Sink,
     /// Seconds since the epoch.
     pub(super) started: i64,
     /// Written by the control task.
@@ -27,10 +31,14 @@ pub(super) struct Shared {
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// Written by the keeper of silences.
     pub(super) silences: Snapshot<Silences>,
+    /// Silences of Alertmanagers, where `respect_silences` says so. Written by the notifying part.
+    pub(super) heard_silences: Snapshot<Silences>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
     pub(super) offenders: Offenders,
+    /// Questions about rules, answered by the rules' task.
+    pub(super) desk: Desk,
 }
 
 /// A value that is replaced as a whole.
@@ -98,6 +106,10 @@ impl TargetState {
 pub(super) struct RuleNote {
     pub(super) name: String,
     pub(super) warming_up: bool,
+    /// As written.
+    pub(super) expr: String,
+    /// How often it is evaluated.
+    pub(super) interval: std::time::Duration,
     /// Whether it reads what targets measure, not only whether they answer.
     pub(super) needs_values: bool,
     /// For the status page; empty when there is nothing to say.
@@ -109,14 +121,17 @@ impl Shared {
         Shared {
             telemetry,
             recent,
+            sink: Sink::default(),
             started,
             config: Snapshot::new(config),
             targets: Mutex::default(),
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             silences: Snapshot::new(Arc::default()),
+            heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
+            desk: Desk::default(),
         }
     }
 

@@ -5,13 +5,16 @@
 //! output and every text built on the way, nesting, and the number of steps.
 
 mod ast;
+mod data;
 mod exec;
 mod format;
 mod functions;
 mod humanize;
 mod lex;
+mod method;
 mod parse;
 mod printf;
+mod queries;
 mod text;
 mod value;
 
@@ -20,6 +23,7 @@ use std::collections::BTreeMap;
 use crate::model::Labels;
 
 use ast::Node;
+pub use data::Data;
 
 /// What one expansion may write, in bytes; also the longest text that a function may build.
 pub const MAX_OUTPUT: usize = 64 * 1024;
@@ -110,6 +114,11 @@ impl Template {
     /// The text as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// How far back before the evaluation the queries of this template read, as far as they stand there in words.
+    pub fn window(&self) -> std::time::Duration {
+        self.defined.values().chain([&self.body]).map(|nodes| queries::window(nodes)).max().unwrap_or_default()
     }
 
     /// Expands the template.
