@@ -4,6 +4,7 @@ mod check;
 pub mod file;
 mod remote;
 mod schema;
+mod shown;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// Maintenance windows.
     pub windows: Windows,
+    /// The file as it was read, as YAML, for people: secrets are references, and whatever looks like one is masked.
+    pub shown: String,
     /// Whom to tell of alerts.
     pub notify: Arc<notify::Checked>,
     /// What is odd, but no mistake.

@@ -11,6 +11,7 @@ mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod prometheus;
 mod receiving;
 mod runner;
 mod sending;

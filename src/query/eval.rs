@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::histogram::ResetHint;
-use crate::model::{FloatHistogram, Labels, Series, Source};
+use crate::model::{FloatHistogram, Labels, Series, Source, SourceError};
 
 use super::annotation::{Notes, Remarks};
 use super::ast::{Edge, Expr, Node, Subquery};
@@ -85,6 +85,7 @@ const TICKS: u32 = 16;
 pub(super) struct Evaluator<'a> {
     pub clock: Clock,
     pub notes: Notes,
+    source: &'a dyn Source,
     limits: &'a Limits,
     /// When the evaluation has to be done.
     deadline: Option<Instant>,
@@ -125,6 +126,7 @@ impl<'a> Evaluator<'a> {
         Ok(Evaluator {
             clock,
             notes: Notes::default(),
+            source,
             limits,
             deadline,
             ticks: 0,
@@ -139,8 +141,8 @@ impl<'a> Evaluator<'a> {
     /// The value at one time.
     pub(super) fn eval(&mut self, expr: &Expr, at: i64) -> Result<Eval, QueryError> {
         self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks.is_multiple_of(TICKS) && self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            return Err(QueryError::new(QueryErrorKind::TooSlow { limit: self.limits.time }).at(expr.span));
+        if self.ticks.is_multiple_of(TICKS) {
+            self.watch().map_err(|error| error.at(expr.span))?;
         }
         match &expr.node {
             Node::Number(number) => Ok(Eval::Scalar(*number)),
@@ -158,6 +160,14 @@ impl<'a> Evaluator<'a> {
                 Err(QueryError::typed("a range vector can only be a function's argument", expr.span))
             }
         }
+    }
+
+    /// Whether it may go on.
+    fn watch(&self) -> Result<(), QueryError> {
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(QueryError::new(QueryErrorKind::TooSlow { limit: self.limits.time }));
+        }
+        if self.source.interrupted() { Err(SourceError::Interrupted.into()) } else { Ok(()) }
     }
 
     /// A node whose type is scalar.
