@@ -13,7 +13,7 @@ use super::ast::{Edge, Expr, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
 use super::gather::{Gathered, merged};
 use super::length::MAX_MILLIS;
-use super::load::{Clock, Loader, Track, key};
+use super::load::{Clock, Loader, Track, key, weight};
 use super::memo::Memos;
 use super::{Limits, aggregate, binary, functions, native, rate, window};
 
@@ -254,7 +254,7 @@ impl<'a> Evaluator<'a> {
         while next <= end {
             let mut samples = self.vector(&subquery.expr, next)?;
             samples.iter_mut().for_each(forget_hint);
-            self.count(samples.len().max(1)).map_err(|error| error.at(expr.span))?;
+            self.count(weighed(&samples).max(1)).map_err(|error| error.at(expr.span))?;
             steps.gathered.add(samples, next).map_err(|error| error.at(expr.span))?;
             steps.known = Some((steps.known.map_or(next, |(low, _)| low), next));
             next = next.saturating_add(step);
@@ -303,13 +303,18 @@ impl<'a> Evaluator<'a> {
                 Eval::Vector(samples) => samples,
                 Eval::String(_) => return Err(QueryError::typed("a string has no range", expr.span)),
             };
-            self.count(samples.len()).map_err(|error| error.at(expr.span))?;
+            self.count(weighed(&samples)).map_err(|error| error.at(expr.span))?;
             gathered.add(samples, at).map_err(|error| error.at(expr.span))?;
             at = at.saturating_add(self.clock.step);
         }
         let tracks = Rc::unwrap_or_clone(gathered.tracks);
         merged(tracks).map_err(|error| error.at(expr.span))
     }
+}
+
+/// How many samples a vector counts for.
+fn weighed(samples: &[Sample]) -> usize {
+    samples.iter().map(|sample| sample.h.as_deref().map_or(1, weight)).sum()
 }
 
 /// A subquery may skip samples: what a hint says of the sample before no longer holds.
