@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, remote, targets};
+use super::{Config, ConfigError, history, remote, targets};
 use crate::act;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
@@ -93,6 +93,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);
     let windows = windows(&mut check, &file);
+    let history_match = history::check(&mut check, &file.history);
     let notify = receivers(&mut check, folder, &file, &windows);
     let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
     if let Ok(act) = &act {
@@ -101,7 +102,19 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Ok(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, shown, windows, notify, warnings }))
+            Ok(Arc::new(Config {
+                folder,
+                file,
+                external_labels,
+                jobs,
+                groups,
+                act,
+                shown,
+                windows,
+                notify,
+                history_match,
+                warnings,
+            }))
         }
         act => {
             for problem in act.err().unwrap_or_default() {
