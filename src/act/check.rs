@@ -1,15 +1,17 @@
 //! From what is written to what can be acted on, with every mistake reported at once.
 
-use std::collections::BTreeSet;
+mod bindings;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::act::inventory::is_plain;
-use crate::act::playbook::{self, PlaybookError};
+use crate::act::binding::Binding;
+use crate::act::facts::Host;
 use crate::act::settings::{Access, AnsibleSettings, GENERATED, Mode, Remediation};
-use crate::model::duration::{format_duration, parse_duration};
+use crate::model::duration::format_duration;
 use crate::model::matcher::is_label_name;
-use crate::model::{Labels, Matcher};
+use bindings::Place;
 
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,91 +22,29 @@ pub struct Problem {
     pub message: String,
 }
 
-/// A binding that can be acted on.
-#[derive(Clone, Debug)]
-pub struct Binding {
-    /// Unique name.
+/// What the rest of the configuration knows, by which bindings are checked.
+pub struct Known<'a> {
+    /// The alerting rules; `None`: they could not be read, so nothing is said about them.
+    pub rules: Option<Vec<RuleShape>>,
+    /// The targets as hosts.
+    pub hosts: Vec<Host>,
+    /// Names of receivers.
+    pub receivers: BTreeSet<String>,
+    /// Names of windows.
+    pub windows: BTreeSet<String>,
+    /// The commands of a kind.
+    pub commands: &'a dyn Fn(&str) -> Vec<&'static str>,
+    /// Says what is wrong with a PromQL expression, with the place in it.
+    pub expression: &'a dyn Fn(&str) -> Result<(), String>,
+}
+
+/// What is known beforehand of the alerts of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleShape {
+    /// `alertname`.
     pub name: String,
-    /// All must hold for an alert's labels.
-    pub matchers: Vec<Matcher>,
-    /// Where the target's name comes from.
-    pub target: TargetTemplate,
-    /// What it may do.
-    pub mode: Mode,
-    /// Playbook, relative to the playbook folder.
-    pub playbook: String,
-    /// Time limit of the playbook.
-    pub timeout: Duration,
-    /// Time after a run's end without another on the same target.
-    pub cooldown: Duration,
-    /// Most runs on one target within a time.
-    pub budget: Budget,
-    /// Most runs at one time.
-    pub max_concurrent: u32,
-}
-
-impl Binding {
-    /// Whether the binding is meant for an alert with these labels.
-    pub fn matches(&self, labels: &Labels) -> bool {
-        self.matchers.iter().all(|matcher| matcher.matches(labels))
-    }
-}
-
-/// A number of runs within a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// How many.
-    pub runs: u32,
-    /// Within which time.
-    pub within: Duration,
-}
-
-impl Budget {
-    /// Reads `3/24h`.
-    fn parse(text: &str) -> Option<Budget> {
-        let (runs, within) = text.split_once('/')?;
-        let budget = Budget { runs: runs.trim().parse().ok()?, within: parse_duration(within.trim()).ok()? };
-        (budget.runs > 0 && !budget.within.is_zero()).then_some(budget)
-    }
-}
-
-/// How a target's name is made of labels: text with `{{ $labels.name }}` in it, and nothing else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetTemplate(Vec<Piece>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Label(String),
-}
-
-impl TargetTemplate {
-    /// Reads a template.
-    pub(super) fn parse(text: &str) -> Option<TargetTemplate> {
-        let (mut pieces, mut rest) = (Vec::new(), text);
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (inside, behind) = after.split_once("}}")?;
-            let label = inside.trim().strip_prefix("$labels.").filter(|name| is_label_name(name))?;
-            pieces.push(Piece::Text(before.to_string()));
-            pieces.push(Piece::Label(label.to_string()));
-            rest = behind;
-        }
-        pieces.push(Piece::Text(rest.to_string()));
-        pieces.retain(|piece| *piece != Piece::Text(String::new()));
-        let closed = pieces.iter().all(|piece| !matches!(piece, Piece::Text(text) if text.contains(['{', '}'])));
-        (closed && !pieces.is_empty()).then_some(TargetTemplate(pieces))
-    }
-
-    /// The target's name; `None` when a label that it needs is absent.
-    pub fn expand(&self, labels: &Labels) -> Option<String> {
-        self.0
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => Some(text.as_str()),
-                Piece::Label(name) => labels.get(name),
-            })
-            .collect()
-    }
+    /// Labels that every alert of the rule has, with their values where these are known.
+    pub labels: BTreeMap<String, Option<String>>,
 }
 
 /// How playbooks are run: paths absolute, everything checked.
@@ -150,6 +90,8 @@ pub struct Limits {
     pub queue: usize,
     /// How long one may wait.
     pub queue_expiry: Duration,
+    /// How long a run may wait for its approval.
+    pub approval_expiry: Duration,
     /// How long a stopping daemon waits for running plays.
     pub stop_grace: Duration,
     /// No run in the daemon's first moments.
@@ -167,6 +109,10 @@ pub struct Checked {
     pub limits: Limits,
     /// Socket of the runner, if there is one, and who may be on its other end.
     pub runner: Option<(PathBuf, Access)>,
+    /// What one-time links begin with.
+    pub approval_url: Option<String>,
+    /// What is odd, but no mistake.
+    pub warnings: Vec<Problem>,
 }
 
 /// Variables that every play gets from us, or that would undo what we set.
@@ -186,6 +132,7 @@ pub fn check(
     ansible: &AnsibleSettings,
     base: &Path,
     state: &Path,
+    known: &Known<'_>,
 ) -> Result<Checked, Vec<Problem>> {
     let mut problems = Problems::default();
     let runner = ansible.runner.as_ref().map(|path| (base.join(path), ansible.runner_access));
@@ -216,24 +163,34 @@ pub fn check(
         if !names.insert(&remediation.name) {
             problems.add(format!("{at}.name"), format!("{:?} is used twice; names must be unique", remediation.name));
         }
-        bindings.extend(problems.binding(&at, remediation, look.then_some(&resolved.playbooks)));
+        let playbooks = look.then_some(resolved.playbooks.as_path());
+        let place = Place { at: &at, playbooks, generated: resolved.inventory.is_none(), known };
+        bindings.extend(problems.binding(&place, remediation));
     }
     let limits = Limits {
         max_concurrent: ansible.max_concurrent,
         queue: ansible.queue,
         queue_expiry: ansible.queue_expiry,
+        approval_expiry: ansible.approval_expiry,
         stop_grace: ansible.stop_grace,
         startup_grace: ansible.startup_grace,
     };
-    if problems.0.is_empty() { Ok(Checked { bindings, ansible: resolved, limits, runner }) } else { Err(problems.0) }
+    if !problems.mistakes.is_empty() {
+        return Err(problems.mistakes);
+    }
+    let (warnings, approval_url) = (problems.warnings, ansible.approval_url.clone());
+    Ok(Checked { bindings, ansible: resolved, limits, runner, approval_url, warnings })
 }
 
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+struct Problems {
+    mistakes: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
 
 impl Problems {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into() });
+        self.mistakes.push(Problem { path: path.into(), message: message.into() });
     }
 
     fn ansible(&mut self, written: &AnsibleSettings, resolved: &Ansible, local: bool) {
@@ -262,6 +219,13 @@ impl Problems {
             );
             self.add("ansible.queue_expiry", message);
         }
+        if written.approval_expiry < LEAST_EXPIRY {
+            self.add("ansible.approval_expiry", "nobody can approve anything that quickly; the least is 10s");
+        }
+        let link = |url: &&String| !url.starts_with("https://") && !url.starts_with("http://");
+        if let Some(url) = written.approval_url.as_ref().filter(link) {
+            self.add("ansible.approval_url", format!("{url:?} is no address: write for example https://lamp.example"));
+        }
         if !local {
             return;
         }
@@ -278,95 +242,6 @@ impl Problems {
         }
         if let Some(config) = resolved.config.as_ref().filter(|path| !path.is_file()) {
             self.add("ansible.config", format!("there is no file {}", config.display()));
-        }
-    }
-
-    fn binding(&mut self, at: &str, written: &Remediation, playbooks: Option<&PathBuf>) -> Option<Binding> {
-        let before = self.0.len();
-        if !is_plain(&written.name) || written.name.len() > 64 {
-            let message = format!("{:?} is not a name: use at most 64 letters, digits, '.', '_' and '-'", written.name);
-            self.add(format!("{at}.name"), message);
-        }
-        let matchers = self.matchers(at, &written.matchers);
-        let target = TargetTemplate::parse(&written.target);
-        if target.is_none() {
-            let message =
-                format!("{:?} is not a target: write text and '{{{{ $labels.name }}}}', nothing else", written.target);
-            self.add(format!("{at}.target"), message);
-        }
-        let budget = Budget::parse(&written.guards.max_runs_per_target);
-        if budget.is_none() {
-            let text = &written.guards.max_runs_per_target;
-            let message = format!("{text:?} is not a number of runs within a time: write for example 3/24h");
-            self.add(format!("{at}.guards.max_runs_per_target"), message);
-        }
-        if written.guards.max_concurrent == 0 {
-            self.add(format!("{at}.guards.max_concurrent"), "0 would never run anything; write mode: off instead");
-        }
-        self.steps(at, written, playbooks);
-        let step = written.steps.first().filter(|_| self.0.len() == before)?;
-        Some(Binding {
-            name: written.name.clone(),
-            matchers,
-            target: target?,
-            mode: written.mode,
-            playbook: step.playbook.clone(),
-            timeout: step.timeout,
-            cooldown: written.guards.cooldown,
-            budget: budget?,
-            max_concurrent: written.guards.max_concurrent,
-        })
-    }
-
-    fn matchers(&mut self, at: &str, written: &[String]) -> Vec<Matcher> {
-        if written.is_empty() {
-            self.add(
-                format!("{at}.match"),
-                "no matcher would match every alert; name at least one, like alertname=\"…\"",
-            );
-        }
-        let mut matchers = Vec::new();
-        for (index, text) in written.iter().enumerate() {
-            match Matcher::parse(text) {
-                Ok(matcher) => matchers.push(matcher),
-                Err(error) => self.add(format!("{at}.match[{index}]"), error.to_string()),
-            }
-        }
-        if !matchers.is_empty() && matchers.iter().all(|matcher| matcher.matches_value("")) {
-            let message = "these matchers hold for an alert without any label; at least one must ask for something";
-            self.add(format!("{at}.match"), message);
-        }
-        matchers
-    }
-
-    fn steps(&mut self, at: &str, written: &Remediation, playbooks: Option<&PathBuf>) {
-        if written.steps.is_empty() {
-            self.add(format!("{at}.steps"), "there is nothing to run; name one playbook");
-        }
-        if written.steps.len() > 1 {
-            let message = "only one step can be run: a second one needs proof that the first did not help, and verification does not exist yet; keep the first";
-            self.add(format!("{at}.steps[1]"), message);
-        }
-        for (index, step) in written.steps.iter().enumerate() {
-            let found = playbooks.map(|folder| playbook::find(folder, &step.playbook));
-            if let Some(Err(error)) = found {
-                let folder = matches!(error, PlaybookError::Folder { .. });
-                let place = if folder { "ansible.playbooks".into() } else { format!("{at}.steps[{index}].playbook") };
-                self.add(place, error.to_string());
-            }
-            if step.timeout.is_zero() {
-                self.add(
-                    format!("{at}.steps[{index}].timeout"),
-                    "0s would end every play at once; write for example 5m",
-                );
-            }
-            if written.guards.cooldown < step.timeout {
-                let (cooldown, timeout) = (format_duration(written.guards.cooldown), format_duration(step.timeout));
-                let message = format!(
-                    "a cooldown of {cooldown} is shorter than the step's timeout of {timeout}: a target could be worked on without a pause"
-                );
-                self.add(format!("{at}.guards.cooldown"), message);
-            }
         }
     }
 }

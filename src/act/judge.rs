@@ -3,183 +3,122 @@
 
 use std::time::Duration;
 
-use crate::act::check::Binding;
+use crate::act::binding::{Binding, StepPlan, split_target};
 use crate::act::facts::RuleFacts;
+use crate::act::guards::Recall;
 use crate::act::inventory::{Inventory, Standing};
+use crate::act::reason::Reason;
 use crate::act::settings::Mode;
 use crate::model::Alert;
-
-/// Why nothing is run. It is the `reason` label of `davylamp_runs_suppressed_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// The binding is switched off.
-    ModeOff,
-    /// The alert does not fire any more, or only because `keep_firing_for` holds it.
-    NotFiring,
-    /// The alert lacks a label that the target's name is made of.
-    NoTarget,
-    /// The daemon has only just started.
-    StartupGrace,
-    /// The rule's range is not covered by samples yet.
-    WarmingUp,
-    /// The inventory could not be read, so nobody knows what the target is.
-    InventoryUnavailable,
-    /// The inventory has no such host.
-    TargetNotInInventory,
-    /// The target could mean more than one host.
-    TargetAmbiguous,
-    /// The target's own poll failed, and the rule needs what it measures.
-    Blind,
-    /// The target was worked on a short while ago.
-    Cooldown,
-    /// This episode's step was taken already.
-    EpisodeDone,
-    /// The target had its share of runs.
-    MaxRuns,
-    /// Another run works on the target.
-    RunInProgress,
-    /// As many runs are going on as may.
-    Concurrency,
-    /// As many runs wait as may.
-    QueueFull,
-    /// The claim could not be written.
-    LedgerUnavailable,
-}
-
-impl Reason {
-    /// All reasons.
-    pub const ALL: [Reason; 16] = [
-        Self::ModeOff,
-        Self::NotFiring,
-        Self::NoTarget,
-        Self::StartupGrace,
-        Self::WarmingUp,
-        Self::InventoryUnavailable,
-        Self::TargetNotInInventory,
-        Self::TargetAmbiguous,
-        Self::Blind,
-        Self::Cooldown,
-        Self::EpisodeDone,
-        Self::MaxRuns,
-        Self::RunInProgress,
-        Self::Concurrency,
-        Self::QueueFull,
-        Self::LedgerUnavailable,
-    ];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ModeOff => "mode_off",
-            Self::NotFiring => "not_firing",
-            Self::NoTarget => "no_target",
-            Self::StartupGrace => "startup_grace",
-            Self::WarmingUp => "warming_up",
-            Self::InventoryUnavailable => "inventory_unavailable",
-            Self::TargetNotInInventory => "target_not_in_inventory",
-            Self::TargetAmbiguous => "target_ambiguous",
-            Self::Blind => "blind",
-            Self::Cooldown => "cooldown",
-            Self::EpisodeDone => "episode_done",
-            Self::MaxRuns => "max_runs",
-            Self::RunInProgress => "run_in_progress",
-            Self::Concurrency => "concurrency",
-            Self::QueueFull => "queue_full",
-            Self::LedgerUnavailable => "ledger_unavailable",
-        }
-    }
-
-    /// Whether a run waits for this in the queue, rather than being held back.
-    pub const fn only_waits(self) -> bool {
-        matches!(self, Self::InventoryUnavailable | Self::RunInProgress | Self::Concurrency)
-    }
-}
 
 /// What the judge is told. Times are milliseconds since the epoch.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// The alert as it is at this moment; `None` when it does not fire.
     pub firing: Option<&'a Alert>,
-    /// When the daemon started, and how long it does nothing then.
-    pub started: (i64, Duration),
+    /// How long the daemon lives, and how long it does nothing in the beginning.
+    pub age: (Duration, Duration),
+    /// The wall clock was set a short while ago.
+    pub clock_jumped: bool,
     /// The rule; `None` when it is gone.
     pub rule: Option<RuleFacts>,
     /// The inventory; `None` when it could not be read.
     pub inventory: Option<&'a Inventory>,
     /// Whether the target's last poll succeeded; `None` when it is none of ours.
     pub target_up: Option<bool>,
-    /// When runs of this binding on this target were claimed, and when they ended.
-    pub history: &'a [(i64, Option<i64>)],
-    /// Whether this episode's step was taken.
+    /// A silence covers the alert.
+    pub silenced: bool,
+    /// One of the binding's windows is open, or it has none.
+    pub window_open: bool,
+    /// A brake holds everything.
+    pub braked: bool,
+    /// The trouble comes and goes.
+    pub flapping: bool,
+    /// What the past says.
+    pub recall: &'a Recall,
+    /// How many targets may be worked on.
+    pub target_limit: usize,
+    /// What `min_healthy` says; the outer `None`: nothing is asked.
+    pub healthy: Option<Option<bool>>,
+    /// Whether this step of the episode was claimed before.
     pub step_taken: bool,
-    /// Whether a run works on the target, of whatever binding.
-    pub target_busy: bool,
-    /// Runs of this binding that are going on.
-    pub binding_running: usize,
-    /// Runs that are going on, and how many may.
-    pub running: (usize, u32),
+    /// Runs that may go on at one time.
+    pub max_concurrent: u32,
+}
+
+/// What is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The binding.
+    pub binding: &'a Binding,
+    /// The step.
+    pub step: &'a StepPlan,
+    /// Its target.
+    pub target: &'a str,
+    /// The first step of its episode, for which the cooldown counts.
+    pub first: bool,
+    /// It follows on a step after which there were no data. What a person approves, and a message, needs neither a firing
+    /// alert nor sight of the target then; what acts by itself waits for sight.
+    pub blind: bool,
+    /// A person has approved it.
+    pub approved: bool,
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run it on this target; with the guards that were consulted.
-    Run {
-        /// Inventory host.
-        target: String,
-        /// Names of the guards, in order.
-        guards: Vec<&'static str>,
-    },
+    /// It may run; with the guards that were consulted, in order.
+    Run(Vec<&'static str>),
     /// Do nothing.
     Skip(Reason),
 }
 
-/// Judges an alert for a binding that matches it.
-pub fn judge(alert: &Alert, binding: &Binding, facts: &Facts<'_>, now: i64) -> Verdict {
-    let target = binding.target.expand(&alert.labels);
-    let standing = facts.inventory.zip(target.as_deref()).map(|(inventory, target)| inventory.standing(target));
-    let mut guards = Vec::new();
+/// Judges a wish.
+pub fn judge(wish: &Wish<'_>, facts: &Facts<'_>) -> Verdict {
+    let Wish { binding, step, .. } = wish;
+    let mode = binding.mode_of(step);
+    let (acts, guards) = (step.action.acts(), &binding.guards);
+    let host = split_target(wish.target).0;
+    let standing = facts.inventory.map(|inventory| inventory.standing(host));
+    let firing = facts.firing.is_some_and(|alert| alert.keep_firing_since.is_none());
+    let trusted = wish.blind && (!acts || mode == Mode::Approve);
+    let unseen = facts.target_up == Some(false) && facts.rule.is_none_or(|rule| rule.needs_values);
+    let recall = facts.recall;
     // What can never be right comes before what is not right just now, and what only has to be waited for comes last.
     let checks = [
-        (binding.mode == Mode::Off, Reason::ModeOff),
-        (facts.firing.is_none_or(|alert| alert.keep_firing_since.is_some()), Reason::NotFiring),
-        (target.is_none(), Reason::NoTarget),
-        (within(now, facts.started.0, facts.started.1), Reason::StartupGrace),
+        (mode == Mode::Off, Reason::ModeOff),
+        (!firing && !trusted, Reason::NotFiring),
+        (facts.age.0 < facts.age.1, Reason::StartupGrace),
+        (facts.clock_jumped, Reason::ClockJump),
         (facts.rule.is_none_or(|rule| rule.warming_up), Reason::WarmingUp),
         (standing == Some(Standing::Missing), Reason::TargetNotInInventory),
         (standing == Some(Standing::Ambiguous), Reason::TargetAmbiguous),
-        (facts.target_up == Some(false) && facts.rule.is_none_or(|rule| rule.needs_values), Reason::Blind),
-        (cooling(binding, facts.history, now), Reason::Cooldown),
+        (acts && !trusted && !wish.approved && unseen, Reason::Blind),
+        (facts.silenced, Reason::Silenced),
+        (!facts.window_open, Reason::WindowClosed),
+        (acts && facts.braked, Reason::Brake),
+        (acts && facts.flapping, Reason::Flapping),
+        (acts && wish.first && recall.cooling, Reason::Cooldown),
         (facts.step_taken, Reason::EpisodeDone),
-        (used_up(binding, facts.history, now), Reason::MaxRuns),
+        (acts && recall.used_up, Reason::MaxRuns),
+        (acts && !recall.among_them && recall.targets >= facts.target_limit, Reason::MaxTargets),
+        (acts && recall.broken, Reason::Breaker),
+        (acts && facts.healthy == Some(Some(false)), Reason::MinHealthy),
+        (acts && facts.healthy == Some(None), Reason::MinHealthyUnknown),
         (facts.inventory.is_none(), Reason::InventoryUnavailable),
-        (facts.target_busy, Reason::RunInProgress),
-        (facts.binding_running >= binding.max_concurrent as usize, Reason::Concurrency),
-        (facts.running.0 >= facts.running.1 as usize, Reason::Concurrency),
+        (acts && recall.busy, Reason::RunInProgress),
+        (recall.of_binding >= guards.max_concurrent as usize, Reason::Concurrency),
+        (recall.running >= facts.max_concurrent as usize, Reason::Concurrency),
     ];
+    let mut passed = Vec::new();
     for (hit, reason) in checks {
         if hit {
             return Verdict::Skip(reason);
         }
-        guards.push(reason.as_str());
+        passed.push(reason.as_str());
     }
-    guards.dedup();
-    target.map_or(Verdict::Skip(Reason::NoTarget), |target| Verdict::Run { target, guards })
-}
-
-/// Whether the cooldown after the last run is not over. A run that has not ended counts from now on.
-pub fn cooling(binding: &Binding, history: &[(i64, Option<i64>)], now: i64) -> bool {
-    history.iter().any(|(_, ended)| ended.is_none_or(|ended| within(now, ended, binding.cooldown)))
-}
-
-fn used_up(binding: &Binding, history: &[(i64, Option<i64>)], now: i64) -> bool {
-    let recent = history.iter().filter(|(claimed, _)| within(now, *claimed, binding.budget.within)).count();
-    recent >= binding.budget.runs as usize
-}
-
-/// Whether `now` is less than `time` after `since`. A `since` in the future (the clock went back) counts as within.
-fn within(now: i64, since: i64, time: Duration) -> bool {
-    now.saturating_sub(since) < i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    passed.dedup();
+    Verdict::Run(passed)
 }
 
 #[cfg(test)]

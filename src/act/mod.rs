@@ -9,8 +9,13 @@
 //! store. Facts come as values through [`facts::World`], claims go through [`ledger::Ledger`].
 
 pub mod actor;
+pub mod approval;
+pub mod binding;
 pub mod book;
 pub mod check;
+mod consider;
+pub mod control;
+mod decide;
 mod dispatch;
 mod drive;
 pub mod episode;
@@ -18,6 +23,8 @@ pub mod events;
 pub mod executor;
 pub mod facts;
 pub mod files;
+pub mod guards;
+pub mod hands;
 pub mod inventory;
 pub mod job;
 pub mod judge;
@@ -25,10 +32,15 @@ pub mod ledger;
 pub mod metrics;
 pub mod playbook;
 pub mod process;
+pub mod reason;
 pub mod run;
 pub mod runner;
 pub mod settings;
+pub mod steps;
 pub mod supervise;
 pub mod vars;
+mod tell;
 pub mod verdict;
+pub mod verify;
+mod watch;
 pub mod wire;
