@@ -15,7 +15,8 @@ pub mod query; // PromQL over a Source; pure
 pub mod rules; // rule files and samples → alerts; pure steps
 
 pub mod act; // transition → verdict → run: playbooks, once and never blind
-pub mod dashboards; // families and rules → Grafana JSON
+pub mod dashboards;
+pub mod silence; // which alerts are muted when: silences, maintenance windows // families and rules → Grafana JSON
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page
 pub mod config; // YAML → checked configuration, every mistake at once

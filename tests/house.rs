@@ -23,10 +23,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("schedule", &["model", "collect", "telemetry"]),
     ("query", &["model"]),
     ("rules", &["model", "query", "telemetry", "yaml"]),
+    ("silence", &["model", "schedule"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
     ("dashboards", &["model", "collect", "rules"]),
     ("demo", &["model"]),
-    ("api", &["model", "store", "query", "rules", "act", "secret", "telemetry"]),
+    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry"]),
     ("config", &["*"]),
     ("daemon", &["*"]),
 ];

@@ -7,7 +7,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{Api, Problem};
+use super::base::Base;
+use super::problem::Problem;
 use crate::store::Format;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -15,7 +16,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// Serves the page. `?kind=axeos` narrows it to targets of one kind: vmagent refuses bodies over 16 MiB by default.
 pub(super) async fn metrics(
-    State(api): State<Api>,
+    State(base): State<Base>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
@@ -23,7 +24,7 @@ pub(super) async fn metrics(
     let format = negotiate(accept(header::ACCEPT));
     let gzip = wants_gzip(accept(header::ACCEPT_ENCODING));
     let work = move || {
-        let page = api.backend.page(format, query.get("kind").map(String::as_str));
+        let page = base.page(format, query.get("kind").map(String::as_str));
         if gzip { compress(&page).map(|packed| (packed, true)) } else { Ok((page, false)) }
     };
     // Rendering and compressing a large page takes milliseconds of CPU: not on a thread that others wait for.

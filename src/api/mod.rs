@@ -1,42 +1,60 @@
-//! The HTTP surface: `/metrics`, health, reload, and the status page.
+//! The HTTP surface: `/metrics`, health, reload, the status page, and what other files of this room add.
 //!
-//! The only room that names axum and hyper's server. It takes no decision: what it shows and asks for goes through
-//! [`Backend`]. Nothing here polls; a scrape only renders what is known.
+//! The only room that names axum and hyper's server. It takes no decision: what it shows and asks for goes through small
+//! traits, one per file, which the daemon implements. Nothing here polls; a scrape only renders what is known.
+//!
+//! # Adding routes
+//!
+//! One file, one mount. The file names its own backend and its own rows:
+//!
+//! ```text
+//! pub trait Runs: Send + Sync { fn runs(&self, newest: usize) -> Vec<Run>; }
+//! type Backend = Arc<dyn Runs>;
+//! pub const ROUTES: &[Route<Backend>] = &[
+//!     Route::get("/api/v1/runs", |methods| on(methods, list)),                       // GET, HEAD: shows
+//!     Route::query("/api/v1/query", |methods| on(methods, query)),                   // also POST, which only shows
+//!     Route::post("/api/v1/runs/{id}/cancel", |methods| on(methods, cancel)).body(4096),  // needs the token
+//! ];
+//! async fn list(State(runs): State<Backend>) -> Response { … }
+//! ```
+//!
+//! and `daemon/surface.rs` says `.mount(api::runs::ROUTES, view.clone())`. Two rows of one table may share a path (GET that
+//! reads, POST that writes); two tables may not. A row's guard is built around its handler when it is mounted, so no row
+//! can be without one: it checks the name of the host, the rate, the method, the token (always for [`Scope::Write`]) and
+//! reads the body within [`BODY_BYTES`] or what `.body(…)` says, before the handler runs. Requests are counted by the row's
+//! path. Errors of our own routes are problem JSON (`problem::Problem`); `/api/v1` and `/api/v2` speak their models' JSON.
 
+pub mod base;
+mod guard;
 mod metrics;
+mod problem;
+mod rate;
+mod route;
 mod serve;
+pub mod silences;
 mod status;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
-use futures_util::future::BoxFuture;
-use subtle::ConstantTimeEq;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::MethodRouter;
 
+use guard::{Gate, Guard, guard};
+use problem::Problem;
+
+pub use base::Backend;
+pub use route::{BODY_BYTES, Route, Scope};
 pub use serve::serve;
-pub use status::{AlertRow, RuleRow, RunRow, Status, TargetRow};
+pub use status::{AlertRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
 
 use crate::secret::SecretRef;
-use crate::store::Format;
 use crate::telemetry::Telemetry;
-
-/// What the surface stands on; implemented by the daemon.
-pub trait Backend: Send + Sync {
-    /// The page of current values, self-metrics included.
-    fn page(&self, format: Format, kind: Option<&str>) -> Vec<u8>;
-    /// What the status page shows.
-    fn status(&self) -> Status;
-    /// Why the daemon is not ready; empty when it is.
-    fn not_ready(&self) -> Vec<String>;
-    /// Loads the configuration anew; the text says what changed or every mistake.
-    fn reload(&self) -> BoxFuture<'_, Result<String, String>>;
-}
 
 /// Where and to whom to listen.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -53,6 +71,9 @@ pub struct Settings {
     /// Names under which the daemon may be addressed, beside `localhost` and IP addresses. A page in a browser that
     /// makes its own name resolve to this machine is refused by this list.
     pub hosts: Vec<String>,
+    /// Requests per second that one address may make, five seconds' worth of it at once; 0 for no limit. Who shows the
+    /// token has an allowance apart from that of its address.
+    pub requests_per_second: u32,
 }
 
 impl Default for Settings {
@@ -63,6 +84,7 @@ impl Default for Settings {
             protect_reads: false,
             expose_without_authentication: false,
             hosts: Vec::new(),
+            requests_per_second: 200,
         }
     }
 }
@@ -90,227 +112,46 @@ impl Settings {
     }
 }
 
-/// What every handler is given.
-#[derive(Clone)]
+/// The surface, put together table by table.
 pub struct Api {
-    backend: Arc<dyn Backend>,
-    telemetry: Arc<Telemetry>,
-    settings: Arc<Settings>,
+    gate: Arc<Gate>,
+    router: Router,
+    paths: Vec<&'static str>,
 }
-
-/// One row of the surface.
-struct Route {
-    path: &'static str,
-    /// Whether it changes anything: then it always needs the token.
-    writes: bool,
-    handler: fn() -> MethodRouter<Api>,
-}
-
-impl Route {
-    fn methods(&self) -> [Method; 2] {
-        if self.writes { [Method::POST, Method::PUT] } else { [Method::GET, Method::HEAD] }
-    }
-}
-
-/// The whole surface.
-const ROUTES: &[Route] = &[
-    Route { path: "/", writes: false, handler: || get(status_page) },
-    Route { path: "/style.css", writes: false, handler: || get(style) },
-    Route { path: "/metrics", writes: false, handler: || get(metrics::metrics) },
-    Route { path: "/-/healthy", writes: false, handler: || get(healthy) },
-    Route { path: "/-/ready", writes: false, handler: || get(ready) },
-    Route { path: "/-/reload", writes: true, handler: || post(reload).put(reload) },
-];
 
 impl Api {
-    /// The surface over a backend.
-    pub fn new(backend: Arc<dyn Backend>, telemetry: Arc<Telemetry>, settings: Settings) -> Self {
-        Api { backend, telemetry, settings: Arc::new(settings) }
+    /// A surface with nothing on it.
+    pub fn new(telemetry: Arc<Telemetry>, settings: Settings) -> Self {
+        Api { gate: Arc::new(Gate::new(settings, telemetry)), router: Router::new(), paths: Vec::new() }
+    }
+
+    /// Adds a table of routes, each behind its guard, with what their handlers are given.
+    #[must_use]
+    pub fn mount<S: Clone + Send + Sync + 'static>(mut self, routes: &[Route<S>], state: S) -> Self {
+        let mut paths: BTreeMap<&'static str, Vec<&Route<S>>> = BTreeMap::new();
+        for route in routes {
+            paths.entry(route.path).or_default().push(route);
+        }
+        for (path, routes) in paths {
+            debug_assert!(!self.paths.contains(&path), "{path} stands in two tables");
+            let guarded = Guard::new(&self.gate, path, routes.iter().map(|route| route.about).collect());
+            let service = routes.iter().fold(MethodRouter::new(), |all, route| all.merge(route.service()));
+            let service = service.layer(from_fn_with_state(guarded, guard)).with_state(state.clone());
+            self.router = self.router.route(path, service);
+            self.paths.push(path);
+        }
+        self
     }
 
     fn router(self) -> Router {
-        let router = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
-        let guarded = router.fallback(not_found).layer(from_fn_with_state(self.clone(), guard));
-        guarded.with_state(self)
-    }
-}
-
-/// Everything that is asked of a request before a handler sees it, and what is counted and added after.
-async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let route = ROUTES.iter().find(|route| route.path == request.uri().path());
-    let path = route.map_or("other", |route| route.path);
-    let mut response = match refuse(&api.settings, &request, route) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
-    };
-    let status = response.status();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"),
-    );
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(route) = route.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
-        let allowed = if route.writes { "POST, PUT" } else { "GET, HEAD" };
-        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
-    }
-    let labels = vec![("route", path.to_string()), ("status", status.as_str().to_string())];
-    api.telemetry.http_requests.get_or_create(&labels).inc();
-    response
-}
-
-fn refuse(settings: &Settings, request: &Request, route: Option<&Route>) -> Option<Problem> {
-    let headers = request.headers();
-    // Text that cannot be read is no name of ours, not the absence of one.
-    let host = headers.get(header::HOST).map_or(Some(""), |host| host.to_str().ok());
-    if !host.is_some_and(|host| host_allowed(host, &settings.hosts)) {
-        let text = format!("the host name {host:?} is not one of ours; list it under server.hosts");
-        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, text));
-    }
-    if let Some(route) = route.filter(|route| !route.methods().contains(request.method())) {
-        let text = format!("{} answers {} and {} only", route.path, route.methods()[0], route.methods()[1]);
-        return Some(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text));
-    }
-    if !route.is_some_and(|route| route.writes) && !settings.protect_reads {
-        return None;
-    }
-    let Some(reference) = &settings.token else {
-        let text = "no token is configured (server.token), so nothing can be changed over HTTP; SIGHUP reloads";
-        return Some(Problem::new(StatusCode::FORBIDDEN, text));
-    };
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    match (reference.read(), given) {
-        (Err(error), _) => {
-            tracing::error!(%error, "cannot read server.token");
-            Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon cannot read its own token; see its log"))
-        }
-        (Ok(token), _) if token.expose().is_empty() => {
-            tracing::error!("server.token is empty");
-            Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon's own token is empty"))
-        }
-        (Ok(token), Some(given)) if token.expose().as_bytes().ct_eq(given.as_bytes()).into() => None,
-        _ => Some(Problem::new(StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer …")),
-    }
-}
-
-fn host_allowed(host: &str, names: &[String]) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    bare.is_empty()
-        || bare.parse::<std::net::IpAddr>().is_ok()
-        || bare == "localhost"
-        || names.iter().any(|name| name.eq_ignore_ascii_case(&bare))
-}
-
-/// An error answer as problem JSON (RFC 9457).
-struct Problem {
-    status: StatusCode,
-    detail: String,
-}
-
-impl Problem {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem { status, detail: detail.into() }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let title = self.status.canonical_reason().unwrap_or_default();
-        let body = serde_json::json!({"title": title, "status": self.status.as_u16(), "detail": self.detail});
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
-    }
-}
-
-async fn not_found() -> Problem {
-    let paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
-    Problem::new(StatusCode::NOT_FOUND, format!("nothing is here; there are {}", paths.join(", ")))
-}
-
-async fn status_page(State(api): State<Api>) -> Response {
-    let page = status::html(&api.backend.status());
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
-}
-
-async fn style() -> Response {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css")).into_response()
-}
-
-async fn healthy() -> &'static str {
-    "davylamp is healthy.\n"
-}
-
-async fn ready(State(api): State<Api>) -> Response {
-    let reasons = api.backend.not_ready();
-    if reasons.is_empty() {
-        return "davylamp is ready.\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("davylamp is not ready:\n{}\n", reasons.join("\n"))).into_response()
-}
-
-async fn reload(State(api): State<Api>) -> Response {
-    match api.backend.reload().await {
-        Ok(summary) => format!("{summary}\n").into_response(),
-        Err(mistakes) => Problem::new(StatusCode::BAD_REQUEST, mistakes).into_response(),
+        let guarded = Guard::new(&self.gate, "other", Vec::new());
+        let nothing = format!("nothing is here; there are {}", self.paths.join(", "));
+        let not_found = move || std::future::ready(Problem::new(StatusCode::NOT_FOUND, nothing.clone()));
+        let router = self.router.fallback(not_found.layer(from_fn_with_state(guarded, guard)));
+        // The guard has read the body and holds its limit.
+        router.layer(DefaultBodyLimit::disable())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_that_are_names_must_be_listed() {
-        let names = ["lamp.home".to_string()];
-        for host in ["", "127.0.0.1:9940", "[::1]:9940", "LocalHost", "lamp.home:9940", "192.168.1.4"] {
-            assert!(host_allowed(host, &names), "{host}");
-        }
-        for host in ["evil.example", "evil.example:9940", "lamp.home.evil.example"] {
-            assert!(!host_allowed(host, &names), "{host}");
-        }
-    }
-
-    #[test]
-    fn an_open_door_must_be_asked_for_in_words() {
-        let open = Settings { listen: "0.0.0.0:9940".parse().unwrap(), ..Settings::default() };
-        assert_eq!(open.check().len(), 1);
-        assert!(Settings { expose_without_authentication: true, ..open.clone() }.check().is_empty());
-        let token = Some(SecretRef::Env("T".into()));
-        assert!(Settings { token, protect_reads: true, ..open }.check().is_empty());
-        assert_eq!(Settings { protect_reads: true, ..Settings::default() }.check()[0].0, "protect_reads");
-    }
-
-    #[test]
-    fn changes_need_the_token() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        std::fs::write(&path, "s3cret\n").unwrap();
-        let settings = Settings { token: Some(SecretRef::File(path)), ..Settings::default() };
-        let asked = |settings: &Settings, method: Method, path: &str, header: (&str, &[u8])| {
-            let value = HeaderValue::from_bytes(header.1).unwrap();
-            let request = Request::builder().method(method).uri(path).header(header.0, value);
-            let route = ROUTES.iter().find(|route| route.path == path);
-            refuse(settings, &request.body(axum::body::Body::empty()).unwrap(), route).map(|problem| problem.status)
-        };
-        let with = |value: &str| asked(&settings, Method::POST, "/-/reload", ("authorization", value.as_bytes()));
-        assert_eq!(with("Bearer s3cret"), None);
-        assert_eq!(with("Bearer s3cre"), Some(StatusCode::UNAUTHORIZED));
-        assert_eq!(asked(&settings, Method::GET, "/metrics", ("x", b"")), None);
-        let unreadable = asked(&settings, Method::GET, "/", ("host", b"ev\xffil.example"));
-        assert_eq!(unreadable, Some(StatusCode::MISDIRECTED_REQUEST));
-        for route in ROUTES {
-            for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
-                let refused = asked(&settings, method.clone(), route.path, ("x", b""));
-                let other = refused == Some(StatusCode::METHOD_NOT_ALLOWED);
-                assert_eq!(other, !route.methods().contains(&method), "{method} {}", route.path);
-            }
-        }
-        std::fs::write(folder.path().join("token"), "\n").unwrap();
-        assert_eq!(with("Bearer "), Some(StatusCode::SERVICE_UNAVAILABLE), "an empty token opens nothing");
-        let none = asked(&Settings::default(), Method::POST, "/-/reload", ("x", b""));
-        assert_eq!(none, Some(StatusCode::FORBIDDEN));
-    }
-}
+mod tests;

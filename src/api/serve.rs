@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
+use super::guard::Peer;
 
 /// Connections at once. Prometheus needs one; the rest is people and probes.
 const CONNECTIONS: u64 = 256;
@@ -25,7 +29,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves with at most a quarter of the `descriptors` that may be open, until `stop`, then lets answers under way finish.
 pub async fn serve(listener: TcpListener, api: Api, descriptors: u64, stop: CancellationToken) {
-    let telemetry = api.telemetry.clone();
+    let telemetry = api.gate.telemetry();
     let router = api.router();
     // Where few files may be open, connections must not take those that the state needs.
     let connections = (descriptors / 4).clamp(4, CONNECTIONS);
@@ -44,11 +48,11 @@ pub async fn serve(listener: TcpListener, api: Api, descriptors: u64, stop: Canc
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 refused = false;
                 let (router, stop) = (router.clone(), stop.clone());
                 open.spawn(async move {
-                    connection(stream, router, stop).await;
+                    connection(stream, Peer(address.ip()), router, stop).await;
                     drop(slot);
                 });
             }
@@ -70,11 +74,16 @@ pub async fn serve(listener: TcpListener, api: Api, descriptors: u64, stop: Canc
     let _ = tokio::time::timeout(DRAIN, async { while open.join_next().await.is_some() {} }).await;
 }
 
-async fn connection(stream: TcpStream, router: axum::Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, router: axum::Router, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES);
-    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
+    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
     let deadline = tokio::time::sleep(CONNECTION_TIMEOUT);
     tokio::pin!(deadline);

@@ -21,6 +21,8 @@ pub struct Status {
     pub rules: Vec<RuleRow>,
     /// Last runs, newest first.
     pub runs: Vec<RunRow>,
+    /// Silences that are not over, and maintenance windows that are open.
+    pub silences: Vec<SilenceRow>,
 }
 
 /// One target.
@@ -61,6 +63,23 @@ pub struct AlertRow {
     pub since: i64,
     /// The expression's last value.
     pub value: f64,
+    /// By what it is muted; empty when it is not.
+    pub muted: String,
+}
+
+/// One silence, or one open maintenance window.
+#[derive(Clone, Debug, Default)]
+pub struct SilenceRow {
+    /// `active`, `pending`, or `open` for a window.
+    pub state: String,
+    /// Id or name.
+    pub id: String,
+    /// Which alerts it mutes.
+    pub matchers: String,
+    /// Author and comment.
+    pub comment: String,
+    /// When it begins or ends, seconds since the epoch.
+    pub until: i64,
 }
 
 /// One rule that needs a look.
@@ -118,6 +137,7 @@ pub fn html(status: &Status) -> String {
         let _ = write!(page, "<p class=\"notice\">{}</p>", escape(notice));
     }
     alerts(&mut page, status);
+    silences(&mut page, status);
     runs(&mut page, status);
     targets(&mut page, status);
     rules(&mut page, status);
@@ -131,12 +151,32 @@ fn alerts(page: &mut String, status: &Status) {
         [
             badge(&alert.state),
             format!("<b>{}</b><br><small>{}</small>", escape(&alert.name), escape(&alert.labels)),
-            escape(&alert.summary),
+            match alert.muted.as_str() {
+                "" => escape(&alert.summary),
+                muted => format!("{}<br><small>muted: {}</small>", escape(&alert.summary), escape(muted)),
+            },
             value.trim_end_matches('0').trim_end_matches('.').to_string(),
             age(status.now - alert.since),
         ]
     });
     table(page, "Alerts", ["State", "Alert", "Summary", "Value", "Since"], rows, "No alert is pending or firing.");
+}
+
+/// Left out where there is nothing to say: most daemons never see one.
+fn silences(page: &mut String, status: &Status) {
+    if status.silences.is_empty() {
+        return;
+    }
+    let rows = status.silences.iter().map(|silence| {
+        let (left, when) = (silence.until - status.now, if silence.state == "pending" { "begins" } else { "ends" });
+        [
+            badge(&silence.state),
+            format!("{}<br><small>{}</small>", escape(&silence.matchers), escape(&silence.id)),
+            escape(&silence.comment),
+            format!("{when} in {}", age(left)),
+        ]
+    });
+    table(page, "Silences", ["State", "Mutes", "Comment", "When"], rows, "");
 }
 
 fn runs(page: &mut String, status: &Status) {
@@ -275,10 +315,18 @@ mod tests {
                 state: evil.into(),
                 name: evil.into(),
                 summary: evil.into(),
+                muted: evil.into(),
                 ..AlertRow::default()
             }],
             rules: vec![RuleRow { name: evil.into(), remark: evil.into() }],
             runs: vec![RunRow { id: evil.into(), target: evil.into(), state: evil.into(), ..RunRow::default() }],
+            silences: vec![SilenceRow {
+                state: evil.into(),
+                id: evil.into(),
+                matchers: evil.into(),
+                comment: evil.into(),
+                until: 0,
+            }],
             ..Status::default()
         };
         let page = html(&status);

@@ -13,6 +13,7 @@ use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::rules::{self, RuleGroup};
 use crate::schedule::calendar;
+use crate::silence::Windows;
 use crate::telemetry;
 use crate::yaml::read::{is_below, read, without_nulls};
 use crate::yaml::{Document, Problem, Severity, reason};
@@ -87,6 +88,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let groups = rules(&mut check, folder, &file.rules);
+    let windows = windows(&mut check, &file);
     let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
     if let Ok(act) = &act {
         playbooks(&mut check, act);
@@ -94,7 +96,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Ok(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, warnings }))
+            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, warnings }))
         }
         act => {
             for problem in act.err().unwrap_or_default() {
@@ -103,6 +105,15 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
             Err(check.failed())
         }
     }
+}
+
+fn windows(check: &mut Check, file: &File) -> Windows {
+    Windows::check(&file.windows).unwrap_or_else(|mistakes| {
+        for mistake in mistakes {
+            check.report(format!("windows{}", mistake.path), mistake.message);
+        }
+        Windows::default()
+    })
 }
 
 /// Playbooks are Ansible's to judge; what YAML itself does not allow can be said before one is needed.

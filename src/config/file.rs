@@ -8,6 +8,7 @@ use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::dashboards;
 use crate::model::duration::{self, serde_text};
+use crate::silence::WindowEntry;
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
 
@@ -31,6 +32,10 @@ pub struct File {
     pub ansible: AnsibleSettings,
     /// What an alert does.
     pub remediations: Vec<Remediation>,
+    /// Maintenance windows: when remediations may (or alerts need not) disturb anybody.
+    pub windows: Vec<WindowEntry>,
+    /// Silences.
+    pub silences: SilencesEntry,
     /// Grafana dashboards.
     pub dashboards: dashboards::Settings,
     /// How much may be held in memory.
@@ -149,6 +154,22 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Rules { files: Vec::new(), evaluation_interval: Duration::from_secs(15), external_labels: BTreeMap::new() }
+    }
+}
+
+/// What is kept of silences.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SilencesEntry {
+    /// How long a silence can be looked up after its end.
+    #[serde(with = "serde_text")]
+    #[schemars(schema_with = "duration::schema")]
+    pub retention: Duration,
+}
+
+impl Default for SilencesEntry {
+    fn default() -> Self {
+        SilencesEntry { retention: Duration::from_secs(5 * 86_400) }
     }
 }
 

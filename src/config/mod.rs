@@ -15,6 +15,7 @@ use crate::act;
 use crate::model::Labels;
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
+use crate::silence::Windows;
 use crate::yaml::Problem;
 
 /// Everything checked, every target's collector open: what the daemon runs on.
@@ -31,6 +32,8 @@ pub struct Config {
     pub groups: Vec<RuleGroup>,
     /// Remediations and how playbooks are run.
     pub act: act::check::Checked,
+    /// Maintenance windows.
+    pub windows: Windows,
     /// What is odd, but no mistake.
     pub warnings: Vec<Problem>,
 }

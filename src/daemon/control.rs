@@ -152,6 +152,7 @@ impl Control {
         for id in gone {
             self.shared.recent.forget(&id);
             self.keeper.forget_target(&id);
+            self.shared.forget_offender(&id);
         }
         let expression = config.file.storage.export.clone();
         let entry =

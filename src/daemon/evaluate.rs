@@ -240,9 +240,9 @@ impl Evaluator {
             }
         }
         for (block, points) in [(ALERTS, alerts), (RECORDED, recorded)] {
-            if self.shared.recent.append_points(&TargetId::from(block), &points, now) > 0 {
-                self.shared.telemetry.count_limit("series");
-            }
+            let id = TargetId::from(block);
+            let done = self.shared.recent.append_points(&id, &points, now);
+            self.shared.over_limit("series", &id, done.over_limit);
         }
     }
 

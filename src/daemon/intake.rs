@@ -1,6 +1,5 @@
 //! From the scheduler's channel into the recent window, and our own metrics by the same road.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::keep::Keeper;
+use super::offenders::LIMITS;
 use super::shared::Shared;
 use super::world::View;
 use crate::collect::prometheus::text::{TextLimits, read_text};
@@ -25,12 +25,8 @@ pub(super) const SELF: &str = "/davylamp";
 const UNLIMITED: TextLimits =
     TextLimits { max_samples: usize::MAX, max_labels: usize::MAX, max_name: usize::MAX, max_value: usize::MAX };
 
-/// The limits of the recent window, as the configuration names them.
-const LIMITS: [&str; 2] = ["series_per_target", "series"];
-
 /// Takes in observations until every sender is gone.
 pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc::Receiver<Polled>) {
-    let mut over: BTreeMap<&'static str, BTreeSet<TargetId>> = BTreeMap::new();
     for limit in LIMITS {
         // From 0 on, so that `increase()` sees the first hit.
         shared.telemetry.limit_hits.get_or_create(&vec![("limit", limit.to_string())]).inc_by(0);
@@ -38,18 +34,7 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
     while let Some(Polled { observation, about }) = polled.recv().await {
         let taken = shared.recent.observe(&observation, &about);
         for (limit, surplus) in LIMITS.into_iter().zip([taken.over_target_limit, taken.over_total_limit]) {
-            let targets = over.entry(limit).or_default();
-            let changed = match surplus {
-                0 => targets.remove(&observation.target),
-                _ => {
-                    shared.telemetry.count_limit(limit);
-                    targets.insert(observation.target.clone())
-                }
-            };
-            if changed {
-                shared.targets(|known| targets.retain(|id| known.contains_key(id)));
-                shared.notice(limit, about_limit(limit, targets));
-            }
+            shared.over_limit(limit, &observation.target, surplus);
         }
         let changed = shared.targets(|targets| {
             // A target that a reload removed while it was being polled is not brought back.
@@ -61,15 +46,6 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
         }
         shared.telemetry.queue_depth.get_or_create(&vec![("queue", "observations".into())]).set(polled.len() as f64);
     }
-}
-
-fn about_limit(limit: &str, targets: &BTreeSet<TargetId>) -> Option<String> {
-    let first = targets.first()?;
-    let others = match targets.len() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Some(format!("limits.{limit} is reached: samples of target {first}{others} are being dropped"))
 }
 
 /// Takes our own metrics in, now and then: rules read them, whether anybody scrapes us or not.

@@ -9,8 +9,11 @@ mod figures;
 mod intake;
 mod keep;
 mod notify;
+mod offenders;
 mod runner;
 mod shared;
+mod silences;
+mod surface;
 mod thresholds;
 mod world;
 
@@ -28,7 +31,7 @@ use crate::act::actor::Actor;
 use crate::act::book::Book;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api::{self, Api};
+use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::rules::Engine;
@@ -42,6 +45,7 @@ use evaluate::Evaluator;
 use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
+use silences::{SilenceKeeper, Wishes};
 use world::{Eyes, View};
 
 pub use control::drawings;
@@ -127,9 +131,10 @@ pub async fn run(
     if let Err(error) = keeper.alerts_now(&[], &orphans).await {
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
+    let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry };
-    parts.assemble(engine, listener, || ready(address)).await
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes };
+    parts.assemble(engine, silences, listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -177,6 +182,7 @@ struct Parts {
     book: Arc<Book>,
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
+    wishes: Wishes,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -188,7 +194,13 @@ struct Stops {
 }
 
 impl Parts {
-    async fn assemble(self, engine: Engine, listener: TcpListener, ready: impl FnOnce()) -> Result<(), DaemonError> {
+    async fn assemble(
+        self,
+        engine: Engine,
+        silences: SilenceKeeper,
+        listener: TcpListener,
+        ready: impl FnOnce(),
+    ) -> Result<(), DaemonError> {
         let (polled_in, polled) = mpsc::channel(OBSERVATION_QUEUE);
         let (transitions_in, transitions) = mpsc::channel(TRANSITION_QUEUE);
         let (configs_in, configs) = watch::channel(self.config.clone());
@@ -220,9 +232,10 @@ impl Parts {
             book: self.book.clone(),
             store: self.store.clone(),
             reloads: reloads_in,
+            wishes: self.wishes.clone(),
         };
         let view = Arc::new(view);
-        let api = Api::new(view.clone(), self.telemetry.clone(), self.config.file.server.clone());
+        let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
@@ -231,6 +244,7 @@ impl Parts {
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
+        tasks.spawn("silences", silences.run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
         self.notifier.ready();
@@ -265,7 +279,7 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "export", "watchdog"]).await;
+        tasks.join(&["api", "self", "keep", "silences", "export", "watchdog"]).await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
+use crate::silence::Silences;
 use crate::store::Recent;
 use crate::telemetry::Telemetry;
 
@@ -23,8 +25,12 @@ pub(super) struct Shared {
     pub(super) alerts: Snapshot<Vec<Alert>>,
     /// What is known about each rule. Written by the rules.
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
+    /// Written by the keeper of silences.
+    pub(super) silences: Snapshot<Silences>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
+    /// Written by whoever appends samples.
+    pub(super) offenders: Offenders,
 }
 
 /// A value that is replaced as a whole.
@@ -108,7 +114,9 @@ impl Shared {
             targets: Mutex::default(),
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
+            silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
+            offenders: Offenders::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
+use super::silences::Wishes;
 use crate::act::book::Book;
 use crate::act::facts::{Host, RuleFacts, World};
 use crate::act::run::Run;
@@ -68,6 +69,7 @@ pub(super) struct View {
     pub(super) book: Arc<Book>,
     pub(super) store: Arc<SledState>,
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
+    pub(super) wishes: Wishes,
 }
 
 impl View {
@@ -92,7 +94,7 @@ impl Backend for View {
         let mut rows: Vec<TargetRow> = config.jobs.iter().map(|job| row(&job.target)).collect();
         // What is down comes first, and then what has something to say.
         rows.sort_by_key(|row| (row.up != Some(false), row.detail.is_empty(), row.id.clone()));
-        let mut alerts: Vec<AlertRow> = shared.alerts.get().iter().map(alert_row).collect();
+        let mut alerts: Vec<AlertRow> = shared.alerts.get().iter().map(|alert| alert_row(shared, alert)).collect();
         alerts.sort_by_key(|row| (row.state != "firing", row.state != "pending", -row.since));
         let rules = shared.rules.get();
         let mut notices = shared.notices();
@@ -106,6 +108,7 @@ impl Backend for View {
             alerts,
             rules: remarkable.map(|note| RuleRow { name: note.name.clone(), remark: note.remark.clone() }).collect(),
             runs: self.book.runs().iter().take(RUNS_SHOWN).map(run_row).collect(),
+            silences: super::silences::rows(shared, unix_millis()),
         }
     }
 
@@ -145,7 +148,7 @@ fn target_row(target: &Target, state: TargetState) -> TargetRow {
     }
 }
 
-fn alert_row(alert: &Alert) -> AlertRow {
+fn alert_row(shared: &Shared, alert: &Alert) -> AlertRow {
     let annotation = |name| alert.annotations.get(name).unwrap_or_default();
     let since = match alert.state {
         AlertState::Pending => alert.active_at,
@@ -160,6 +163,7 @@ fn alert_row(alert: &Alert) -> AlertRow {
             .to_string(),
         since: since / 1000,
         value: alert.value,
+        muted: shared.muted_by(&alert.labels, unix_millis()).map(|mute| mute.to_string()).unwrap_or_default(),
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Node {
 pub struct Selector {
     /// All conditions, the one on the metric name included.
     pub matchers: Vec<Matcher>,
+    /// Whether the first matcher is a metric name that stands before the braces.
+    pub named: bool,
     /// `offset` and `@`
     pub shift: Shift,
     /// `anchored` or `smoothed`

@@ -15,6 +15,7 @@ mod check;
 mod display;
 mod error;
 mod eval;
+mod format;
 pub mod functions;
 mod gather;
 mod length;
@@ -26,12 +27,15 @@ pub mod notation;
 mod parser;
 mod quantile;
 mod selector;
+mod tree;
 mod window;
 
 pub use annotation::{Annotation, Severity};
 pub use ast::{Expr, ValueType};
 pub use error::{QueryError, QueryErrorKind, Span};
+pub use format::format;
 pub use parser::{MAX_DEPTH, MAX_LENGTH, parse};
+pub use tree::tree;
 
 use ast::Node;
 use eval::Evaluator;

@@ -400,14 +400,14 @@ mod tests {
         for text in [
             "1 + 2 * 3 ^ 4",
             "-(a + b)",
-            "sum by (job, \"a.b\") (rate(x_total{a=\"b\", c!~\"d\\n\"}[5m] offset 1m))",
+            "sum by (job, \"a.b\") (rate(x_total{a=\"b\",c!~\"d\\n\"}[5m] offset 1m))",
             "topk(3, x)",
             "a * on (x) group_left (y) b",
-            "a == bool ignoring () b",
-            "max_over_time(x[1h:1m] @ 12.5 offset -5m)",
-            "{\"a.b\"=\"c\", d=\"e\"}",
-            "a + fill_left(0) fill_right(NaN) b",
-            "increase(x[(5m + 1m)] smoothed)",
+            "a == bool ignoring (c) b",
+            "max_over_time(x[1h:1m] @ 12.500 offset -5m)",
+            "{\"a.b\"=\"c\",d=\"e\"}",
+            "a + fill_left (0) fill_right (NaN) b",
+            "increase(x[5m + 1m] smoothed)",
             "count_values without (a) (\"v\", x)",
         ] {
             let expr = parse(text).unwrap_or_else(|error| panic!("{}", error.render(text)));

@@ -29,7 +29,7 @@ impl Parser {
                 }
             }
         }
-        let selector = Selector { matchers, shift: Shift::default(), edge: Edge::Plain };
+        let selector = Selector { matchers, named, shift: Shift::default(), edge: Edge::Plain };
         let span = self.since(start);
         self.node(Node::Vector(selector), span)
     }

@@ -76,6 +76,40 @@ fn parse(expression: &str) -> Result<croner::Cron, CronError> {
     })
 }
 
+/// An expression in a time zone, to be asked for times.
+#[derive(Clone, Debug)]
+pub struct Cron {
+    cron: croner::Cron,
+    zone: Tz,
+}
+
+impl Cron {
+    /// Reads an expression: six fields, seconds first.
+    ///
+    /// # Errors
+    /// [`CronError`] with the parser's reason, also for a day that never comes.
+    pub fn new(expression: &str, zone: Tz) -> Result<Self, CronError> {
+        check(expression)?;
+        Ok(Cron { cron: parse(expression)?, zone })
+    }
+
+    /// The first time after `millis`, both in milliseconds since the epoch.
+    pub fn after(&self, millis: i64) -> Option<i64> {
+        /// Within an hour that the wall clock shows twice, the crate may name the first for the second.
+        const TRIES: usize = 3;
+        // The crate carries parts of a second along.
+        let mut from = self.zone.timestamp_opt(millis.div_euclid(1000), 0).single()?;
+        for _ in 0..TRIES {
+            let next = self.cron.find_next_occurrence(&from, false).ok()?.timestamp_millis();
+            if next > millis {
+                return Some(next);
+            }
+            from += chrono::TimeDelta::hours(1);
+        }
+        None
+    }
+}
+
 /// Reads the name of a time zone (`Europe/Berlin`, `UTC`).
 ///
 /// # Errors

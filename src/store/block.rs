@@ -4,15 +4,18 @@ use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::append::Own;
 use super::column::Column;
 use crate::model::labels::METRIC_NAME;
-use crate::model::{FamilyRef, Labels, Point, Sample, Suffix};
+use crate::model::{FamilyRef, Labels, Point, Sample, Series, Suffix};
 
 /// All series of one target (or of one group of rules), with the timestamps that they share.
 #[derive(Default)]
 pub(super) struct Block {
     pub(super) kind: String,
     pub(super) hidden: bool,
+    /// Whether somebody pushes samples into it, by a clock that is not ours.
+    pub(super) pushed: bool,
     /// The subject's label and the static ones, added to every sample.
     pub(super) stamp: Labels,
     pub(super) subject: &'static str,
@@ -22,7 +25,7 @@ pub(super) struct Block {
     pub(super) order: Vec<u32>,
     /// Rows whose points come one by one.
     pub(super) by_labels: HashMap<Labels, u32>,
-    /// Of the labels of all rows that polls brought.
+    /// Of the labels of all rows.
     pub(super) label_bytes: usize,
 }
 
@@ -44,17 +47,17 @@ pub(super) struct Row {
     /// Complete, with the metric name.
     pub(super) labels: Labels,
     pub(super) column: Column,
-    /// The row's own timestamps, where it does not share those of its block.
-    #[allow(clippy::box_collection, reason = "nearly no row has any, and each would pay for the head of the queue")]
-    pub(super) times: Option<Box<VecDeque<i64>>>,
+    /// The row's own timestamps, where it does not share those of its block. In a box, because nearly no row has any.
+    pub(super) own: Option<Box<Own>>,
 }
 
 impl Row {
     /// Drops what is older than `oldest`, of `old` shared times or of its own.
     pub(super) fn prune(&mut self, oldest: i64, old: usize) {
-        let old = match &mut self.times {
+        let old = match self.own.as_deref_mut() {
             None => old,
-            Some(times) => {
+            Some(Own { times, histograms }) => {
+                histograms.drain(..histograms.partition_point(|(t, _)| *t < oldest));
                 let old = times.partition_point(|t| *t < oldest);
                 times.drain(..old);
                 old
@@ -65,9 +68,10 @@ impl Row {
 
     /// Drops what is not older than `limit`, of `future` shared times or of its own.
     pub(super) fn rewind(&mut self, limit: i64, future: usize) {
-        let future = match &mut self.times {
+        let future = match self.own.as_deref_mut() {
             None => future,
-            Some(times) => {
+            Some(Own { times, histograms }) => {
+                histograms.truncate(histograms.partition_point(|(t, _)| *t < limit));
                 let keep = times.partition_point(|t| *t < limit);
                 let future = times.len() - keep;
                 times.truncate(keep);
@@ -77,7 +81,12 @@ impl Row {
         self.column.drop_back(future);
     }
 
-    fn label_bytes(&self) -> usize {
+    /// Whether the window holds nothing of it any more.
+    fn is_dead(&self) -> bool {
+        self.column.is_dead() && self.own.as_ref().is_none_or(|own| own.histograms.is_empty())
+    }
+
+    pub(super) fn label_bytes(&self) -> usize {
         self.labels.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 }
@@ -142,7 +151,7 @@ impl Block {
         let column = Column::starting_after(self.times.len());
         let (family, suffix, key) = (sample.family.clone(), sample.suffix, sample.labels.clone());
         let row = self.rows.len() as u32;
-        let new = Row { family, suffix, key: key.clone(), said, labels, column, times: None };
+        let new = Row { family, suffix, key: key.clone(), said, labels, column, own: None };
         self.label_bytes += new.label_bytes();
         self.rows.push(new);
         index.get_or_insert_default().insert((said, name, key), row);
@@ -157,22 +166,31 @@ impl Block {
         let mut died = false;
         for row in &mut self.rows {
             row.prune(oldest, old);
-            died |= row.column.is_dead();
+            died |= row.is_dead();
         }
         if died {
-            self.rows.retain(|row| !row.column.is_dead());
+            self.rows.retain(|row| !row.is_dead());
             self.label_bytes = self.rows.iter().map(Row::label_bytes).sum();
             self.order.clear();
-            let own = self.rows.iter().zip(0..).filter(|(row, _)| row.times.is_some());
+            let own = self.rows.iter().zip(0..).filter(|(row, _)| row.own.is_some());
             self.by_labels = own.map(|(row, at)| (row.key.clone(), at)).collect();
         }
         died
     }
 
     pub(super) fn points(&self, row: &Row, start: i64, end: i64) -> Vec<Point> {
-        let times = row.times.as_deref().unwrap_or(&self.times);
+        let times = row.own.as_ref().map_or(&self.times, |own| &own.times);
         let point = |(index, v)| times.get(index).map(|t| Point { t: *t, v });
         row.column.values().filter_map(point).filter(|point| (start..=end).contains(&point.t)).collect()
+    }
+
+    /// The series of a row, with what it holds of a range of time; `None` if that is nothing.
+    pub(super) fn series(&self, row: &Row, start: i64, end: i64) -> Option<Series> {
+        let points = self.points(row, start, end);
+        let own = row.own.iter().flat_map(|own| &own.histograms);
+        let histograms: Vec<_> = own.filter(|(t, _)| (start..=end).contains(t)).cloned().collect();
+        let some = !points.is_empty() || !histograms.is_empty();
+        some.then(|| Series { labels: row.labels.clone(), points, histograms })
     }
 }
 

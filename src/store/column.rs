@@ -95,6 +95,11 @@ impl Column {
         (self.latest.count > 0 && self.latest.bits != ABSENT_BITS && !is_stale(value)).then_some(value)
     }
 
+    /// The bits of the newest value, a stale marker included.
+    pub fn newest(&self) -> Option<u64> {
+        (self.latest.count > 0 && self.latest.bits != ABSENT_BITS).then_some(self.latest.bits)
+    }
+
     /// Whether the window holds no value at all: the series can be forgotten.
     pub fn is_dead(&self) -> bool {
         let empty = |run: &Run| run.bits == ABSENT_BITS || run.count == 0;

@@ -1,10 +1,12 @@
 //! What is known: recent samples in memory, and state on disk behind a door that a cluster fits through.
 
+mod append;
 mod block;
 pub mod column;
 pub mod page;
 pub mod recent;
 pub mod state;
 
+pub use append::Appended;
 pub use page::Format;
 pub use recent::{Limits, Recent};

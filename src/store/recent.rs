@@ -8,12 +8,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::block::{Block, Row};
-use super::column::Column;
 use super::page::{Format, Layout, Page};
-use crate::model::{
-    FamilyRef, Labels, Matcher, Observation, Point, Reading, Sample, Series, Source, SourceError, Suffix, Target,
-    TargetId,
-};
+use crate::model::{Matcher, Observation, Reading, Sample, Series, Source, SourceError, Target, TargetId};
 
 /// How much may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +83,15 @@ impl Recent {
     /// Makes a block known whose samples are complete as they are: rule groups, self-metrics.
     /// A hidden one is there for queries and not on the page.
     pub fn declare_plain(&self, id: &TargetId, kind: &str, hidden: bool) {
-        let mut inner = self.write();
-        let fresh = || Block { kind: kind.to_string(), hidden, ..Block::default() };
-        inner.blocks.entry(id.clone()).or_insert_with(fresh);
+        self.declare_block(id, kind, |block| block.hidden = hidden);
+    }
+
+    pub(super) fn declare_block(&self, id: &TargetId, kind: &str, set: impl FnOnce(&mut Block)) {
+        self.write().blocks.entry(id.clone()).or_insert_with(|| {
+            let mut block = Block { kind: kind.to_string(), ..Block::default() };
+            set(&mut block);
+            block
+        });
     }
 
     /// Forgets a target and all of its series.
@@ -107,11 +109,25 @@ impl Recent {
         self.write().append(&observation.target, observation.at, &reading.samples, about)
     }
 
-    /// Appends points that come one by one, each series with times of its own: what rules record. A stale marker ends
-    /// a series. Points that are not newer than the last of their series are left out. Says how many were dropped
-    /// because there are too many series in all.
-    pub fn append_points(&self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) -> usize {
-        self.write().append_points(id, points, now)
+    /// Changes a block that is known. `change` is told the series of all others, the limits and the window, and says
+    /// whether rows went.
+    pub(super) fn change_block<T>(
+        &self,
+        id: &TargetId,
+        change: impl FnOnce(&mut Block, usize, &Limits, Duration) -> (T, bool),
+    ) -> Option<T> {
+        let mut inner = self.write();
+        let Inner { blocks, limits, window, series, shape, .. } = &mut *inner;
+        let block = blocks.get_mut(id)?;
+        let before = block.rows.len();
+        let others = *series - before;
+        let (done, died) = change(block, others, limits, *window);
+        let after = block.rows.len();
+        if died || after != before {
+            *shape += 1;
+        }
+        *series = others + after;
+        Some(done)
     }
 
     /// Series that are held, by kind of target.
@@ -200,49 +216,6 @@ impl Inner {
         taken
     }
 
-    fn append_points(&mut self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) -> usize {
-        let (others, window, limits) = (self.series, self.window, self.limits);
-        let Some(block) = self.blocks.get_mut(id) else { return 0 };
-        let rows_before = block.rows.len();
-        block.rewind(now.saturating_add(1));
-        let mut over = 0;
-        for (family, labels, point) in points {
-            let index = match block.by_labels.get(labels) {
-                Some(index) => *index as usize,
-                None if others - rows_before + block.rows.len() >= limits.series => {
-                    over += 1;
-                    continue;
-                }
-                None => {
-                    block.by_labels.insert(labels.clone(), block.rows.len() as u32);
-                    block.rows.push(Row {
-                        family: family.clone(),
-                        suffix: Suffix::None,
-                        key: labels.clone(),
-                        said: true,
-                        labels: labels.clone(),
-                        column: Column::default(),
-                        times: Some(Box::default()),
-                    });
-                    block.rows.len() - 1
-                }
-            };
-            let row = &mut block.rows[index];
-            let Some(times) = &mut row.times else { continue };
-            if times.back().is_none_or(|last| *last < point.t) {
-                times.push_back(point.t);
-                row.column.push(point.v);
-            }
-        }
-        let died = block.prune(now, window);
-        let rows_after = block.rows.len();
-        if died || rows_after != rows_before {
-            self.shape += 1;
-        }
-        self.series = others - rows_before + rows_after;
-        over
-    }
-
     pub(super) fn blocks(&self) -> impl Iterator<Item = (&TargetId, &Block)> {
         self.blocks.iter().filter(|(_, block)| !block.hidden)
     }
@@ -263,14 +236,12 @@ impl Source for Recent {
         let (mut found, mut loaded) = (Vec::new(), 0);
         for block in inner.blocks.values() {
             for row in block.rows.iter().filter(|row| matchers.iter().all(|matcher| matcher.matches(&row.labels))) {
-                let points = block.points(row, start, end);
-                loaded += points.len();
+                let Some(series) = block.series(row, start, end) else { continue };
+                loaded += series.points.len() + series.histograms.len();
                 if loaded > limit {
                     return Err(SourceError::TooManySamples { limit });
                 }
-                if !points.is_empty() {
-                    found.push(Series::floats(row.labels.clone(), points));
-                }
+                found.push(series);
             }
         }
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -282,7 +253,7 @@ impl Source for Recent {
 mod tests {
     use super::*;
     use crate::model::series::is_stale;
-    use crate::model::{FailureReason, Family, PollFailure};
+    use crate::model::{FailureReason, Family, FamilyRef, Labels, Point, PollFailure, Suffix};
 
     static HEAT: Family = Family::gauge("miner_temperature_celsius", "Heat", &["sensor"]);
     static UP: Family = Family::gauge("davylamp_target_up", "Up", &["target"]);

@@ -75,6 +75,8 @@ pub struct Telemetry {
     pub values_rejected: Counters,
     /// Limits that were hit, by limit.
     pub limit_hits: Counters,
+    /// Samples that a limit dropped, by limit and target.
+    pub samples_over_limit: Counters,
     /// Series that are held, by kind.
     pub series: Gauges,
     /// Entries waiting in an internal queue.
@@ -131,6 +133,8 @@ impl Telemetry {
             poll_duration: list.histogram("davylamp_poll_duration", "How long polls take, by kind"),
             values_rejected: list.counter("davylamp_values_rejected", "Impossible values that were not exported"),
             limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
+            samples_over_limit: list
+                .counter("davylamp_samples_over_limit", "Samples that a limit dropped, by limit and target"),
             series: list.gauge("davylamp_series", "Series that are held, by kind"),
             queue_depth: list.gauge("davylamp_queue_depth", "Entries waiting in an internal queue"),
             panics: list.counter("davylamp_panics", "Panics that were caught, by task"),

@@ -1,0 +1,14 @@
+//! The HTTP surface of the daemon: which tables of routes there are, and what stands behind each.
+
+use std::sync::Arc;
+
+use super::world::View;
+use crate::api::{self, Api};
+
+/// All routes over the daemon's view.
+pub(super) fn surface(view: &Arc<View>) -> Api {
+    let settings = view.shared.config.get().file.server.clone();
+    Api::new(view.shared.telemetry.clone(), settings)
+        .mount(api::base::ROUTES, view.clone())
+        .mount(api::silences::ROUTES, view.clone())
+}

@@ -1,0 +1,290 @@
+//! Points that come one by one, each series with times of its own: what rules record, and what others push to us.
+//!
+//! Every point has one of the fates of [`Appended`]. Blocks that others push into take points of the past, as far back
+//! as the window reaches, so that a sender may catch up; but each series only forward.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::block::{Block, Row};
+use super::column::Column;
+use super::recent::{Limits, Recent};
+use crate::model::{FamilyRef, FloatHistogram, Labels, Point, Suffix, TargetId};
+
+/// How far ahead of our clock a pushed point may be, as in Prometheus: its sender's clock need not be ours.
+const MOST_AHEAD: Duration = Duration::from_secs(600);
+
+/// What became of points that were appended. Every point is counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Kept.
+    pub kept: usize,
+    /// Same time and same value as the last of its series: left out, and no mistake; senders repeat what they are not
+    /// sure of.
+    pub duplicate: usize,
+    /// Same time as the last of its series, another value. The first one stays.
+    pub conflict: usize,
+    /// Older than the last of its series.
+    pub out_of_order: usize,
+    /// Older than what is kept at all.
+    pub too_old: usize,
+    /// More than ten minutes ahead of our clock. Only of pushed points.
+    pub in_future: usize,
+    /// Of a series for which there is no room.
+    pub over_limit: usize,
+    /// The limit that left no room, as the configuration names it: `series_per_target` or `series`.
+    pub limit: Option<&'static str>,
+}
+
+impl Appended {
+    /// Points that were not kept although their sender meant something by them.
+    pub fn rejected(&self) -> usize {
+        self.conflict + self.out_of_order + self.too_old + self.in_future + self.over_limit
+    }
+}
+
+/// What a row has for itself that does not share the times of its block.
+#[derive(Default)]
+pub(super) struct Own {
+    /// Of the values of the row's column.
+    pub(super) times: VecDeque<i64>,
+    pub(super) histograms: VecDeque<(i64, Arc<FloatHistogram>)>,
+}
+
+impl Own {
+    fn last(&self) -> Option<i64> {
+        self.times.back().copied().max(self.histograms.back().map(|(t, _)| *t))
+    }
+}
+
+/// A value on its way into a row.
+enum Value<'a> {
+    Float(f64),
+    Histogram(&'a Arc<FloatHistogram>),
+}
+
+/// A point on its way into a block.
+struct Entry<'a> {
+    family: &'a FamilyRef,
+    labels: &'a Labels,
+    t: i64,
+    value: Value<'a>,
+}
+
+impl Recent {
+    /// Makes a block known into which somebody pushes samples that are complete as they are. It is there for queries
+    /// and rules, and not on the page. It takes as many series as a target.
+    pub fn declare_pushed(&self, id: &TargetId, kind: &str) {
+        self.declare_block(id, kind, |block| {
+            block.hidden = true;
+            block.pushed = true;
+        });
+    }
+
+    /// Appends points, in the order in which they stand. A stale marker ends a series. `now` is our clock; in a block
+    /// that is not pushed into, points after it are taken back: the clock was set.
+    ///
+    /// Nothing is kept for a block that is not known.
+    pub fn append_points(&self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) -> Appended {
+        let entries = points.iter().map(|(family, labels, point)| {
+            let value = Value::Float(point.v);
+            Entry { family, labels, t: point.t, value }
+        });
+        self.append_entries(id, entries, now)
+    }
+
+    /// Appends native histograms, as [`Recent::append_points`] does numbers. A series may hold both, at different
+    /// times.
+    pub fn append_histograms(
+        &self,
+        id: &TargetId,
+        histograms: &[(FamilyRef, Labels, i64, Arc<FloatHistogram>)],
+        now: i64,
+    ) -> Appended {
+        let entries = histograms.iter().map(|(family, labels, t, histogram)| {
+            let value = Value::Histogram(histogram);
+            Entry { family, labels, t: *t, value }
+        });
+        self.append_entries(id, entries, now)
+    }
+
+    fn append_entries<'a>(&self, id: &TargetId, entries: impl Iterator<Item = Entry<'a>>, now: i64) -> Appended {
+        self.change_block(id, |block, others, limits, window| {
+            block.append_entries(entries, now, others, limits, window)
+        })
+        .unwrap_or_default()
+    }
+}
+
+impl Block {
+    /// `others` are the series of all other blocks.
+    fn append_entries<'a>(
+        &mut self,
+        entries: impl Iterator<Item = Entry<'a>>,
+        now: i64,
+        others: usize,
+        limits: &Limits,
+        window: Duration,
+    ) -> (Appended, bool) {
+        let reach = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        let ahead = MOST_AHEAD.as_millis() as i64; // ten minutes
+        let mut done = Appended::default();
+        if !self.pushed {
+            self.rewind(now.saturating_add(1));
+        }
+        for entry in entries {
+            if entry.t < now.saturating_sub(reach) {
+                done.too_old += 1;
+                continue;
+            }
+            if self.pushed && entry.t > now.saturating_add(ahead) {
+                done.in_future += 1;
+                continue;
+            }
+            let known = self.by_labels.get(entry.labels).map(|index| *index as usize);
+            let room = || match () {
+                () if self.pushed && self.is_full(limits.series_per_target) => Err("series_per_target"),
+                () if others + self.rows.len() >= limits.series => Err("series"),
+                () => Ok(()),
+            };
+            let index = match known.map_or_else(|| room().map(|()| None), |index| Ok(Some(index))) {
+                Ok(Some(index)) => index,
+                Ok(None) => self.add_own(&entry),
+                Err(limit) => {
+                    done.over_limit += 1;
+                    done.limit = Some(limit);
+                    continue;
+                }
+            };
+            self.rows[index].append(&entry, &mut done);
+        }
+        (done, self.prune(now, window))
+    }
+
+    fn add_own(&mut self, entry: &Entry<'_>) -> usize {
+        let index = self.rows.len();
+        self.by_labels.insert(entry.labels.clone(), index as u32);
+        let row = Row {
+            family: entry.family.clone(),
+            suffix: Suffix::None,
+            key: entry.labels.clone(),
+            said: true,
+            labels: entry.labels.clone(),
+            column: Column::default(),
+            own: Some(Box::default()),
+        };
+        self.label_bytes += row.label_bytes();
+        self.rows.push(row);
+        index
+    }
+}
+
+impl Row {
+    fn append(&mut self, entry: &Entry<'_>, done: &mut Appended) {
+        let Some(own) = &mut self.own else { return };
+        match own.last() {
+            Some(last) if entry.t < last => done.out_of_order += 1,
+            Some(last) if entry.t == last => {
+                let same = match &entry.value {
+                    // Bits, because a NaN is a value like any other here.
+                    Value::Float(v) => own.times.back() == Some(&last) && self.column.newest() == Some(v.to_bits()),
+                    Value::Histogram(h) => own.histograms.back().is_some_and(|(t, kept)| *t == last && kept == *h),
+                };
+                *(if same { &mut done.duplicate } else { &mut done.conflict }) += 1;
+            }
+            _ => {
+                match &entry.value {
+                    Value::Float(v) => {
+                        own.times.push_back(entry.t);
+                        self.column.push(*v);
+                    }
+                    Value::Histogram(h) => own.histograms.push_back((entry.t, Arc::clone(h))),
+                }
+                done.kept += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::series::stale_nan;
+    use crate::model::{Family, Matcher, Series, Source};
+    use crate::store::page::Format;
+
+    static ANY: Family = Family::gauge("any", "Anything", &[]);
+    const NOW: i64 = 1_000_000_000;
+
+    fn recent(series_per_target: usize) -> (Recent, TargetId) {
+        let recent = Recent::new(Duration::from_secs(60), Limits { series_per_target, ..Limits::default() });
+        let id = TargetId::from("/push/agent");
+        recent.declare_pushed(&id, "remote_write");
+        (recent, id)
+    }
+
+    fn point(name: &str, t: i64, v: f64) -> (FamilyRef, Labels, Point) {
+        (FamilyRef::from(&ANY), Labels::new([("__name__", name)]), Point { t, v })
+    }
+
+    fn histogram(name: &str, t: i64, count: f64) -> (FamilyRef, Labels, i64, Arc<FloatHistogram>) {
+        let histogram = FloatHistogram { count, ..FloatHistogram::default() };
+        (FamilyRef::from(&ANY), Labels::new([("__name__", name)]), t, Arc::new(histogram))
+    }
+
+    fn select(recent: &Recent, name: &str) -> Vec<Series> {
+        recent.select(&[Matcher::equal("__name__", name)], 0, i64::MAX).unwrap()
+    }
+
+    #[test]
+    fn every_point_has_a_fate() {
+        let (recent, id) = recent(2);
+        let points = [
+            point("a", NOW - 10_000, 1.0),
+            point("a", NOW - 5_000, f64::NAN),
+            point("a", NOW - 5_000, f64::NAN),
+            point("a", NOW - 5_000, 2.0),
+            point("a", NOW - 7_000, 1.0),
+            point("b", NOW - 61_000, 1.0),
+            point("b", NOW + 5_000, 1.0),
+            point("b", NOW + 601_000, 1.0),
+            point("c", NOW, 1.0),
+            point("a", NOW, stale_nan()),
+        ];
+        let want = Appended {
+            kept: 4,
+            duplicate: 1,
+            conflict: 1,
+            out_of_order: 1,
+            too_old: 1,
+            in_future: 1,
+            over_limit: 1,
+            limit: Some("series_per_target"),
+        };
+        assert_eq!(recent.append_points(&id, &points, NOW), want);
+        assert_eq!(want.rejected(), 5);
+        assert_eq!(select(&recent, "a")[0].points.len(), 3);
+        // What a sender's clock is ahead of ours is not taken back by the next points.
+        recent.append_points(&id, &[point("a", NOW + 1, 1.0)], NOW + 1);
+        assert_eq!(select(&recent, "b")[0].points, [Point { t: NOW + 5_000, v: 1.0 }]);
+        assert!(recent.page(Format::Text, None).is_empty(), "what was pushed is not on the page");
+        assert_eq!(recent.append_points(&"nobody".into(), &points, NOW), Appended::default());
+    }
+
+    #[test]
+    fn a_series_may_change_between_numbers_and_histograms() {
+        let (recent, id) = recent(10);
+        let put = |entries: &[_]| recent.append_histograms(&id, entries, NOW);
+        let done = put(&[histogram("h", NOW - 3, 1.0), histogram("h", NOW - 3, 1.0), histogram("h", NOW - 3, 2.0)]);
+        assert_eq!((done.kept, done.duplicate, done.conflict), (1, 1, 1));
+        let done = recent.append_points(&id, &[point("h", NOW - 3, 1.0), point("h", NOW - 2, 1.0)], NOW);
+        assert_eq!((done.kept, done.conflict), (1, 1), "of two samples at one time only one is there");
+        assert_eq!(put(&[histogram("h", NOW - 2, 1.0), histogram("h", NOW - 1, 1.0)]).conflict, 1);
+        let series = &select(&recent, "h")[0];
+        let times = (series.histograms.iter().map(|(t, _)| *t).collect::<Vec<_>>(), series.points[0].t);
+        assert_eq!(times, (vec![NOW - 3, NOW - 1], NOW - 2));
+        recent.append_points(&id, &[], NOW + 100_000);
+        assert!(select(&recent, "h").is_empty() && recent.series_by_kind() == [("remote_write".to_string(), 0)]);
+    }
+}
