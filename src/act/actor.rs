@@ -244,7 +244,10 @@ impl Actor {
         let passed = i64::try_from(now.duration_since(before.1).as_millis()).unwrap_or(i64::MAX);
         let off = Duration::from_millis(wall.saturating_sub(before.0).abs_diff(passed));
         if off > CLOCK_WAS_SET {
-            tracing::warn!(seconds = off.as_secs(), "the clock was set, or the machine slept; nothing is run for a while");
+            tracing::warn!(
+                seconds = off.as_secs(),
+                "the clock was set, or the machine slept; nothing is run for a while"
+            );
             self.jumped = Some(now);
         }
     }

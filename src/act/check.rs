@@ -247,35 +247,93 @@ impl Problems {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::act::binding::GuardSet;
 
-    fn problems(remediations: &str, ansible: &str) -> Vec<String> {
+    fn known<'a>(commands: &'a dyn Fn(&str) -> Vec<&'static str>) -> Known<'a> {
+        let rule = |name: &str, severity: Option<&str>| RuleShape {
+            name: name.into(),
+            labels: [("severity".to_string(), severity.map(String::from))].into(),
+        };
+        let host = |name: &str, kind: &str| Host { name: name.into(), group: kind.into(), vars: BTreeMap::new() };
+        Known {
+            rules: Some(vec![rule("Slow", Some("warning")), rule("Hot", None)]),
+            hosts: vec![host("m1", "axeos"), host("nas", "docker")],
+            receivers: ["ops".to_string()].into(),
+            windows: ["sunday".to_string()].into(),
+            commands,
+            expression: &|text| {
+                if text.contains("bad") { Err("unexpected word (line 1, column 1)".into()) } else { Ok(()) }
+            },
+        }
+    }
+
+    fn checked(remediations: &str, ansible: &str) -> Result<Checked, Vec<String>> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("playbooks")).unwrap();
         std::fs::write(folder.path().join("playbooks/restart.yml"), "[]").unwrap();
         let remediations: Vec<Remediation> = serde_yaml::from_str(remediations).unwrap();
         let ansible: AnsibleSettings = serde_yaml::from_str(ansible).unwrap();
-        let found = check(&remediations, &ansible, folder.path(), Path::new("/var/lib/davylamp"));
+        let commands = |kind: &str| if kind == "axeos" { vec!["restart"] } else { Vec::new() };
+        let found = check(&remediations, &ansible, folder.path(), Path::new("/var/lib/davylamp"), &known(&commands));
         let shown = |problem: Problem| format!("{}: {}", problem.path, problem.message);
-        found.map_or_else(|problems| problems.into_iter().map(shown).collect(), |_| Vec::new())
+        found.map_err(|problems| problems.into_iter().map(shown).collect())
+    }
+
+    fn problems(remediations: &str, ansible: &str) -> Vec<String> {
+        checked(remediations, ansible).err().unwrap_or_default()
+    }
+
+    fn expect(found: Vec<String>, expected: &[&str]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found}\n{expected}");
+        }
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+    }
+
+    /// The default guards, checked.
+    pub(in crate::act) fn guards() -> GuardSet {
+        checked(GOOD, "{}").unwrap().bindings.remove(0).guards
     }
 
     const GOOD: &str = "
 - name: restart
   match: ['alertname=\"Slow\"']
-  target: 'rack-{{ $labels.rack }}-{{$labels.miner}}'
+  target: '{{ $labels.miner }}'
   steps: [{playbook: restart.yml}]
+";
+
+    const ALL: &str = "
+- name: everything
+  match: ['alertname=~\"Slow|Hot\"', 'severity=~\"warning|critical\"']
+  sources: [rules, alertmanager, grafana]
+  target: '{{ $labels.miner }}'
+  mode: auto
+  steps:
+  - {device: restart, timeout: 1m, verify: {within: 10m, hold: 2m}}
+  - {playbook: restart.yml, mode: approve, timeout: 5m, verify: {within: 15m}}
+  - {notify: ops}
+  - {webhook: ops}
+  guards: {cooldown: 30m, max_runs_per_target: 3/24h, max_targets: '10%/1h, min 1', max_concurrent: 2,
+           min_healthy: 'good > 0.8', flap: {changes: 4, within: 1h}, breaker: {failures: 3, open_for: 1h},
+           brake: {share: 30%, min: 3}}
+  windows: [sunday]
+  notify: [ops]
+- name: containers
+  match: ['alertname=\"Hot\"']
+  target: '{{ $labels.engine }}/{{ $labels.container }}'
+  steps: [{container: restart}]
 ";
 
     #[test]
     fn good_is_good_and_begins_in_check_mode() {
-        assert_eq!(problems(GOOD, "{}"), Vec::<String>::new());
-        let remediations: Vec<Remediation> = serde_yaml::from_str(GOOD).unwrap();
-        assert_eq!(remediations[0].mode, Mode::Check);
-        let target = TargetTemplate::parse(&remediations[0].target).unwrap();
-        assert_eq!(target.expand(&Labels::new([("rack", "2"), ("miner", "m1")])).as_deref(), Some("rack-2-m1"));
-        assert_eq!(target.expand(&Labels::new([("miner", "m1")])), None);
+        assert_eq!(checked(GOOD, "{}").unwrap().bindings[0].mode, Mode::Check);
+        let all = checked(ALL, "{approval_url: 'https://lamp'}").unwrap();
+        assert_eq!((all.bindings.len(), all.bindings[0].steps.len()), (2, 4));
+        let modes: Vec<Mode> = all.bindings[0].steps.iter().map(|step| all.bindings[0].mode_of(step)).collect();
+        assert_eq!(modes, [Mode::Auto, Mode::Approve, Mode::Auto, Mode::Auto]);
+        assert!(all.warnings.is_empty());
     }
 
     #[test]
@@ -291,40 +349,85 @@ mod tests {
 ";
         let found = problems(
             bad,
-            "{environment: [HOME, SSH_AUTH_SOCK], max_concurrent: 0, queue_expiry: 5s, inventory: hosts}",
+            "{environment: [HOME, SSH_AUTH_SOCK], max_concurrent: 0, queue_expiry: 5s, approval_url: lamp, inventory: hosts}",
         );
-        let expected = [
-            "ansible.environment[0]: \"HOME\" cannot be passed on",
-            "ansible.max_concurrent: 0 is too small",
-            "ansible.queue_expiry: 5s is too short",
-            "ansible.inventory: there is no inventory at",
-            "remediations[0].name: \"a b\" is not a name",
-            "remediations[0].match[0]: ",
-            "remediations[0].match[1]: ",
-            "remediations[0].target: \"{{ .Labels.miner }}\" is not a target",
-            "remediations[0].guards.max_runs_per_target: \"often\"",
-            "remediations[0].guards.max_concurrent: 0",
-            "remediations[0].steps[1]: only one step",
-            "remediations[0].steps[0].playbook: there is no playbook \"restrat.yml\"",
-            "remediations[0].guards.cooldown: a cooldown of 10m is shorter",
-            "remediations[0].steps[1].playbook: the playbook \"../x.yml\" lies outside",
-            "remediations[1].name: \"a b\" is used twice",
-            "remediations[1].name: \"a b\" is not a name",
-            "remediations[1].match: these matchers hold for an alert without any label",
-            "remediations[1].steps: there is nothing to run",
-        ];
-        for (found, expected) in found.iter().zip(expected) {
-            assert!(found.starts_with(expected), "{found}\n{expected}");
-        }
-        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        expect(
+            found,
+            &[
+                "ansible.environment[0]: \"HOME\" cannot be passed on",
+                "ansible.max_concurrent: 0 is too small",
+                "ansible.queue_expiry: 5s is too short",
+                "ansible.approval_url: \"lamp\" is no address",
+                "ansible.inventory: there is no inventory at",
+                "remediations[0].name: \"a b\" is not a name",
+                "remediations[0].match[0]: ",
+                "remediations[0].match[1]: ",
+                "remediations[0].target: \"{{ .Labels.miner }}\" is not a target",
+                "remediations[0].guards.max_runs_per_target: \"often\"",
+                "remediations[0].guards.max_concurrent: 0",
+                "remediations[0].steps[0].playbook: there is no playbook \"restrat.yml\"",
+                "remediations[0].guards.cooldown: a cooldown of 10m is shorter",
+                "remediations[0].steps[0]: a step follows",
+                "remediations[0].steps[1].playbook: the playbook \"../x.yml\" lies outside",
+                "remediations[1].name: \"a b\" is used twice",
+                "remediations[1].name: \"a b\" is not a name",
+                "remediations[1].match: these matchers hold for an alert without any label",
+                "remediations[1].steps: there is nothing to run",
+            ],
+        );
     }
 
     #[test]
-    fn unknown_keys_and_other_templates_are_refused() {
-        let more = GOOD.replace("{playbook: restart.yml}", "{playbook: restart.yml, verify: {within: 1m}}");
-        assert!(serde_yaml::from_str::<Vec<Remediation>>(&more).unwrap_err().to_string().contains("verify"));
-        for bad in ["", "{{ $labels.a | upper }}", "{{ $labels.a", "$labels.a }}", "{{ $value }}", "{% x %}", "{{}}"] {
-            assert_eq!(TargetTemplate::parse(bad), None, "{bad}");
-        }
+    fn names_must_mean_something() {
+        let bad = "
+- name: a
+  match: ['alertname=\"Slwo\"']
+  target: m1
+  steps: [{playbook: restart.yml}]
+- name: b
+  match: ['alertname=\"Slow\"', 'severity=\"critical\"']
+  target: m1
+  steps: [{device: reboot}, {notify: opps}, {}, {notify: ops, webhook: ops}]
+  windows: [sundy]
+  notify: [nobody]
+  guards: {max_targets: 'all', min_healthy: 'bad', flap: {changes: 1, within: 1h}, breaker: {failures: 0, open_for: 1h},
+           brake: {share: '0%', min: 0}}
+- {name: c, match: ['alertname=\"Hot\"'], target: m9, steps: [{container: kill}]}
+- {name: d, match: ['alertname=\"Hot\"', 'miner=\"m7\"'], target: '{{ $labels.miner }}', sources: [], steps: [{device: restart}]}
+- name: e
+  match: ['alertname=\"Hot\"']
+  target: m1
+  steps: [{notify: ops, verify: {within: 0s}}, {playbook: restart.yml, timeout: 0s}]
+";
+        expect(
+            problems(bad, "{}"),
+            &[
+                "remediations[0].match: no rule can produce an alert that these matchers match; did you mean \"Slow\"?",
+                "remediations[1].guards.max_targets: \"all\"",
+                "remediations[1].guards.brake.share: \"0%\"",
+                "remediations[1].guards.flap.changes",
+                "remediations[1].guards.breaker.failures",
+                "remediations[1].guards.brake.min",
+                "remediations[1].guards.min_healthy: unexpected word (line 1, column 1)",
+                "remediations[1].windows[0]: there is no window \"sundy\"; did you mean \"sunday\"?",
+                "remediations[1].notify[0]: there is no receiver named \"nobody\"",
+                "remediations[1].steps[0].device: no target that could be meant has a command \"reboot\"",
+                "remediations[1].steps[0]: a step follows",
+                "remediations[1].steps[1].notify: there is no receiver named \"opps\"; did you mean \"ops\"?",
+                "remediations[1].steps[2]: a step does exactly one thing",
+                "remediations[1].steps[3]: a step does exactly one thing",
+                "remediations[2].target: \"m9\" is no host of the inventory",
+                "remediations[2].steps[0].container: a container has no command \"kill\"",
+                "remediations[2].target: a container step needs an engine and a container",
+                "remediations[3].sources: no source",
+                "remediations[3].steps[0].device: no target that could be meant",
+                "remediations[4].steps[0].verify.within: 0s leaves no time",
+                "remediations[4].steps[0].verify: a message heals nothing",
+                "remediations[4].steps[1].timeout: 0s would end",
+            ],
+        );
+        let other = GOOD.replace("Slow", "Slwo").replace("target:", "sources: [rules, grafana]\n  target:");
+        let warnings = checked(&other, "{}").unwrap().warnings;
+        assert!(warnings[0].message.ends_with("(a webhook may)"), "{warnings:?}");
     }
 }

@@ -240,9 +240,7 @@ impl Actor {
 fn rule(world: &dyn crate::act::facts::World, key: &str) -> Option<RuleFacts> {
     match source_of(key) {
         AlertSource::Rules => world.rule(key),
-        AlertSource::Alertmanager | AlertSource::Grafana => {
-            Some(RuleFacts { warming_up: false, needs_values: false })
-        }
+        AlertSource::Alertmanager | AlertSource::Grafana => Some(RuleFacts { warming_up: false, needs_values: false }),
     }
 }
 

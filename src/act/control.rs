@@ -215,7 +215,13 @@ impl Control {
         self.order(Verb::Close { binding: binding.to_string(), target: target.to_string() }, by).await
     }
 
-    async fn decide(&self, id: &RunId, decision: Decision, token: Option<String>, by: &str) -> Result<Run, ControlError> {
+    async fn decide(
+        &self,
+        id: &RunId,
+        decision: Decision,
+        token: Option<String>,
+        by: &str,
+    ) -> Result<Run, ControlError> {
         self.order(Verb::Decide { run: id.clone(), decision, token }, by).await?;
         self.show(id)
     }

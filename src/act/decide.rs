@@ -2,12 +2,12 @@
 
 use crate::act::actor::{Actor, Round};
 use crate::act::approval::Decision;
+use crate::act::binding::Action;
 use crate::act::control::{ControlError, Order, Verb};
 use crate::act::episode::Episode;
 use crate::act::executor::ExecutorError;
 use crate::act::reason::Reason;
 use crate::act::run::{Run, RunId, RunState};
-use crate::act::binding::Action;
 
 impl Actor {
     /// Looks after the runs that wait for an approval.
@@ -70,7 +70,13 @@ impl Actor {
         self.driver.book.run(id).ok_or_else(|| ControlError::Unknown(id.clone()))
     }
 
-    async fn decided(&mut self, id: &RunId, decision: Decision, token: Option<&str>, by: &str) -> Result<(), ControlError> {
+    async fn decided(
+        &mut self,
+        id: &RunId,
+        decision: Decision,
+        token: Option<&str>,
+        by: &str,
+    ) -> Result<(), ControlError> {
         let now = self.driver.world.now();
         let mut run = self.known(id)?;
         let waits = run.state == RunState::WaitingApproval;
@@ -129,7 +135,8 @@ impl Actor {
         let now = self.driver.world.now();
         let old = self.known(id)?;
         let episode = self.driver.book.episode(&old.binding, &old.target);
-        let current = episode.as_ref().filter(|episode| episode.opened_at == old.episode && episode.closed_at.is_none());
+        let current =
+            episode.as_ref().filter(|episode| episode.opened_at == old.episode && episode.closed_at.is_none());
         if !old.state.is_final() || old.rehearses.is_some() || current.is_none() {
             return Err(ControlError::NotRetryable(id.clone(), old.state));
         }
@@ -167,4 +174,3 @@ impl From<ExecutorError> for ControlError {
         ControlError::Executor(error)
     }
 }
-

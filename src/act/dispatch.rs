@@ -21,7 +21,9 @@ impl Actor {
         }
         let id = run.id.clone();
         if self.record(&run).await {
-            self.driver.book.keep_held(|binding, key| !(binding == run.binding && key == crate::act::episode::alert_key(alert)));
+            self.driver
+                .book
+                .keep_held(|binding, key| !(binding == run.binding && key == crate::act::episode::alert_key(alert)));
             self.queue.push(id);
         } else {
             self.hold(&run.binding, alert, Reason::LedgerUnavailable);
@@ -222,4 +224,3 @@ struct Start {
     step: StepPlan,
     guards: Vec<&'static str>,
 }
-

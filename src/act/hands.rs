@@ -97,7 +97,9 @@ impl Effect {
     pub fn describe(&self) -> String {
         match self {
             Effect::Device { target, command } => format!("{command} of {target} through its own API"),
-            Effect::Container { engine, container, command } => format!("{command} of the container {container} on {engine}"),
+            Effect::Container { engine, container, command } => {
+                format!("{command} of the container {container} on {engine}")
+            }
             Effect::Webhook { receiver, .. } => format!("a call of the webhook {receiver}"),
             Effect::Notify { receiver, .. } => format!("a message to {receiver}"),
         }

@@ -122,16 +122,15 @@ pub fn judge(wish: &Wish<'_>, facts: &Facts<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::act::check::{Budget, TargetTemplate};
+    use crate::act::binding::{Action, TargetTemplate};
+    use crate::act::check::tests::guards;
     use crate::act::facts::Host;
+    use crate::act::settings::AlertSource;
     use crate::model::{AlertState, Labels};
 
-    const MINUTE: i64 = 60_000;
-    const NOW: i64 = 1_000 * MINUTE;
-
-    fn alert(labels: &[(&'static str, &str)]) -> Alert {
+    pub(in crate::act) fn alert(labels: &[(&'static str, &str)]) -> Alert {
         Alert {
             rule: "f;g;Hot".into(),
             labels: Labels::new(labels.iter().map(|(name, value)| (*name, *value))),
@@ -147,118 +146,142 @@ mod tests {
         }
     }
 
-    fn binding() -> Binding {
+    pub(in crate::act) fn binding() -> Binding {
+        let action = Action::Playbook("p.yml".into());
         Binding {
             name: "b".into(),
             matchers: Vec::new(),
+            sources: vec![AlertSource::Rules],
             target: TargetTemplate::parse("{{ $labels.miner }}").unwrap(),
             mode: Mode::Auto,
-            playbook: "p.yml".into(),
-            timeout: Duration::from_secs(60),
-            cooldown: Duration::from_secs(1800),
-            budget: Budget { runs: 3, within: Duration::from_secs(86_400) },
-            max_concurrent: 2,
+            steps: vec![StepPlan { action, mode: None, timeout: Duration::from_secs(60), verify: None }],
+            guards: guards(),
+            windows: Vec::new(),
+            notify: Vec::new(),
         }
     }
 
-    /// Judges with good facts that one change spoils.
-    fn with(change: impl Fn(&mut Facts<'_>, &mut Binding), labels: &[(&'static str, &str)]) -> Verdict {
-        let (alert, mut binding) = (alert(labels), binding());
+    /// What is spoiled of good facts.
+    struct Case<'a> {
+        facts: Facts<'a>,
+        recall: Recall,
+        binding: Binding,
+        target: &'static str,
+        first: bool,
+        blind: bool,
+        approved: bool,
+    }
+
+    fn reason(change: impl Fn(&mut Case<'_>)) -> &'static str {
+        let alert = alert(&[("miner", "m1")]);
         let host = |name: &str| Host { name: name.into(), group: "axeos".into(), vars: Default::default() };
         let inventory = Inventory::of_hosts(&[host("m1"), host("axeos"), host("m*")]);
-        let mut facts = Facts {
+        let recall = Recall::default();
+        let facts = Facts {
             firing: Some(&alert),
-            started: (0, Duration::from_secs(30)),
+            age: (Duration::from_secs(30), Duration::from_secs(30)),
+            clock_jumped: false,
             rule: Some(RuleFacts { warming_up: false, needs_values: true }),
             inventory: Some(&inventory),
             target_up: Some(true),
-            history: &[],
+            silenced: false,
+            window_open: true,
+            braked: false,
+            flapping: false,
+            recall: &recall,
+            target_limit: 1,
+            healthy: None,
             step_taken: false,
-            target_busy: false,
-            binding_running: 0,
-            running: (0, 2),
+            max_concurrent: 2,
         };
-        change(&mut facts, &mut binding);
-        judge(&alert, &binding, &facts, NOW)
-    }
-
-    fn reason(change: impl Fn(&mut Facts<'_>, &mut Binding)) -> &'static str {
-        match with(change, &[("miner", "m1")]) {
-            Verdict::Run { .. } => "run",
+        let recall = Recall::default();
+        let (target, first, blind, approved) = ("m1", true, false, false);
+        let mut case = Case { facts, recall, binding: binding(), target, first, blind, approved };
+        change(&mut case);
+        let facts = Facts { recall: &case.recall, ..case.facts };
+        let Case { binding, target, first, blind, approved, .. } = &case;
+        let step = &binding.steps[0];
+        let (first, blind, approved) = (*first, *blind, *approved);
+        match judge(&Wish { binding, step, target, first, blind, approved }, &facts) {
+            Verdict::Run(_) => "run",
             Verdict::Skip(reason) => reason.as_str(),
         }
     }
 
     #[test]
     fn each_guard_stops_it_alone() {
-        assert_eq!(reason(|_, _| {}), "run");
-        assert_eq!(reason(|_, b| b.mode = Mode::Off), "mode_off");
-        assert_eq!(reason(|f, _| f.firing = None), "not_firing");
-        assert_eq!(reason(|f, _| f.started.0 = NOW - 29_000), "startup_grace");
-        assert_eq!(reason(|f, _| f.rule = Some(RuleFacts { warming_up: true, needs_values: true })), "warming_up");
-        assert_eq!(reason(|f, _| f.rule = None), "warming_up");
-        assert_eq!(reason(|f, _| f.inventory = None), "inventory_unavailable");
-        assert_eq!(reason(|f, _| f.target_up = Some(false)), "blind");
-        assert_eq!(reason(|f, _| f.step_taken = true), "episode_done");
-        assert_eq!(reason(|f, _| f.target_busy = true), "run_in_progress");
-        assert_eq!(reason(|f, _| f.binding_running = 2), "concurrency");
-        assert_eq!(reason(|f, _| f.running.0 = 2), "concurrency");
+        assert_eq!(reason(|_| {}), "run");
+        assert_eq!(reason(|c| c.binding.mode = Mode::Off), "mode_off");
+        assert_eq!(reason(|c| c.binding.steps[0].mode = Some(Mode::Off)), "mode_off");
+        assert_eq!(reason(|c| c.facts.firing = None), "not_firing");
+        assert_eq!(reason(|c| c.facts.age.0 = Duration::from_secs(29)), "startup_grace");
+        assert_eq!(reason(|c| c.facts.clock_jumped = true), "clock_jump");
+        let warming_up = RuleFacts { warming_up: true, needs_values: true };
+        assert_eq!(reason(|c| c.facts.rule = Some(warming_up)), "warming_up");
+        assert_eq!(reason(|c| c.facts.rule = None), "warming_up");
+        assert_eq!(reason(|c| c.facts.inventory = None), "inventory_unavailable");
+        assert_eq!(reason(|c| c.facts.target_up = Some(false)), "blind");
+        assert_eq!(reason(|c| c.facts.silenced = true), "silenced");
+        assert_eq!(reason(|c| c.facts.window_open = false), "window_closed");
+        assert_eq!(reason(|c| c.facts.braked = true), "brake");
+        assert_eq!(reason(|c| c.facts.flapping = true), "flapping");
+        assert_eq!(reason(|c| c.recall.cooling = true), "cooldown");
+        assert_eq!(reason(|c| c.facts.step_taken = true), "episode_done");
+        assert_eq!(reason(|c| c.recall.used_up = true), "max_runs");
+        assert_eq!(reason(|c| c.recall.targets = 1), "max_targets");
+        assert_eq!(reason(|c| c.recall.broken = true), "breaker");
+        assert_eq!(reason(|c| c.facts.healthy = Some(Some(false))), "min_healthy");
+        assert_eq!(reason(|c| c.facts.healthy = Some(None)), "min_healthy_unknown");
+        assert_eq!(reason(|c| c.recall.busy = true), "run_in_progress");
+        assert_eq!(reason(|c| c.recall.of_binding = 2), "concurrency");
+        assert_eq!(reason(|c| c.recall.running = 2), "concurrency");
     }
 
     #[test]
-    fn a_rule_about_silence_may_act_on_silence() {
+    fn what_does_not_hold_a_run_back() {
+        assert_eq!(reason(|c| (c.recall.targets, c.recall.among_them) = (1, true)), "run", "no new target");
+        assert_eq!(reason(|c| (c.first, c.recall.cooling) = (false, true)), "run", "the next step of the same trouble");
+        assert_eq!(reason(|c| c.facts.healthy = Some(Some(true))), "run");
         let about_up = RuleFacts { warming_up: false, needs_values: false };
-        assert_eq!(reason(move |f, _| (f.target_up, f.rule) = (Some(false), Some(about_up))), "run");
-        assert_eq!(reason(|f, _| f.target_up = None), "run", "a target that davylamp does not poll");
+        assert_eq!(reason(|c| (c.facts.target_up, c.facts.rule) = (Some(false), Some(about_up))), "run");
+        assert_eq!(reason(|c| c.facts.target_up = None), "run", "a target that davylamp does not poll");
+        let message = reason(|c| {
+            c.binding.steps[0].action = Action::Notify("ops".into());
+            (c.recall.used_up, c.facts.braked) = (true, true);
+        });
+        assert_eq!(message, "run");
     }
 
     #[test]
-    fn history_holds_it_back() {
-        const ENDED_29_MINUTES_AGO: [(i64, Option<i64>); 1] = [(NOW - 40 * MINUTE, Some(NOW - 29 * MINUTE))];
-        const ENDED_31_MINUTES_AGO: [(i64, Option<i64>); 1] = [(NOW - 40 * MINUTE, Some(NOW - 31 * MINUTE))];
-        const ENDS_IN_THE_FUTURE: [(i64, Option<i64>); 1] = [(NOW, Some(NOW + 99 * MINUTE))];
-        const NEVER_ENDED: [(i64, Option<i64>); 1] = [(NOW - 999 * MINUTE, None)];
-        const THREE: [(i64, Option<i64>); 3] = [(NOW - 999 * MINUTE, Some(NOW - 900 * MINUTE)); 3];
-        assert_eq!(reason(|f, _| f.history = &ENDED_29_MINUTES_AGO), "cooldown");
-        assert_eq!(reason(|f, _| f.history = &ENDED_31_MINUTES_AGO), "run");
-        assert_eq!(reason(|f, _| f.history = &ENDS_IN_THE_FUTURE), "cooldown");
-        assert_eq!(reason(|f, _| f.history = &NEVER_ENDED), "cooldown");
-        assert_eq!(reason(|f, _| f.history = &THREE), "max_runs");
-        assert_eq!(reason(|f, b| (f.history, b.budget.within) = (&THREE, Duration::from_secs(3600))), "run");
+    fn without_sight_only_a_person_or_a_message_goes_on() {
+        let quiet = |c: &mut Case<'_>| {
+            (c.blind, c.facts.firing, c.facts.target_up, c.first) = (true, None, Some(false), false);
+        };
+        assert_eq!(reason(quiet), "not_firing");
+        let approved_one = reason(|c| {
+            quiet(c);
+            c.binding.mode = Mode::Approve;
+        });
+        let message = reason(|c| {
+            quiet(c);
+            c.binding.steps[0].action = Action::Notify("ops".into());
+        });
+        assert_eq!((approved_one, message), ("run", "run"));
+        assert_eq!(reason(|c| (c.facts.target_up, c.approved) = (Some(false), true)), "run");
     }
 
     #[test]
     fn the_target_is_exactly_one_host() {
-        let skip = |labels: &[(&'static str, &str)]| with(|_, _| {}, labels);
-        assert_eq!(skip(&[]), Verdict::Skip(Reason::NoTarget));
-        assert_eq!(skip(&[("miner", "all")]), Verdict::Skip(Reason::TargetNotInInventory));
-        assert_eq!(skip(&[("miner", "m1,m2")]), Verdict::Skip(Reason::TargetNotInInventory));
-        assert_eq!(skip(&[("miner", "axeos")]), Verdict::Skip(Reason::TargetAmbiguous), "a group has this name too");
-        assert_eq!(skip(&[("miner", "m*")]), Verdict::Skip(Reason::TargetAmbiguous));
+        assert_eq!(reason(|c| c.target = "all"), "target_not_in_inventory");
+        assert_eq!(reason(|c| c.target = "m1,m2"), "target_not_in_inventory");
+        assert_eq!(reason(|c| c.target = "axeos"), "target_ambiguous", "a group has this name too");
+        assert_eq!(reason(|c| c.target = "m*"), "target_ambiguous");
+        assert_eq!(reason(|c| c.target = "m1/web"), "run", "a container of the host");
     }
 
     #[test]
     fn an_alert_that_is_only_kept_firing_is_not_acted_on() {
-        let mut kept = alert(&[("miner", "m1")]);
-        kept.keep_firing_since = Some(1);
-        let held = with(|_, _| {}, &[("miner", "m1")]);
-        assert!(matches!(held, Verdict::Run { .. }));
-        assert_eq!(judge_kept(&kept), Verdict::Skip(Reason::NotFiring));
-    }
-
-    fn judge_kept(kept: &Alert) -> Verdict {
-        let facts = Facts {
-            firing: Some(kept),
-            started: (0, Duration::ZERO),
-            rule: None,
-            inventory: None,
-            target_up: None,
-            history: &[],
-            step_taken: false,
-            target_busy: false,
-            binding_running: 0,
-            running: (0, 2),
-        };
-        judge(kept, &binding(), &facts, NOW)
+        let kept: &'static Alert = Box::leak(Box::new(Alert { keep_firing_since: Some(1), ..alert(&[]) }));
+        assert_eq!(reason(|c| c.facts.firing = Some(kept)), "not_firing");
     }
 }

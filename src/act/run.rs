@@ -177,10 +177,7 @@ impl RunState {
 
     /// Whether the next step follows: this one is known to be over, and not known to have helped.
     pub const fn escalates(self) -> bool {
-        matches!(
-            self,
-            Self::NotHealed | Self::Unverifiable | Self::Failed | Self::Unreachable | Self::TimedOut
-        )
+        matches!(self, Self::NotHealed | Self::Unverifiable | Self::Failed | Self::Unreachable | Self::TimedOut)
     }
 }
 
@@ -212,7 +209,7 @@ pub struct Run {
     pub mode: Mode,
     /// What is done; absent in records of an older version, which knew only playbooks.
     #[serde(default)]
-    action: Option<Action>,
+    pub(super) action: Option<Action>,
     /// What is done, in short: of a playbook its path relative to its folder.
     pub playbook: String,
     /// This is the check run before the approval of that run.

@@ -2,6 +2,7 @@
 
 mod check;
 pub mod file;
+mod remediations;
 mod schema;
 mod targets;
 

@@ -5,7 +5,9 @@
 
 mod control;
 mod evaluate;
+mod eyes;
 mod figures;
+mod hands;
 mod intake;
 mod keep;
 mod notify;
@@ -27,7 +29,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::actor::Actor;
+use crate::act::actor::{Actor, Setup};
 use crate::act::book::Book;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
@@ -42,11 +44,13 @@ use crate::store::{Limits, Recent};
 use crate::telemetry::Telemetry;
 use control::Control;
 use evaluate::Evaluator;
+use eyes::Eyes;
+use hands::Effects;
 use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
-use world::{Eyes, View};
+use world::View;
 
 pub use control::drawings;
 pub use runner::run_runner;
@@ -224,9 +228,16 @@ impl Parts {
         control.start().await;
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let act = &self.config.act;
-        let executor = runner::executor(&self.config);
-        let eyes = Arc::new(Eyes(self.shared.clone()));
-        let actor = Actor::new(bindings, act.limits, act.ansible.kill_grace, self.book.clone(), executor, eyes);
+        let (actor, _control) = Actor::new(Setup {
+            bindings,
+            limits: act.limits,
+            kill_grace: act.ansible.kill_grace,
+            approval_url: act.approval_url.clone(),
+            book: self.book.clone(),
+            executor: runner::executor(&self.config),
+            hands: Arc::new(Effects(self.shared.clone())),
+            world: Arc::new(Eyes(self.shared.clone())),
+        });
         let view = View {
             shared: self.shared.clone(),
             book: self.book.clone(),

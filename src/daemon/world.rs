@@ -11,7 +11,7 @@ use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
 use crate::act::book::Book;
-use crate::act::facts::{Host, RuleFacts, World};
+use crate::act::facts::Host;
 use crate::act::run::Run;
 use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow};
 use crate::model::{Alert, AlertState, Target};
@@ -21,34 +21,6 @@ use crate::store::state::SledState;
 
 /// Runs that the status page shows.
 const RUNS_SHOWN: usize = 50;
-
-/// The world as the acting room sees it.
-pub(super) struct Eyes(pub(super) Arc<Shared>);
-
-impl World for Eyes {
-    fn now(&self) -> i64 {
-        unix_millis()
-    }
-
-    fn firing(&self) -> Vec<Alert> {
-        let alerts = self.0.alerts.get();
-        alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect()
-    }
-
-    fn rule(&self, rule: &str) -> Option<RuleFacts> {
-        let rules = self.0.rules.get();
-        let note = rules.get(rule)?;
-        Some(RuleFacts { warming_up: note.warming_up, needs_values: note.needs_values })
-    }
-
-    fn target_up(&self, target: &str) -> Option<bool> {
-        self.0.targets(|targets| targets.get(target).map(|state| state.up == Some(true)))
-    }
-
-    fn hosts(&self) -> Vec<Host> {
-        self.0.config.get().jobs.iter().map(|job| host(&job.target)).collect()
-    }
-}
 
 /// A target as a host of a generated inventory. Its playbooks run here and talk to the device's own API; nobody logs
 /// in to a miner.

@@ -134,7 +134,8 @@ impl Problems {
 
     /// Names of receivers and windows.
     fn names(&mut self, place: &Place<'_>, written: &Remediation) {
-        for (index, name) in written.windows.iter().enumerate().filter(|(_, name)| !place.known.windows.contains(*name)) {
+        for (index, name) in written.windows.iter().enumerate().filter(|(_, name)| !place.known.windows.contains(*name))
+        {
             let hint = words::hint(name, &place.known.windows);
             self.add(format!("{}.windows[{index}]", place.at), format!("there is no window {name:?}; {hint}"));
         }
@@ -226,12 +227,22 @@ impl Problems {
         first
     }
 
-    fn action_exists(&mut self, place: &Place<'_>, path: &str, written: &Remediation, matchers: &[Matcher], action: &Action) {
+    fn action_exists(
+        &mut self,
+        place: &Place<'_>,
+        path: &str,
+        written: &Remediation,
+        matchers: &[Matcher],
+        action: &Action,
+    ) {
         match action {
             Action::Playbook(name) => {
                 if let Some(Err(error)) = place.playbooks.map(|folder| playbook::find(folder, name)) {
                     let folder = matches!(error, PlaybookError::Folder { .. });
-                    self.add(if folder { "ansible.playbooks".into() } else { format!("{path}.playbook") }, error.to_string());
+                    self.add(
+                        if folder { "ansible.playbooks".into() } else { format!("{path}.playbook") },
+                        error.to_string(),
+                    );
                 }
             }
             Action::Device(command) => self.device(place, path, written, matchers, command),
@@ -260,7 +271,10 @@ impl Problems {
         commands.dedup();
         if !commands.contains(&command) {
             let hint = words::hint(command, commands);
-            self.add(format!("{path}.device"), format!("no target that could be meant has a command {command:?}; {hint}"));
+            self.add(
+                format!("{path}.device"),
+                format!("no target that could be meant has a command {command:?}; {hint}"),
+            );
         }
     }
 
@@ -273,7 +287,10 @@ impl Problems {
             let message = format!(
                 "a cooldown of {cooldown} is shorter than the step's timeout of {timeout}: a target could be worked on without a pause"
             );
-            self.add(path.rsplit_once(".steps").map_or(String::new(), |(at, _)| format!("{at}.guards.cooldown")), message);
+            self.add(
+                path.rsplit_once(".steps").map_or(String::new(), |(at, _)| format!("{at}.guards.cooldown")),
+                message,
+            );
         }
         if step.verify.is_some_and(|verify| verify.within.is_zero()) {
             self.add(format!("{path}.verify.within"), "0s leaves no time to help; write for example 10m");

@@ -6,4 +6,5 @@ pub mod families;
 mod place;
 mod pools;
 pub mod repair;
+mod restart;
 mod values;
