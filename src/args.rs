@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod rules;
+
+pub use rules::{RulesCommand, TestArgs, TestOutput};
+
 /// The safety lamp for mining hardware, containers and cloud services.
 ///
 /// davylamp polls targets on schedules, exposes what they say to Prometheus on /metrics, writes Grafana dashboards,
@@ -20,7 +24,7 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0   done, and nothing to object to
-  1   it failed, or something was found (poll, parse, dashboards check, state verify)
+  1   it failed, or something was found (poll, parse, rules test, dashboards check, state verify)
   2   the command line is wrong
   78  the configuration or a rule file has mistakes; all of them are printed
 
@@ -42,6 +46,12 @@ Examples:
   davylamp state verify --path /var/lib/davylamp
   davylamp state export --output state.jsonl.zst
   davylamp state import --input state.jsonl.zst";
+
+const INVENTORY_EXAMPLES: &str = "\
+Ansible wants a program that takes --list and --host alone:
+  printf '#!/bin/sh\\nexec davylamp inventory \"$@\"\\n' > fleet.sh && chmod 755 fleet.sh
+  ansible-inventory -i fleet.sh --graph
+  ansible-playbook -i fleet.sh --limit garage-1 playbooks/restart-miner.yml";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -87,6 +97,9 @@ pub enum Command {
     State(StateCommand),
     /// Execute playbooks for a daemon that runs in a closed sandbox (see davylamp-runner.service).
     Runner(ConfigArg),
+    /// The configured targets as a dynamic inventory for Ansible.
+    #[command(after_help = INVENTORY_EXAMPLES)]
+    Inventory(InventoryArgs),
     /// Print the version.
     Version,
     /// Print a completion script for a shell.
@@ -183,16 +196,6 @@ pub struct DemoArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum RulesCommand {
-    /// Check rule files as Prometheus would read them.
-    Check {
-        /// Rule files.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum DashboardsCommand {
     /// Write dashboards and provisioning files.
     Write(DashboardArgs),
@@ -231,6 +234,19 @@ pub enum StateCommand {
     },
     /// Copy live records into a new database, which gives disk space back.
     Compact(StatePath),
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Print all hosts with their groups and variables.
+    #[arg(long, required_unless_present = "host", conflicts_with = "host")]
+    pub list: bool,
+    /// Print the variables of one host.
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
 }
 
 #[derive(Debug, Args)]

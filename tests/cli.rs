@@ -44,7 +44,7 @@ fn golden(name: &str, found: &str) {
     assert_eq!(found, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
 }
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "",
     "run",
     "check",
@@ -54,6 +54,7 @@ const COMMANDS: [&str; 21] = [
     "demo",
     "rules",
     "rules check",
+    "rules test",
     "dashboards",
     "dashboards write",
     "dashboards check",

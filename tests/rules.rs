@@ -1,7 +1,7 @@
 //! Rules from file to alert: the shipped rules under promtool and under our own engine, the scenarios of the public
 //! alert-generator compliance suite with a fake clock, and the messages for bad rule files.
 //!
-//! `GOLDEN=1 cargo test --test rules` rewrites the expected messages in `tests/rules/bad/*.err`.
+//! `GOLDEN=1 cargo test --test rules` rewrites the expected messages in `tests/rules/bad/*.err` and `unit/*.out`.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says loudly what it skips")]
 
@@ -9,6 +9,8 @@
 mod harness;
 #[path = "rules/scenarios.rs"]
 mod scenarios;
+#[path = "rules/unit.rs"]
+mod unit_tests;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use std::process::Output;
 
 use davylamp::rules::check_files;
 use davylamp::rules::check_text;
+use davylamp::rules::unit;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -43,6 +46,15 @@ fn promtool(arguments: &[&str], paths: &[PathBuf]) -> Option<Output> {
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Compares with a file below `tests/rules`.
+fn golden(name: &str, found: &str) {
+    let path = Path::new(ROOT).join("tests/rules").join(name);
+    if std::env::var_os("GOLDEN").is_some() {
+        std::fs::write(&path, found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(&path).unwrap_or_default(), "{name}");
 }
 
 #[test]
@@ -78,7 +90,9 @@ fn every_shipped_alert_has_a_test() {
 #[test]
 fn rule_tests_hold_in_our_engine() {
     for path in files("tests/rules", ".test.yml") {
-        assert!(harness::run(&path) > 0, "{} expects nothing", path.display());
+        let outcome = unit::run(&path, None);
+        assert!(outcome.passed(), "{outcome}");
+        assert!(outcome.tests.iter().all(|test| test.checks > 0), "{} expects nothing", path.display());
     }
 }
 
@@ -182,11 +196,7 @@ fn bad_files_are_explained_completely() {
         let report = check_text(name, &std::fs::read_to_string(&path).unwrap());
         let said: String = report.problems().map(|problem| format!("{problem}\n")).collect();
         assert!(!said.is_empty(), "{name} has no mistake");
-        let golden = path.with_extension("err");
-        if std::env::var_os("GOLDEN").is_some() {
-            std::fs::write(&golden, &said).unwrap();
-        }
-        assert_eq!(said, std::fs::read_to_string(&golden).unwrap_or_default(), "{name}");
+        golden(&format!("bad/{}", name.replace(".yml", ".err")), &said);
     }
 }
 

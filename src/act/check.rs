@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::act::artifacts::Quota;
 use crate::act::binding::Binding;
 use crate::act::facts::Host;
+use crate::act::keys::{self, Keys};
 use crate::act::settings::{Access, AnsibleSettings, GENERATED, Mode, Remediation};
 use crate::model::duration::format_duration;
 use crate::model::matcher::is_label_name;
@@ -68,6 +70,10 @@ pub struct Ansible {
     pub output_limit: u64,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
+    /// Passwords and keys.
+    pub keys: Keys,
+    /// How much a run may leave.
+    pub artifacts: Quota,
 }
 
 impl Ansible {
@@ -151,6 +157,8 @@ pub fn check(
         keep_runs: ansible.keep_runs,
         output_limit: ansible.output_limit,
         kill_grace: ansible.kill_grace,
+        keys: Keys::of(ansible),
+        artifacts: ansible.artifacts,
     };
     let acting = remediations.iter().any(|remediation| remediation.mode != Mode::Off);
     problems.ansible(ansible, &resolved, runner.is_none() && acting);
@@ -211,6 +219,9 @@ impl Problems {
         ];
         for (name, value, least) in least.into_iter().filter(|(_, value, least)| value < least) {
             self.add(format!("ansible.{name}"), format!("{value} is too small; the least is {least}"));
+        }
+        for (path, message) in keys::mistakes(written) {
+            self.add(format!("ansible.{path}"), message);
         }
         if written.queue_expiry < LEAST_EXPIRY {
             let message = format!(

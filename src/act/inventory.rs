@@ -1,6 +1,6 @@
 //! Which hosts there are, exactly: `--limit` takes patterns, so a target must equal one inventory host letter by letter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::act::facts::Host;
 use crate::act::vars::{Value, document};
@@ -46,7 +46,7 @@ impl Inventory {
             hosts: Vec<String>,
             children: Vec<String>,
         }
-        let groups: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_slice(json)?;
+        let groups: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json)?;
         let mut inventory = Inventory::default();
         for (name, value) in groups.into_iter().filter(|(name, _)| name != "_meta") {
             let group: Group = serde_json::from_value(value)?;
@@ -86,6 +86,28 @@ pub fn generate(host: &Host) -> String {
     let vars = Value::map(host.vars.iter().map(|(name, value)| (name.as_str(), Value::text(value.as_str()))));
     let hosts = Value::map([("hosts", Value::map([(host.name.as_str(), vars)]))]);
     document("all", &Value::map([("children", Value::map([(host.group.as_str(), hosts)]))]))
+}
+
+/// All hosts as `--list` of Ansible's dynamic-inventory protocol wants them. Every text is marked as unsafe, so that a
+/// template in it is never evaluated; hosts whose name is no plain one are left out, because a play could not name them.
+pub fn list(hosts: &[Host]) -> serde_json::Value {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut variables_of = serde_json::Map::new();
+    for host in hosts.iter().filter(|host| is_plain(&host.name) && is_plain(&host.group)) {
+        groups.entry(&host.group).or_default().push(&host.name);
+        variables_of.insert(host.name.clone(), variables(host));
+    }
+    let mut all = serde_json::Map::new();
+    all.insert("_meta".into(), serde_json::json!({"hostvars": variables_of}));
+    all.insert("all".into(), serde_json::json!({"children": groups.keys().collect::<Vec<_>>()}));
+    all.extend(groups.into_iter().map(|(name, hosts)| (name.to_string(), serde_json::json!({"hosts": hosts}))));
+    all.into()
+}
+
+/// The variables of one host, as `--host` wants them.
+pub fn variables(host: &Host) -> serde_json::Value {
+    let tagged = |text: &str| serde_json::json!({"__ansible_unsafe": text});
+    host.vars.iter().map(|(name, value)| (name.clone(), tagged(value))).collect::<serde_json::Map<_, _>>().into()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::act::artifacts::{Artifact, Quota};
+
 /// The environment variable by which every process of a run can be found, whatever its parent and session.
 pub const MARKER: &str = "DAVYLAMP_RUN";
 
@@ -25,6 +27,14 @@ pub mod names {
     pub const STDOUT: &str = "stdout";
     /// Standard error, likewise.
     pub const STDERR: &str = "stderr";
+    /// Every file that the program's output may be in.
+    pub const OUTPUTS: [&str; 4] = [STDOUT, "stdout.head", STDERR, "stderr.head"];
+    /// What the callback plugin writes.
+    pub const EVENTS: &str = "events.jsonl";
+    /// Folder of secrets; gone when the program has ended.
+    pub const SECRETS: &str = "secrets";
+    /// Folder for files that are kept.
+    pub const ARTIFACTS: &str = "artifacts";
 }
 
 /// One program to run under supervision.
@@ -44,6 +54,9 @@ pub struct Job {
     pub grace_ms: u64,
     /// Most bytes that are kept of standard output, and as many of standard error.
     pub output_limit: u64,
+    /// How much the program may leave in its folder of artifacts.
+    #[serde(default)]
+    pub artifacts: Quota,
 }
 
 /// The living supervisor of a run.
@@ -90,4 +103,29 @@ pub struct ExitRecord {
     pub output_dropped: u64,
     /// What went wrong, for a person.
     pub detail: String,
+    /// Files that it left.
+    #[serde(default)]
+    pub artifacts: Vec<Artifact>,
+    /// Files that it left and that were removed, because they were too many, too large, or no plain files.
+    #[serde(default)]
+    pub artifacts_dropped: u64,
+}
+
+impl ExitRecord {
+    /// The record of a program that ended in this way, with nothing more to say.
+    pub fn new(ending: Ending, started_at: i64, ended_at: i64) -> Self {
+        ExitRecord {
+            ending,
+            code: None,
+            signal: None,
+            started_at,
+            ended_at,
+            killed: 0,
+            survivors: 0,
+            output_dropped: 0,
+            detail: String::new(),
+            artifacts: Vec::new(),
+            artifacts_dropped: 0,
+        }
+    }
 }

@@ -10,6 +10,7 @@
 
 pub mod actor;
 pub mod approval;
+pub mod artifacts;
 pub mod binding;
 pub mod book;
 pub mod check;
@@ -28,6 +29,7 @@ pub mod hands;
 pub mod inventory;
 pub mod job;
 pub mod judge;
+pub mod keys;
 pub mod ledger;
 pub mod metrics;
 pub mod playbook;
@@ -39,6 +41,7 @@ pub mod settings;
 pub mod steps;
 pub mod supervise;
 mod tell;
+mod used;
 pub mod vars;
 pub mod verdict;
 pub mod verify;

@@ -1,15 +1,14 @@
 //! Which file a playbook's name means, and whether it may be run.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::act::files::read_capped;
+use crate::act::used::used;
 use crate::model::words;
 
 /// Largest playbook, in bytes.
-const MAX_PLAYBOOK: u64 = 1 << 20;
+pub(super) const MAX_PLAYBOOK: u64 = 1 << 20;
 /// Most names that are looked through for a near one.
 const MAX_LISTED: usize = 1000;
 
@@ -18,8 +17,10 @@ const MAX_LISTED: usize = 1000;
 pub struct Playbook {
     /// Real path.
     pub path: PathBuf,
-    /// Digest of its content, hexadecimal.
+    /// Digest of its content and of everything that it uses, hexadecimal.
     pub sha256: String,
+    /// What it uses, itself included, relative to the folder.
+    pub files: Vec<String>,
 }
 
 /// Why a playbook may not be run.
@@ -57,6 +58,12 @@ pub enum PlaybookError {
         /// The playbook, or a folder above it.
         path: PathBuf,
     },
+    /// More files than anybody reads.
+    #[error("the playbook uses more than 2000 files or 64 MiB of {}; is that the right folder?", folder.display())]
+    TooMuch {
+        /// `ansible.playbooks`.
+        folder: PathBuf,
+    },
     /// Not a readable file of a sensible size.
     #[error("{} is not a readable playbook of at most 1 MiB", path.display())]
     NotReadable {
@@ -83,26 +90,21 @@ pub fn find(folder: &Path, name: &str) -> Result<Playbook, PlaybookError> {
     if !path.starts_with(&root) {
         return Err(outside());
     }
-    for part in path.ancestors().take_while(|part| part.starts_with(&root)) {
-        let writable = part.metadata().map_or(true, |metadata| metadata.mode() & 0o002 != 0);
-        if writable {
-            return Err(PlaybookError::WorldWritable { path: part.to_path_buf() });
-        }
-    }
-    let not_readable = || PlaybookError::NotReadable { path: path.clone() };
     if !path.is_file() {
-        return Err(not_readable());
+        return Err(PlaybookError::NotReadable { path });
     }
-    let content = read_capped(&path, MAX_PLAYBOOK + 1).ok().flatten().ok_or_else(not_readable)?;
-    if content.len() as u64 > MAX_PLAYBOOK {
-        return Err(not_readable());
-    }
-    Ok(Playbook { sha256: sha256(&content), path })
+    let (files, sha256) = used(&root, &path)?;
+    Ok(Playbook { path, sha256, files })
 }
 
 /// SHA-256, hexadecimal.
 pub fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(content))
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn nearest(root: &Path, name: &str) -> Option<String> {

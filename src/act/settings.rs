@@ -2,8 +2,12 @@
 //!
 //! [`crate::act::check`] turns it into values that can be acted on, and reports every mistake at once.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::act::artifacts::Quota;
+use crate::secret::SecretRef;
 
 /// One binding: which alerts, which target, which steps, under which guards.
 #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
@@ -241,6 +245,20 @@ pub struct AnsibleSettings {
     /// Names of environment variables that a play may see besides the few that every play gets. `HOME` is a folder of
     /// the run, so collections in a home folder need `ANSIBLE_COLLECTIONS_PATH` here, an agent `SSH_AUTH_SOCK`.
     pub environment: Vec<String>,
+    /// Password of Ansible Vault, for what carries no vault id. A reference, like all secrets here.
+    pub vault_password_file: Option<SecretRef>,
+    /// Passwords of Ansible Vault by vault id: `{prod: {file: /etc/davylamp/vault-prod}}`.
+    pub vault_ids: BTreeMap<String, SecretRef>,
+    /// Password for `become`.
+    pub become_password_file: Option<SecretRef>,
+    /// Password of the connection.
+    pub connection_password_file: Option<SecretRef>,
+    /// Private key of the connection.
+    pub private_key_file: Option<SecretRef>,
+    /// Secrets that playbooks see as `davylamp_secrets.NAME`.
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// How much a run may leave in `{{ davylamp.artifacts }}`.
+    pub artifacts: Quota,
     /// Folder of the run folders, one per run, private to the user. Relative paths start at the state folder.
     pub runs: PathBuf,
     /// How many folders of ended runs are kept.
@@ -287,6 +305,13 @@ impl Default for AnsibleSettings {
             inventory: GENERATED.into(),
             config: None,
             environment: Vec::new(),
+            vault_password_file: None,
+            vault_ids: BTreeMap::new(),
+            become_password_file: None,
+            connection_password_file: None,
+            private_key_file: None,
+            secrets: BTreeMap::new(),
+            artifacts: Quota::default(),
             runs: "runs".into(),
             keep_runs: 100,
             output_limit: 1 << 20,

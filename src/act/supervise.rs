@@ -14,8 +14,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 
+use crate::act::artifacts;
 use crate::act::files::{FileError, RunLock, create_json, read_json, write_json};
 use crate::act::job::{Ending, ExitRecord, Job, Supervisor, names};
+use crate::act::keys;
 use crate::act::process;
 
 /// How often the supervisor looks at the clock, the output's size and a wish to cancel.
@@ -84,17 +86,7 @@ struct Play {
 
 fn run(folder: &Path, job: &Job, own: Pid) -> ExitRecord {
     let started_at = now();
-    let mut record = ExitRecord {
-        ending: Ending::Exited,
-        code: None,
-        signal: None,
-        started_at,
-        ended_at: started_at,
-        killed: 0,
-        survivors: 0,
-        output_dropped: 0,
-        detail: String::new(),
-    };
+    let mut record = ExitRecord::new(Ending::Exited, started_at, started_at);
     match start(folder, job) {
         Ok(mut play) => {
             record.ending = play.wait(folder, job);
@@ -105,6 +97,11 @@ fn run(folder: &Path, job: &Job, own: Pid) -> ExitRecord {
             record.output_dropped = play.outputs.iter_mut().map(Output::finish).sum();
         }
         Err(error) => (record.ending, record.detail) = (Ending::NotStarted, error.to_string()),
+    }
+    let left = artifacts::collect(&folder.join(names::ARTIFACTS), &job.artifacts);
+    (record.artifacts, record.artifacts_dropped) = (left.kept, left.dropped);
+    if let Err(error) = keys::clean_up(folder) {
+        record.detail = format!("{} {error}", record.detail).trim().to_string();
     }
     record.ended_at = now();
     record

@@ -22,7 +22,7 @@ pub fn verdict(exit: &ExitRecord, events: &Events, expected: &[&str]) -> (RunSta
         (None, None) => "it ended in an unknown way".to_string(),
     };
     let Some(stats) = &events.stats else {
-        let text = format!("{how}, and the play wrote no statistics; its stderr in the run folder says why");
+        let text = format!("{how}, and the play wrote no statistics: {}", exit.detail);
         return (RunState::Failed, text);
     };
     if let Some(host) = stats.iter().find(|(_, counts)| counts.unreachable > 0).map(|(host, _)| host) {
@@ -66,17 +66,7 @@ mod tests {
     use crate::act::events::HostStats;
 
     fn exited(code: i32) -> ExitRecord {
-        ExitRecord {
-            ending: Ending::Exited,
-            code: Some(code),
-            signal: None,
-            started_at: 0,
-            ended_at: 1,
-            killed: 0,
-            survivors: 0,
-            output_dropped: 0,
-            detail: String::new(),
-        }
+        ExitRecord { code: Some(code), ..ExitRecord::new(Ending::Exited, 0, 1) }
     }
 
     fn stats(hosts: &[(&str, HostStats)]) -> Events {

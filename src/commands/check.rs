@@ -1,13 +1,13 @@
-//! `davylamp check`, `rules check`, `dashboards write|check`: what is wrong, all of it at once.
+//! `davylamp check`, `dashboards write|check`: what is wrong, all of it at once.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, complain, load, say};
+use super::{complain, load, say};
 use crate::args::{DashboardArgs, DashboardsCommand};
 use davylamp::config::Config;
 use davylamp::daemon::drawings;
-use davylamp::{dashboards, query, rules};
+use davylamp::{dashboards, query};
 
 /// Checks a configuration with everything that it names.
 pub fn configuration(path: &Path) -> anyhow::Result<ExitCode> {
@@ -36,13 +36,6 @@ pub fn configuration(path: &Path) -> anyhow::Result<ExitCode> {
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Checks rule files.
-pub fn rules(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    let report = rules::check_files(files);
-    say(report.to_string().trim_end())?;
-    Ok(if report.has_errors() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
 }
 
 /// Writes or checks dashboards.

@@ -2,8 +2,10 @@
 
 mod check;
 mod demo;
+mod inventory;
 mod kinds;
 mod poll;
+mod rules;
 mod state;
 
 use std::io::Write;
@@ -15,7 +17,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Cli, Command, RulesCommand, RunArgs};
+use crate::args::{Cli, Command, RunArgs};
 use davylamp::config::{Config, ConfigError};
 use davylamp::daemon;
 
@@ -58,10 +60,11 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
-        Command::Rules(RulesCommand::Check { files }) => check::rules(&files),
+        Command::Rules(command) => rules::rules(&command),
         Command::Dashboards(command) => check::dashboards(&command),
         Command::State(command) => state::state(&command),
         Command::Runner(args) => runner(&args.config),
+        Command::Inventory(args) => inventory::show(&args),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -28,7 +28,10 @@ pub fn host(target: &Target) -> Host {
     let bare = target.address.split_once("://").map_or(target.address.as_str(), |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or_default();
     let vars = [("ansible_connection", "local"), ("davylamp_address", bare), ("davylamp_kind", &*target.kind)];
-    let vars = vars.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<BTreeMap<_, _>>();
+    let vars = vars.into_iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    // Names of labels are checked by the configuration; their values may be anything.
+    let labels = target.labels.iter().map(|(name, value)| (format!("davylamp_label_{name}"), value.to_string()));
+    let vars = vars.chain(labels).collect::<BTreeMap<_, _>>();
     Host { name: target.id.to_string(), group: target.kind.to_string(), vars }
 }
 

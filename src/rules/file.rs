@@ -113,16 +113,10 @@ impl Report {
                 return;
             }
         };
-        let mut reader = Reader { file, text: &document.text, lines: &document.lines, problems: Vec::new() };
+        let mut reader = Reader::new(file, &document);
         let groups = reader.groups(&Node { value: &document.value, path: Vec::new() }).unwrap_or_default();
         let rules = groups.iter().map(|group| group.rules.len()).sum();
-        let mut problems = reader.problems;
-        problems.sort_by_key(|problem| problem.line);
-        if problems.len() > MAX_PROBLEMS {
-            problems.truncate(MAX_PROBLEMS);
-            let message = format!("more than {MAX_PROBLEMS} problems; the rest is not shown");
-            problems.push(Problem::of_file(Path::new(file), message));
-        }
+        let problems = reader.into_problems();
         self.files.push(FileReport { file: file.to_string(), rules, problems });
         self.groups.extend(groups);
     }
@@ -168,7 +162,23 @@ pub(super) struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(file: &'a str, document: &'a Document) -> Self {
+        Reader { file, text: &document.text, lines: &document.lines, problems: Vec::new() }
+    }
+
+    /// What was found, by line.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems;
+        problems.sort_by_key(|problem| problem.line);
+        if problems.len() > MAX_PROBLEMS {
+            problems.truncate(MAX_PROBLEMS);
+            let message = format!("more than {MAX_PROBLEMS} problems; the rest is not shown");
+            problems.push(Problem::of_file(Path::new(self.file), message));
+        }
+        problems
+    }
+
     /// An error at the value of `path`.
     pub(super) fn error(&mut self, path: &[Step], message: impl Into<String>) {
         let line = self.lines.nearest(path);

@@ -35,6 +35,7 @@ pub fn ansible() -> Option<PathBuf> {
     let found = named.or_else(|| {
         std::env::split_paths(&path).map(|folder| folder.join("ansible-playbook")).find(|path| path.is_file())
     });
+    let found = found.filter(|path| path.is_file());
     if found.is_none() {
         eprintln!("SKIPPED: no ansible-playbook in PATH, and DAVYLAMP_ANSIBLE is not set");
     }

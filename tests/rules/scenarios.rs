@@ -11,11 +11,12 @@ use davylamp::rules::Cycle;
 use davylamp::rules::Engine;
 use davylamp::rules::Evaluation;
 use davylamp::rules::RuleGroup;
+use davylamp::rules::Samples;
 use davylamp::rules::Settings;
 use davylamp::rules::check_text;
 
-use super::harness::Samples;
 use super::harness::evaluate_all;
+use super::harness::load;
 
 fn groups(text: &str) -> Vec<RuleGroup> {
     let report = check_text("rules.yml", text);
@@ -67,7 +68,7 @@ fn expect(text: &str, samples: &Samples, last: i64, story: &[&str]) {
 fn samples(series: &[(&str, &str)]) -> Samples {
     let mut samples = Samples::default();
     for (name, values) in series {
-        samples.load(name, values, 15_000);
+        load(&mut samples, name, values, 15_000);
     }
     samples
 }
@@ -205,7 +206,7 @@ fn an_error_is_no_resolve_and_is_told_once() {
         {alert: Fine, expr: 'vector(1)'}]}]";
     let mut samples =
         samples(&[("temp{rig='a'}", "90x9"), ("temp{rig='b'}", "70 90x8"), ("temp{rig='c'}", "70 70 90x8")]);
-    samples.load("temp{rig='d'}", "70x9", 15_000);
+    load(&mut samples, "temp{rig='d'}", "70x9", 15_000);
     let mut engine = engine(text);
     assert_eq!(evaluate_all(&mut engine, &samples, 0).transitions.len(), 2);
     evaluate_all(&mut engine, &samples, 15_000);

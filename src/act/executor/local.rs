@@ -10,11 +10,12 @@ use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 
 use crate::act::check::Ansible;
-use crate::act::events::Events;
+use crate::act::events::{Events, cut};
 use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus, Started, prepare};
 use crate::act::files::{FileError, MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
 use crate::act::inventory::Inventory;
 use crate::act::job::{Ending, ExitRecord, names};
+use crate::act::keys;
 use crate::act::process;
 use crate::act::run::RunId;
 
@@ -96,6 +97,7 @@ impl Local {
                 if prepared.is_err() {
                     // The folder stays, so that the id cannot be used again, and says that nothing will happen in it.
                     create_private(&folder.join(names::ABANDONED), b"refused").map_err(|error| away(&error))?;
+                    keys::clean_up(&folder).map_err(|error| away(&error))?;
                 }
                 prepared
             })
@@ -161,8 +163,12 @@ impl Local {
                 let folder = holder.path().to_path_buf();
                 let args = vec!["-i".into(), path.to_string_lossy().into_owned(), "--list".into()];
                 let timeout = u64::try_from(INVENTORY_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+                prepare::create_folder(&folder.join(names::SECRETS)).map_err(|error| away(&error))?;
+                // Its group_vars may be in a vault.
+                let keys = inner.ansible.keys.write(&folder).map_err(|error| away(&error))?;
                 let mut job = prepare::job(&inner.ansible, "ansible-inventory", args, timeout, &folder)
                     .map_err(|error| away(&error))?;
+                job.env.extend(keys.env.into_iter().map(|(name, value)| (name.to_string(), value)));
                 // Half of the limit is what is kept in one piece.
                 job.output_limit = 2 * MAX_INVENTORY;
                 create_json(&folder.join(names::JOB), &job).map_err(|error| away(&error))?;
@@ -234,8 +240,13 @@ impl Inner {
         }
         let exit = read_json(&folder.join(names::EXIT)).map_err(|error| away(&error))?;
         let Some(exit) = exit else { return Ok(RunStatus::Lost) };
-        let events = read_capped(&folder.join(prepare::EVENTS), MAX_READ).map_err(|error| away(&error))?;
-        Ok(RunStatus::Ended(Box::new(Report { exit, events: Events::parse(&events.unwrap_or_default()) })))
+        let events = read_capped(&folder.join(names::EVENTS), MAX_READ).map_err(|error| away(&error))?;
+        let mut report = Report { exit, events: Events::parse(&events.unwrap_or_default()) };
+        if report.events.stats.is_none() && report.exit.detail.is_empty() {
+            // No play: a mistake in a file or an option, and only this says which.
+            report.exit.detail = last_words(&folder);
+        }
+        Ok(RunStatus::Ended(Box::new(report)))
     }
 
     fn abandon(&self, run: &RunId) -> Result<(), ExecutorError> {
@@ -253,6 +264,7 @@ impl Inner {
             create_private(&folder.join(names::ABANDONED), b"given up").map_err(|error| away(&error))?;
         }
         let sweep = process::kill_all(&prepare::marker(&folder), None, SWEEP_LIMIT);
+        keys::clean_up(&folder).map_err(|error| away(&error))?;
         if sweep != process::Sweep::default() {
             tracing::warn!(%run, killed = sweep.killed, survivors = sweep.survivors, "killed what was left of a lost run");
         }
@@ -270,6 +282,13 @@ impl Inner {
         });
         let mut ended: Vec<(SystemTime, PathBuf)> = ended.collect();
         ended.sort();
+        for (changed, folder) in &ended {
+            let artifacts = folder.join(names::ARTIFACTS);
+            if changed.elapsed().is_ok_and(|age| age > self.ansible.artifacts.keep) && artifacts.exists() {
+                // What cannot be removed now is tried again with the next run.
+                let _ = std::fs::remove_dir_all(&artifacts);
+            }
+        }
         let surplus = ended.len().saturating_sub(self.ansible.keep_runs);
         for (_, folder) in ended.into_iter().take(surplus) {
             if let Err(error) = std::fs::remove_dir_all(&folder) {
@@ -318,6 +337,15 @@ impl Executor for Local {
     fn outlives_us(&self) -> bool {
         false
     }
+}
+
+/// The end of what a program wrote to standard error.
+fn last_words(folder: &Path) -> String {
+    let stderr = read_capped(&folder.join(names::STDERR), MAX_READ).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&stderr);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let from = lines.iter().position(|line| line.contains("ERROR")).unwrap_or(lines.len().saturating_sub(3));
+    cut(&lines[from..].join(" "), 300)
 }
 
 fn away(error: &dyn std::error::Error) -> ExecutorError {

@@ -13,14 +13,12 @@ use crate::act::files::{FileError, create_json, create_private};
 use crate::act::inventory::{generate, is_plain};
 use crate::act::job::{Job, MARKER, names};
 use crate::act::playbook::{self, sha256};
-use crate::act::vars::document;
+use crate::act::vars::{Value, document};
 
 /// The callback plugin that reports what a play does.
 const PLUGIN: &str = include_str!("../callback/davylamp_events.py");
 /// Its name in Ansible, and of its file.
 const PLUGIN_NAME: &str = "davylamp_events";
-/// What the plugin writes.
-pub(super) const EVENTS: &str = "events.jsonl";
 /// Where programs are looked for when our own environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -42,7 +40,7 @@ pub(super) fn run(ansible: &Ansible, request: &RunRequest, folder: &Path) -> Res
         return Err(ExecutorError::Refused(format!("{:?} is not the plain name of one host", request.target)));
     }
     let found = playbook::find(&ansible.playbooks, &request.playbook).map_err(|error| refused(&error))?;
-    let vars = document("davylamp", &request.vars);
+    let vars = document("davylamp", &with_artifacts(&request.vars, folder));
     let inventory = match (&ansible.inventory, &request.host) {
         (Some(path), _) => path.clone(),
         (None, Some(host)) if host.name == request.target && is_plain(&host.group) => {
@@ -52,6 +50,11 @@ pub(super) fn run(ansible: &Ansible, request: &RunRequest, folder: &Path) -> Res
         }
         (None, _) => return Err(ExecutorError::Refused("a generated inventory needs the target as a host".into())),
     };
+    if let Some(path) = ansible.inventory.as_ref().filter(|path| everybody_may_write(path)) {
+        // A script or plugin is run, and a variable there may be a template.
+        let text = format!("{} can be written by everybody: chmod o-w it", path.display());
+        return Err(ExecutorError::Refused(text));
+    }
     let vars_path = folder.join("vars.yml");
     let mut args = vec!["-i".into(), text(&inventory), "--limit".into(), request.target.clone()];
     args.extend(["--extra-vars".to_string(), format!("@{}", text(&vars_path))]);
@@ -60,6 +63,13 @@ pub(super) fn run(ansible: &Ansible, request: &RunRequest, folder: &Path) -> Res
         // may be a stub that runs nothing. A constant of ours, so it may be a template and on the command line.
         args.extend(["--extra-vars".to_string(), "ansible_python_interpreter={{ ansible_playbook_python }}".into()]);
     }
+    for name in [names::SECRETS, names::ARTIFACTS] {
+        create_folder(&folder.join(name)).map_err(|error| refused(&error))?;
+    }
+    let written = ansible.keys.write(folder).map_err(|error| refused(&error))?;
+    if let Some(path) = &written.vars {
+        args.extend(["--extra-vars".to_string(), format!("@{}", text(path))]);
+    }
     if request.check {
         args.extend(["--check".to_string(), "--diff".to_string()]);
     }
@@ -67,7 +77,8 @@ pub(super) fn run(ansible: &Ansible, request: &RunRequest, folder: &Path) -> Res
     let write = || -> Result<(), FileError> {
         create_private(&vars_path, vars.as_bytes())?;
         create_json(&folder.join("request.json"), request)?;
-        let job = job(ansible, "ansible-playbook", args, request.timeout_ms, folder)?;
+        let mut job = job(ansible, "ansible-playbook", args, request.timeout_ms, folder)?;
+        job.env.extend(written.env.into_iter().map(|(name, value)| (name.to_string(), value)));
         create_json(&folder.join(names::JOB), &job)
     };
     write().map_err(|error| refused(&error))?;
@@ -112,13 +123,30 @@ pub(super) fn job(
         ("ANSIBLE_INVENTORY_UNPARSED_FAILED", "true".into()),
         ("ANSIBLE_CALLBACK_PLUGINS", text(&callback)),
         ("ANSIBLE_CALLBACKS_ENABLED", PLUGIN_NAME.into()),
-        ("DAVYLAMP_EVENTS", text(&folder.join(EVENTS))),
+        ("DAVYLAMP_EVENTS", text(&folder.join(names::EVENTS))),
         (MARKER, marker.clone()),
     ];
     env.extend(fixed.map(|(name, value)| (name.to_string(), value)));
     let (grace_ms, output_limit) = (millis(ansible.kill_grace), ansible.output_limit);
     let program = ansible.program(program).unwrap_or_else(|| program.into());
-    Ok(Job { marker, program, args, env, timeout_ms, grace_ms, output_limit })
+    Ok(Job { marker, program, args, env, timeout_ms, grace_ms, output_limit, artifacts: ansible.artifacts })
+}
+
+/// The variables, with the folder in which the playbook may leave files.
+fn with_artifacts(vars: &Value, folder: &Path) -> Value {
+    match vars {
+        Value::Map(map) => {
+            let mut map = map.clone();
+            map.insert(names::ARTIFACTS.to_string(), Value::text(text(&folder.join(names::ARTIFACTS))));
+            Value::Map(map)
+        }
+        other => other.clone(),
+    }
+}
+
+fn everybody_may_write(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().is_ok_and(|data| data.mode() & 0o002 != 0)
 }
 
 /// Whether a generated host is this machine.
