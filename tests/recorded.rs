@@ -9,16 +9,21 @@ use davylamp::collect::{self, ParseError, Reply};
 use davylamp::model::{Labels, Reading, Target};
 
 /// Folder of recordings, kind that reads it.
-const FOLDERS: [(&str, &str); 5] = [
+const FOLDERS: &[(&str, &str)] = &[
     ("bitaxe", "axeos"),
     ("forgeaxe", "axeos"),
     ("nerdqaxe", "axeos"),
     ("cgminer", "cgminer"),
     ("bfgminer", "cgminer"),
+    ("antminer", "antminer"),
+    // The API of its first versions is the stock firmware's.
+    ("vnish", "antminer"),
+    ("luxos", "luxos"),
+    ("xmrig", "xmrig"),
 ];
 
 /// End of the file's name without its extension, part of the refusal (or several, by `|`), why a reader agrees.
-const REFUSED: [(&str, &str, &str); 32] = [
+const REFUSED: &[(&str, &str, &str)] = &[
     ("statistics_empty", "the device's own history", "charts of the device itself, empty at that"),
     // What was asked for does not exist in that program, and the program says so.
     ("INVALIDCMD", "code 14: Invalid command", "a command that no program knows"),
@@ -65,6 +70,13 @@ const REFUSED: [(&str, &str, &str); 32] = [
     ),
     ("usbstats", "no SUMMARY", "no USB devices"),
     ("4.11.1-lcd", "only LCD", "a summary for a display; the summary itself is asked for"),
+    ("events", "only EVENTS", "a diary, which is no measurement"),
+    ("profiles", "only PROFILES", "what could be set"),
+    ("1_config", "no \"hashrate\"", "settings"),
+    ("1_threads", "NOT_FOUND", "no longer there in xmrig 6.26"),
+    ("2_backends", "not a JSON object", "the summary says the same of the whole"),
+    ("summary_401", "wrong or missing token", "a refusal"),
+    ("3_none", "NOT_FOUND", "no such page"),
     ("devs", "No ASCs", "there are no devices, and nothing stands beside it"),
 ];
 

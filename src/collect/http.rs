@@ -14,13 +14,17 @@ use url::Url;
 use crate::model::{FailureReason, PollFailure};
 use crate::secret::SecretRef;
 
+mod digest;
 mod endpoint;
 mod guard;
+mod site;
 mod tls;
 
+pub use digest::Digest;
 pub use endpoint::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 pub use endpoint::{Endpoint, Settings, checked_url};
 pub use guard::{Network, address_allowed};
+pub use site::{Ask, Site};
 pub use tls::TlsOptions;
 
 use guard::{Forbidden, GuardedResolver, check_literal_address};

@@ -161,8 +161,18 @@ pub trait Collector: Send + Sync {
 }
 
 /// All kinds, in the order of `davylamp kinds`.
-pub const KINDS: &[Kind] =
-    &[miner::axeos::KIND, miner::cgminer::KIND, docker::KIND, cloud::http_json::KIND, prometheus::KIND];
+pub const KINDS: &[Kind] = &[
+    miner::axeos::KIND,
+    miner::cgminer::KIND,
+    miner::antminer::KIND,
+    miner::vnish::KIND,
+    miner::luxos::KIND,
+    miner::iceriver::KIND,
+    miner::xmrig::KIND,
+    docker::KIND,
+    cloud::http_json::KIND,
+    prometheus::KIND,
+];
 
 /// The row of `name`.
 pub fn kind(name: &str) -> Option<&'static Kind> {

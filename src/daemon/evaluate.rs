@@ -75,8 +75,17 @@ pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         external_labels: config.external_labels.clone(),
         interval: config.file.rules.evaluation_interval,
-        limits: query::Limits { max_samples: config.file.limits.samples_per_query, ..query::Limits::default() },
+        limits: query_limits(config),
         ..Settings::default()
+    }
+}
+
+/// What one query may use.
+pub(super) fn query_limits(config: &Config) -> query::Limits {
+    query::Limits {
+        max_samples: config.file.limits.samples_per_query,
+        subquery_step: config.file.rules.evaluation_interval,
+        ..query::Limits::default()
     }
 }
 
@@ -231,8 +240,13 @@ impl Evaluator {
 
     fn append(&self, evaluation: &Evaluation, now: i64) {
         static FIRING: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
-        let (mut alerts, mut recorded) = (Vec::new(), Vec::new());
+        let (mut alerts, mut recorded, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         for sample in &evaluation.recorded {
+            if let Some(histogram) = &sample.h {
+                let family = family(sample.labels.name().unwrap_or_default());
+                histograms.push((family, sample.labels.clone(), sample.t, Arc::clone(histogram)));
+                continue;
+            }
             let (labels, point) = (sample.labels.clone(), Point { t: sample.t, v: sample.v });
             match labels.name() {
                 Some("ALERTS") => alerts.push((FamilyRef::from(&FIRING), labels, point)),
@@ -244,6 +258,9 @@ impl Evaluator {
             let done = self.shared.recent.append_points(&id, &points, now);
             self.shared.over_limit("series", &id, done.over_limit);
         }
+        let id = TargetId::from(RECORDED);
+        let done = self.shared.recent.append_histograms(&id, &histograms, now);
+        self.shared.over_limit("series", &id, done.over_limit);
     }
 
     fn count(&mut self, evaluation: &Evaluation) {

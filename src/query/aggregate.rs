@@ -2,14 +2,17 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::Labels;
 use crate::model::labels::METRIC_NAME;
 
+use super::annotation::Remarks;
 use super::ast::{Aggregate, AggregateOp, Expr};
 use super::error::QueryError;
-use super::eval::{Eval, Evaluator, Sample};
+use super::eval::{Datum, Eval, Evaluator, Sample};
 use super::load::key;
+use super::native;
 use super::quantile::quantile;
 use super::window::{Kahan, Mean};
 
@@ -31,12 +34,15 @@ pub(super) fn aggregate(evaluator: &mut Evaluator, node: &Aggregate, at: i64) ->
         Some((expr, Eval::String(label))) => count_values(node, &label, expr, samples),
         Some((expr, Eval::Scalar(value))) => with_number(evaluator, node, value, expr, samples),
         _ => {
-            let sample = |group: Group| Sample {
-                v: reduce(node.op, &group.samples),
-                labels: group.labels,
-                drop_name: group.drop_name,
+            let mut remarks = Remarks::default();
+            let groups = groups(evaluator, node, samples);
+            let sample = |group: Group| {
+                let datum = reduced(node.op, &group.samples, &mut remarks)?;
+                Some(Sample::new(group.labels, datum, group.drop_name))
             };
-            Ok(groups(evaluator, node, samples).into_iter().map(sample).collect())
+            let out = groups.into_iter().filter_map(sample).collect();
+            evaluator.notes.take(remarks, node.expr.span);
+            Ok(out)
         }
     }
 }
@@ -68,6 +74,49 @@ fn groups(evaluator: &mut Evaluator, node: &Aggregate, samples: Vec<Sample>) -> 
         groups[place].samples.push(sample);
     }
     groups
+}
+
+/// The operators that make one sample of a group. Where they are for numbers only, histograms are ignored.
+fn reduced(op: AggregateOp, samples: &[Sample], remarks: &mut Remarks) -> Option<Datum> {
+    let histograms = samples.iter().filter(|sample| sample.h.is_some()).count();
+    match op {
+        _ if histograms == 0 => Some(Datum::Float(reduce(op, samples))),
+        AggregateOp::Count | AggregateOp::Group => Some(Datum::Float(reduce(op, samples))),
+        AggregateOp::Sum | AggregateOp::Avg if histograms < samples.len() => {
+            remarks.warn("encountered a mix of histograms and floats for aggregation");
+            None
+        }
+        AggregateOp::Sum | AggregateOp::Avg => {
+            let parts = samples.iter().filter_map(|sample| sample.h.as_deref());
+            let sum = if op == AggregateOp::Sum { native::total(parts.clone()) } else { native::mean(parts.clone()) };
+            let Ok(sum) = sum else {
+                remarks.layouts(samples.first().and_then(|sample| sample.labels.name()).unwrap_or_default());
+                return None;
+            };
+            let sum = sum?;
+            if native::collide(parts) {
+                remarks.collision("aggregation");
+            }
+            if sum.reconciled {
+                remarks.reconciled("aggregation");
+            }
+            Some(Datum::Histogram(Arc::new(sum.finish())))
+        }
+        _ => {
+            let floats = only_floats(op, samples.to_vec(), remarks);
+            (!floats.is_empty()).then(|| Datum::Float(reduce(op, &floats)))
+        }
+    }
+}
+
+/// The numbers; a remark says that there were histograms.
+fn only_floats(op: AggregateOp, mut samples: Vec<Sample>, remarks: &mut Remarks) -> Vec<Sample> {
+    let all = samples.len();
+    samples.retain(|sample| sample.h.is_none());
+    if samples.len() < all {
+        remarks.info(format!("ignored histogram in {} aggregation", op.name()));
+    }
+    samples
 }
 
 /// The operators that make one number of a group.
@@ -103,15 +152,23 @@ fn with_number(
     param: &Expr,
     samples: Vec<Sample>,
 ) -> Result<Vec<Sample>, QueryError> {
+    let samples = match node.op {
+        AggregateOp::Limitk | AggregateOp::LimitRatio => samples,
+        _ => {
+            let mut remarks = Remarks::default();
+            let floats = only_floats(node.op, samples, &mut remarks);
+            evaluator.notes.take(remarks, node.expr.span);
+            floats
+        }
+    };
     if node.op == AggregateOp::Quantile {
         if value.is_nan() || !(0.0..=1.0).contains(&value) {
             let message = format!("quantile value should be between 0 and 1, got {}", super::format_value(value));
             evaluator.notes.warn(message, param.span);
         }
-        let sample = |group: Group| Sample {
-            v: quantile(value, group.samples.iter().map(|sample| sample.v).collect()),
-            labels: group.labels,
-            drop_name: group.drop_name,
+        let sample = |group: Group| {
+            let v = quantile(value, group.samples.iter().map(|sample| sample.v).collect());
+            Sample::float(group.labels, v, group.drop_name)
         };
         return Ok(groups(evaluator, node, samples).into_iter().map(sample).collect());
     }
@@ -163,9 +220,7 @@ fn limit_ratio(evaluator: &mut Evaluator, ratio: f64, param: &Expr, samples: Vec
         evaluator.notes.warn(message, param.span);
     }
     let keep = |sample: &Sample| {
-        // FNV leaves its high bits alike for similar labels: mix them before they become a fraction.
-        let hash = sample.labels.fingerprint().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let place = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) as f64 / u64::MAX as f64;
+        let place = super::sample::place(&sample.labels);
         if capped >= 0.0 { place < capped || capped == 1.0 } else { place >= 1.0 + capped }
     };
     samples.into_iter().filter(keep).collect()
@@ -178,9 +233,10 @@ fn count_values(node: &Aggregate, label: &str, param: &Expr, samples: Vec<Sample
     let mut index: HashMap<Labels, usize> = HashMap::new();
     let mut out: Vec<Sample> = Vec::new();
     for sample in samples {
-        let labels = group_labels(node, &sample.labels).with(label, super::format_value(sample.v));
+        let value = sample.h.as_deref().map_or_else(|| super::format_value(sample.v), native::text);
+        let labels = group_labels(node, &sample.labels).with(label, value);
         let place = *index.entry(labels).or_insert_with_key(|labels| {
-            out.push(Sample { labels: labels.clone(), v: 0.0, drop_name: false });
+            out.push(Sample::float(labels.clone(), 0.0, false));
             out.len() - 1
         });
         out[place].v += 1.0;

@@ -58,13 +58,71 @@ impl Notes {
         self.add(Annotation { severity: Severity::Info, message: message.into(), span });
     }
 
+    /// Adds what was remarked on a part of the query while its series were gone through.
+    pub(super) fn take(&mut self, remarks: Remarks, span: Span) {
+        for (severity, message) in remarks.0 {
+            self.add(Annotation { severity, message, span });
+        }
+    }
+
     fn add(&mut self, note: Annotation) {
         if self.0.len() < MAX_NOTES && !self.0.contains(&note) {
             self.0.push(note);
         }
     }
 
+    /// The warnings and remarks.
     pub(super) fn into_list(self) -> Vec<Annotation> {
         self.0
+    }
+}
+
+/// Remarks that do not know their place yet.
+#[derive(Debug, Default)]
+pub(super) struct Remarks(Vec<(Severity, String)>);
+
+impl Remarks {
+    pub(super) fn warn(&mut self, message: impl Into<String>) {
+        self.add(Severity::Warning, message.into());
+    }
+
+    pub(super) fn info(&mut self, message: impl Into<String>) {
+        self.add(Severity::Info, message.into());
+    }
+
+    fn add(&mut self, severity: Severity, message: String) {
+        let remark = (severity, message);
+        if self.0.len() < MAX_NOTES && !self.0.contains(&remark) {
+            self.0.push(remark);
+        }
+    }
+
+    /// Floats and histograms where a function needs one sort.
+    pub(super) fn mixed(&mut self, name: &str) {
+        self.warn(format!("encountered a mix of histograms and floats for metric name {name:?}"));
+    }
+
+    /// Histograms that a function of numbers passes over.
+    pub(super) fn ignored(&mut self, name: &str) {
+        self.info(format!(
+            "ignored histograms in a range containing both floats and histograms for metric name {name:?}"
+        ));
+    }
+
+    /// Exponential and custom buckets.
+    pub(super) fn layouts(&mut self, name: &str) {
+        self.warn(format!(
+            "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {name:?}"
+        ));
+    }
+
+    /// Different custom boundaries; `operation` is Prometheus' word for what was done.
+    pub(super) fn reconciled(&mut self, operation: &str) {
+        self.info(format!("mismatched custom buckets were reconciled during {operation}"));
+    }
+
+    /// A counter right after a reset was put together with one that had none.
+    pub(super) fn collision(&mut self, operation: &str) {
+        self.warn(format!("conflicting counter resets during histogram {operation}"));
     }
 }

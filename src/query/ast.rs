@@ -224,11 +224,13 @@ pub enum BinaryOp {
     Modulo,
     Atan2,
     Power,
+    TrimUpper,
+    TrimLower,
 }
 
 impl BinaryOp {
     /// All of them: how they are written and how tightly they bind.
-    pub const ALL: [(&'static str, BinaryOp, u8); 16] = [
+    pub const ALL: [(&'static str, BinaryOp, u8); 18] = [
         ("or", BinaryOp::Or, 1),
         ("and", BinaryOp::And, 2),
         ("unless", BinaryOp::Unless, 2),
@@ -238,6 +240,8 @@ impl BinaryOp {
         ("<", BinaryOp::Less, 3),
         (">=", BinaryOp::GreaterEqual, 3),
         (">", BinaryOp::Greater, 3),
+        ("</", BinaryOp::TrimUpper, 3),
+        (">/", BinaryOp::TrimLower, 3),
         ("+", BinaryOp::Add, 4),
         ("-", BinaryOp::Subtract, 4),
         ("*", BinaryOp::Multiply, 5),
@@ -256,6 +260,11 @@ impl BinaryOp {
     pub fn is_comparison(self) -> bool {
         use BinaryOp::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
         matches!(self, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
+    }
+
+    /// `</` and `>/`, which cut histograms.
+    pub fn is_trim(self) -> bool {
+        matches!(self, BinaryOp::TrimUpper | BinaryOp::TrimLower)
     }
 
     /// `and`, `or`, `unless`.

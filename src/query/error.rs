@@ -1,7 +1,9 @@
 //! What can go wrong with a query, always with the place in its text where that is known.
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::model::duration::format_duration;
 use crate::model::{MatcherError, SourceError};
 
 /// A piece of the query's text, in bytes: `start..end`.
@@ -87,6 +89,12 @@ pub enum QueryErrorKind {
     TooMuchWork {
         /// Samples that may be read, each as often as a window holds it.
         limit: usize,
+    },
+    /// The evaluation takes too long.
+    #[error("the query takes longer than {}; narrow its matchers or its range", format_duration(*limit))]
+    TooSlow {
+        /// Time allowed.
+        limit: Duration,
     },
     /// The source of samples failed.
     #[error("{0}")]

@@ -2,26 +2,50 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::model::series::is_stale;
-use crate::model::{Labels, Point, Series, Source};
+use crate::model::histogram::ResetHint;
+use crate::model::{FloatHistogram, Labels, Series, Source};
 
-use super::annotation::Notes;
+use super::annotation::{Notes, Remarks};
 use super::ast::{Edge, Expr, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
 use super::gather::{Gathered, merged};
 use super::length::MAX_MILLIS;
 use super::load::{Clock, Loader, Track, key};
 use super::memo::Memos;
-use super::{Limits, aggregate, binary, functions, window};
+use super::{Limits, aggregate, binary, functions, native, rate, window};
 
 /// One series of an instant vector while it is being computed.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub labels: Labels,
+    /// The number; NaN where there is a histogram.
     pub v: f64,
+    pub h: Option<Arc<FloatHistogram>>,
     /// The name is removed only from the final answer, so that label functions still see it.
     pub drop_name: bool,
+}
+
+impl Sample {
+    pub(super) fn float(labels: Labels, v: f64, drop_name: bool) -> Self {
+        Sample { labels, v, h: None, drop_name }
+    }
+
+    pub(super) fn new(labels: Labels, datum: Datum, drop_name: bool) -> Self {
+        match datum {
+            Datum::Float(v) => Sample { labels, v, h: None, drop_name },
+            Datum::Histogram(h) => Sample { labels, v: f64::NAN, h: Some(h), drop_name },
+        }
+    }
+}
+
+/// What a sample holds.
+#[derive(Clone, Debug)]
+pub(super) enum Datum {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
 }
 
 /// The value of a node at one time. Range vectors are read through [`Ranges`].
@@ -54,11 +78,18 @@ const MAX_SUBQUERY_STEPS: usize = 1_000_000;
 /// How often each of [`Limits::max_samples`] may be read, on average, by overlapping windows: some ten seconds of work.
 const VISITS_PER_SAMPLE: usize = 100;
 
+/// The watch is read after so many nodes: one of them can take milliseconds over many series, none takes seconds.
+const TICKS: u32 = 16;
+
 /// One evaluation.
 pub(super) struct Evaluator<'a> {
     pub clock: Clock,
     pub notes: Notes,
     limits: &'a Limits,
+    /// When the evaluation has to be done.
+    deadline: Option<Instant>,
+    /// Nodes evaluated; the watch is read every so often.
+    ticks: u32,
     samples: usize,
     visited: usize,
     tracks: HashMap<usize, Rc<Vec<Track>>>,
@@ -83,15 +114,20 @@ impl<'a> Evaluator<'a> {
         if step > 0 && (end - start) / step >= i64::try_from(limits.max_steps).unwrap_or(i64::MAX) {
             return Err(QueryError::new(QueryErrorKind::TooManySteps { limit: limits.max_steps }));
         }
-        let lookback = i64::try_from(limits.lookback.as_millis()).unwrap_or(MAX_MILLIS).min(MAX_MILLIS);
-        let clock = Clock { start, end, step, lookback };
-        let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new() };
+        let millis = |length: Duration| i64::try_from(length.as_millis()).unwrap_or(MAX_MILLIS).min(MAX_MILLIS);
+        let lookback = millis(limits.lookback);
+        let deadline = Instant::now().checked_add(limits.time);
+        let default_step = millis(limits.subquery_step).max(1);
+        let clock = Clock { start, end, step, lookback, default_step };
+        let mut loader = Loader { source, clock, limits, samples: 0, series: 0, tracks: HashMap::new(), stats: false };
         loader.load(expr, start, end)?;
         let (samples, tracks) = (loader.samples, loader.tracks);
         Ok(Evaluator {
             clock,
             notes: Notes::default(),
             limits,
+            deadline,
+            ticks: 0,
             samples,
             visited: 0,
             tracks,
@@ -102,14 +138,15 @@ impl<'a> Evaluator<'a> {
 
     /// The value at one time.
     pub(super) fn eval(&mut self, expr: &Expr, at: i64) -> Result<Eval, QueryError> {
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(TICKS) && self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(QueryError::new(QueryErrorKind::TooSlow { limit: self.limits.time }).at(expr.span));
+        }
         match &expr.node {
             Node::Number(number) => Ok(Eval::Scalar(*number)),
             Node::String(text) => Ok(Eval::String(text.clone())),
             Node::Paren(inner) => self.eval(inner, at),
-            Node::Vector(_) => {
-                let sample = |(labels, point): (Labels, Point)| Sample { labels, v: point.v, drop_name: false };
-                Ok(Eval::Vector(self.select(expr, at).into_iter().map(sample).collect()))
-            }
+            Node::Vector(_) => Ok(Eval::Vector(self.select(expr, at).into_iter().map(|(_, sample)| sample).collect())),
             Node::Unary(negative, inner) => {
                 let value = self.eval(inner, at)?;
                 Ok(if *negative { negated(value) } else { value })
@@ -147,20 +184,25 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// An instant selector: each series' newest point within the lookback, with that point's own time.
-    pub(super) fn select(&self, expr: &Expr, at: i64) -> Vec<(Labels, Point)> {
+    /// An instant selector: each series' newest sample within the lookback, with that sample's own time.
+    pub(super) fn select(&mut self, expr: &Expr, at: i64) -> Vec<(i64, Sample)> {
         let Node::Vector(selector) = &expr.node else {
             return Vec::new();
         };
         let time = self.clock.shift(&selector.shift, at);
-        let Some(tracks) = self.tracks.get(&key(expr)) else {
-            return Vec::new();
+        let lookback = self.clock.lookback;
+        let tracks = self.loaded(key(expr));
+        let mut remarks = Remarks::default();
+        let pick = |track: &Track| {
+            let (t, datum) = match selector.edge {
+                Edge::Smoothed => (time, rate::smoothed_at(track, time, lookback, &mut remarks)?),
+                _ => track.newest(time, lookback)?,
+            };
+            Some((t, Sample::new(track.labels.clone(), datum, false)))
         };
-        let point = |track: &Track| match selector.edge {
-            Edge::Smoothed => window::interpolate(&track.points, time, self.clock.lookback),
-            _ => newest(&track.points, time, self.clock.lookback),
-        };
-        tracks.iter().filter_map(|track| Some((track.labels.clone(), point(track)?))).collect()
+        let picked = tracks.iter().filter_map(pick).collect();
+        self.notes.take(remarks, expr.span);
+        picked
     }
 
     /// The series loaded under a key that is no selector's own.
@@ -200,7 +242,8 @@ impl<'a> Evaluator<'a> {
             }
         };
         while next <= end {
-            let samples = self.vector(&subquery.expr, next)?;
+            let mut samples = self.vector(&subquery.expr, next)?;
+            samples.iter_mut().for_each(forget_hint);
             self.count(samples.len().max(1)).map_err(|error| error.at(expr.span))?;
             steps.gathered.add(samples, next).map_err(|error| error.at(expr.span))?;
             steps.known = Some((steps.known.map_or(next, |(low, _)| low), next));
@@ -234,9 +277,10 @@ impl<'a> Evaluator<'a> {
         let ranges = self.ranges(expr, at)?;
         let tracks = ranges.tracks.iter().map(|track| {
             let points = window::inside(&track.points, ranges.start, ranges.end).to_vec();
-            Track { labels: track.labels.clone(), drop_name: track.drop_name, points }
+            let histograms = window::inside(&track.histograms, ranges.start, ranges.end).to_vec();
+            Track { labels: track.labels.clone(), drop_name: track.drop_name, points, histograms }
         });
-        merged(tracks.filter(|track| !track.points.is_empty()).collect()).map_err(|error| error.at(expr.span))
+        merged(tracks.filter(|track| !track.is_empty()).collect()).map_err(|error| error.at(expr.span))
     }
 
     /// All steps of a range query.
@@ -245,7 +289,7 @@ impl<'a> Evaluator<'a> {
         let mut at = self.clock.start;
         while at <= self.clock.end {
             let samples = match self.eval(expr, at)? {
-                Eval::Scalar(v) => vec![Sample { labels: Labels::empty(), v, drop_name: false }],
+                Eval::Scalar(v) => vec![Sample::float(Labels::empty(), v, false)],
                 Eval::Vector(samples) => samples,
                 Eval::String(_) => return Err(QueryError::typed("a string has no range", expr.span)),
             };
@@ -258,10 +302,13 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// The newest point at or before `time`, unless it is too old or says that the series has ended.
-pub(super) fn newest(points: &[Point], time: i64, lookback: i64) -> Option<Point> {
-    let index = points.partition_point(|point| point.t <= time).checked_sub(1)?;
-    points.get(index).copied().filter(|point| point.t > time.saturating_sub(lookback) && !is_stale(point.v))
+/// A subquery may skip samples: what a hint says of the sample before no longer holds.
+fn forget_hint(sample: &mut Sample) {
+    if let Some(histogram) = &mut sample.h
+        && matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NoReset)
+    {
+        Arc::make_mut(histogram).reset_hint = ResetHint::Unknown;
+    }
 }
 
 fn negated(value: Eval) -> Eval {
@@ -269,7 +316,10 @@ fn negated(value: Eval) -> Eval {
         Eval::Scalar(v) => Eval::Scalar(-v),
         Eval::Vector(mut samples) => {
             for sample in &mut samples {
-                sample.v = -sample.v;
+                match &mut sample.h {
+                    Some(histogram) => *histogram = Arc::new(native::scaled(histogram, -1.0, false)),
+                    None => sample.v = -sample.v,
+                }
                 sample.drop_name = true;
             }
             Eval::Vector(samples)

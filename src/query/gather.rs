@@ -38,7 +38,7 @@ impl Gathered {
                     Entry::Occupied(entry) => *entry.get(),
                     Entry::Vacant(entry) => {
                         let labels = entry.key().0.clone();
-                        tracks.push(Track { labels: labels.clone(), drop_name, points: Vec::new() });
+                        tracks.push(Track::empty(labels.clone(), drop_name));
                         entry.insert(tracks.len() - 1);
                         self.twins |= self.index.contains_key(&(labels, !drop_name));
                         tracks.len() - 1
@@ -47,10 +47,13 @@ impl Gathered {
             };
             next = place + 1;
             let track = &mut tracks[place];
-            if track.points.last().is_some_and(|last| last.t == at) {
+            if track.last() == Some(at) {
                 return Err(same_labels());
             }
-            track.points.push(Point { t: at, v: sample.v });
+            match sample.h {
+                Some(histogram) => track.histograms.push((at, histogram)),
+                None => track.points.push(Point { t: at, v: sample.v }),
+            }
         }
         Ok(())
     }
@@ -64,16 +67,19 @@ impl Gathered {
         let mut index: HashMap<&Labels, usize> = HashMap::new();
         for track in self.tracks.iter() {
             let points = window::inside(&track.points, start, end);
-            if points.is_empty() {
+            let histograms = window::inside(&track.histograms, start, end);
+            if points.is_empty() && histograms.is_empty() {
                 continue;
             }
             let place = *index.entry(&track.labels).or_insert_with(|| {
-                joined.push(Track { labels: track.labels.clone(), drop_name: false, points: Vec::new() });
+                joined.push(Track::empty(track.labels.clone(), false));
                 joined.len() - 1
             });
             joined[place].drop_name |= track.drop_name;
             joined[place].points.extend_from_slice(points);
             joined[place].points.sort_by_key(|point| point.t);
+            joined[place].histograms.extend_from_slice(histograms);
+            joined[place].histograms.sort_by_key(|(t, _)| *t);
         }
         Rc::new(joined)
     }
@@ -123,13 +129,18 @@ pub(super) fn merged(tracks: Vec<Track>) -> Result<Vec<Series>, QueryError> {
         match index.entry(labels.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(series.len());
-                series.push(Series::floats(labels, track.points));
+                series.push(Series { labels, points: track.points, histograms: track.histograms });
             }
             Entry::Occupied(entry) => {
-                let points = &mut series[*entry.get()].points;
-                points.extend(track.points);
-                points.sort_by_key(|point| point.t);
-                if points.windows(2).any(|pair| pair[0].t == pair[1].t) {
+                let known = &mut series[*entry.get()];
+                known.points.extend(track.points);
+                known.points.sort_by_key(|point| point.t);
+                known.histograms.extend(track.histograms);
+                known.histograms.sort_by_key(|(t, _)| *t);
+                let points = known.points.iter().map(|point| point.t);
+                let mut times: Vec<i64> = points.chain(known.histograms.iter().map(|(t, _)| *t)).collect();
+                times.sort_unstable();
+                if times.windows(2).any(|pair| pair[0] == pair[1]) {
                     return Err(same_labels());
                 }
             }

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use crate::model::histogram::ResetHint;
 use crate::model::series::is_stale;
-use crate::model::{Labels, Matcher, Point, Source};
+use crate::model::{FloatHistogram, Labels, Matcher, Point, Series, Source};
 
 use super::ast::{At, Edge, Expr, Length, Node, Selector, Shift};
 use super::error::{QueryError, QueryErrorKind};
+use super::eval::Datum;
 use super::functions::info;
-use super::{DEFAULT_SUBQUERY_STEP, Limits};
+use super::{Limits, native};
 
 /// A series and the points of it that an evaluation can need.
 #[derive(Clone, Debug)]
@@ -19,6 +22,44 @@ pub(super) struct Track {
     pub drop_name: bool,
     /// Rising in time.
     pub points: Vec<Point>,
+    /// Rising in time.
+    pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+}
+
+impl Track {
+    pub(super) fn empty(labels: Labels, drop_name: bool) -> Self {
+        Track { labels, drop_name, points: Vec::new(), histograms: Vec::new() }
+    }
+
+    /// The time of the last sample.
+    pub(super) fn last(&self) -> Option<i64> {
+        self.points.last().map(|point| point.t).max(self.histograms.last().map(|(t, _)| *t))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.histograms.is_empty()
+    }
+
+    /// The newest sample at or before `time`, unless it is too old or says that the series has ended.
+    pub(super) fn newest(&self, time: i64, lookback: i64) -> Option<(i64, Datum)> {
+        let last = |index: usize| index.checked_sub(1);
+        let point = last(self.points.partition_point(|p| p.t <= time)).and_then(|index| self.points.get(index));
+        let place = last(self.histograms.partition_point(|(t, _)| *t <= time));
+        let histogram = place.and_then(|index| self.histograms.get(index));
+        let fresh = |t: i64| t > time.saturating_sub(lookback);
+        match (point, histogram) {
+            (point, Some((t, h))) if point.is_none_or(|p| p.t < *t) => {
+                (fresh(*t) && !h.is_stale()).then(|| (*t, Datum::Histogram(Arc::clone(h))))
+            }
+            (Some(p), _) => (fresh(p.t) && !is_stale(p.v)).then_some((p.t, Datum::Float(p.v))),
+            (None, _) => None,
+        }
+    }
+}
+
+/// How many samples a histogram counts for, with its buckets.
+pub(super) fn weight(histogram: &FloatHistogram) -> usize {
+    1 + (histogram.positive.counts.len() + histogram.negative.counts.len()) / 4
 }
 
 /// The times of a query.
@@ -29,6 +70,8 @@ pub(super) struct Clock {
     /// 0 for an instant query.
     pub step: i64,
     pub lookback: i64,
+    /// The step of a subquery that names none.
+    pub default_step: i64,
 }
 
 impl Clock {
@@ -59,7 +102,7 @@ impl Clock {
 
     /// A subquery's step.
     pub(super) fn subquery_step(&self, step: Option<&Length>, expr: &Expr) -> Result<i64, QueryError> {
-        step.map_or(Ok(DEFAULT_SUBQUERY_STEP), |step| self.range(step, expr))
+        step.map_or(Ok(self.default_step), |step| self.range(step, expr))
     }
 }
 
@@ -77,6 +120,8 @@ pub(super) struct Loader<'a> {
     pub samples: usize,
     pub series: usize,
     pub tracks: HashMap<usize, Rc<Vec<Track>>>,
+    /// Whether only counts and sums of histograms matter to what is being loaded; see [`hinted`].
+    pub stats: bool,
 }
 
 impl Loader<'_> {
@@ -97,13 +142,23 @@ impl Loader<'_> {
             Node::Subquery(subquery) => {
                 let back = clock.range(&subquery.range, expr)?;
                 let (from, to) = (clock.shift(&subquery.shift, from), clock.shift(&subquery.shift, to));
+                let stats = std::mem::replace(&mut self.stats, false);
                 self.load(&subquery.expr, from.saturating_sub(back), to)?;
+                self.stats = stats;
             }
             Node::Call(function, args) if function.name == "info" => self.load_info(args, from, to)?,
-            _ => {
+            node => {
+                let stats = self.stats;
+                match node {
+                    Node::Call(function, _) if STATS.contains(&function.name) => self.stats = true,
+                    Node::Call(function, _) if BUCKETS.contains(&function.name) => self.stats = false,
+                    Node::Binary(binary) if binary.op.is_trim() => self.stats = false,
+                    _ => {}
+                }
                 for child in expr.children() {
                     self.load(child, from, to)?;
                 }
+                self.stats = stats;
             }
         }
         Ok(())
@@ -130,6 +185,7 @@ impl Loader<'_> {
         let keep_stale = matches!(expr.node, Node::Vector(_));
         let tracks =
             self.read(&selector.matchers, low.saturating_add(1), high, keep_stale).map_err(|e| e.at(expr.span))?;
+        let tracks = if self.stats { tracks.into_iter().map(hinted).collect() } else { tracks };
         self.tracks.insert(key(expr), Rc::new(tracks));
         Ok(())
     }
@@ -148,16 +204,20 @@ impl Loader<'_> {
         if self.series > self.limits.max_series {
             return Err(QueryError::new(QueryErrorKind::TooManySeries { limit: self.limits.max_series }));
         }
-        self.samples += series.iter().map(|series| series.points.len()).sum::<usize>();
+        let size = |series: &Series| {
+            series.points.len() + series.histograms.iter().map(|(_, histogram)| weight(histogram)).sum::<usize>()
+        };
+        self.samples += series.iter().map(size).sum::<usize>();
         if self.samples > self.limits.max_samples {
             return Err(QueryError::new(QueryErrorKind::TooManySamples { limit: self.limits.max_samples }));
         }
-        let track = |series: crate::model::Series| {
-            let mut points = series.points;
+        let track = |series: Series| {
+            let (mut points, mut histograms) = (series.points, series.histograms);
             if !keep_stale {
                 points.retain(|point| !is_stale(point.v));
+                histograms.retain(|(_, histogram)| !histogram.is_stale());
             }
-            Track { labels: series.labels, drop_name: false, points }
+            Track { labels: series.labels, drop_name: false, points, histograms }
         };
         Ok(series.into_iter().map(track).collect())
     }
@@ -178,6 +238,25 @@ impl Loader<'_> {
         self.tracks.insert(info::key(base), Rc::new(tracks));
         Ok(())
     }
+}
+
+/// Functions below which only count and sum of a histogram are read, and those that read buckets in spite of it.
+const STATS: [&str; 3] = ["histogram_count", "histogram_sum", "histogram_avg"];
+const BUCKETS: [&str; 3] = ["histogram_fraction", "histogram_quantile", "histogram_quantiles"];
+
+/// Finds out what is not known of resets. Prometheus does so where it decodes nothing but counts and sums, and its
+/// warnings about conflicting resets depend on it.
+fn hinted(mut track: Track) -> Track {
+    let mut before: Option<Arc<FloatHistogram>> = None;
+    for (_, histogram) in &mut track.histograms {
+        let original = Arc::clone(histogram);
+        if let Some(before) = before.as_ref().filter(|_| original.reset_hint == ResetHint::Unknown) {
+            let reset = native::is_reset(before, &original);
+            Arc::make_mut(histogram).reset_hint = if reset { ResetHint::Reset } else { ResetHint::NoReset };
+        }
+        before = Some(original);
+    }
+    track
 }
 
 /// How many milliseconds before its evaluation time `expr` reads; negative where it only looks ahead.

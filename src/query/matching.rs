@@ -7,8 +7,9 @@ use std::collections::hash_map::Entry;
 use crate::model::Labels;
 use crate::model::labels::METRIC_NAME;
 
+use super::annotation::Remarks;
 use super::ast::{Binary, BinaryOp, Cardinality, Expr, Matching};
-use super::binary::{arithmetic, compare};
+use super::binary::{Operand, operate};
 use super::error::QueryError;
 use super::eval::Sample;
 use super::gather::is_metadata;
@@ -44,9 +45,9 @@ pub(super) fn set(
 pub(super) fn pairs(
     expr: &Expr,
     node: &Binary,
-    lhs: Vec<Sample>,
-    rhs: Vec<Sample>,
+    (lhs, rhs): (Vec<Sample>, Vec<Sample>),
     memos: &mut Memos,
+    remarks: &mut Remarks,
 ) -> Result<Vec<Sample>, QueryError> {
     let swapped = node.matching.card == Cardinality::OneToMany;
     let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
@@ -55,7 +56,7 @@ pub(super) fn pairs(
     if (many.is_empty() && fill_many.is_none()) || (one.is_empty() && fill_one.is_none()) {
         return Ok(Vec::new());
     }
-    let mut matching = Pairs { expr, node, memos, out: Vec::new(), used: HashSet::with_capacity(many.len()) };
+    let mut matching = Pairs { expr, node, memos, remarks, out: Vec::new(), used: HashSet::with_capacity(many.len()) };
     let ones = matching.index(one, if swapped { "left" } else { "right" })?;
     let mut met = HashSet::new();
     for sample in &many {
@@ -66,7 +67,7 @@ pub(super) fn pairs(
         match (ones.get(&key), fill_one) {
             (Some(partner), _) => matching.combine(sample, partner, key)?,
             (None, Some(v)) => {
-                let partner = Sample { labels: key.clone(), v, drop_name: false };
+                let partner = Sample::float(key.clone(), v, false);
                 matching.combine(sample, &partner, key)?;
             }
             (None, None) => {}
@@ -76,7 +77,7 @@ pub(super) fn pairs(
         let mut lonely: Vec<(&Labels, &Sample)> = ones.iter().filter(|(key, _)| !met.contains(*key)).collect();
         lonely.sort_by(|a, b| a.0.cmp(b.0));
         for (key, partner) in lonely {
-            let sample = Sample { labels: key.clone(), v, drop_name: false };
+            let sample = Sample::float(key.clone(), v, false);
             matching.combine(&sample, partner, key.clone())?;
         }
     }
@@ -87,6 +88,7 @@ struct Pairs<'a> {
     expr: &'a Expr,
     node: &'a Binary,
     memos: &'a mut Memos,
+    remarks: &'a mut Remarks,
     out: Vec<Sample>,
     /// What was matched by, and the result labels: a second pair with the same ones is ambiguous.
     used: HashSet<(Labels, Labels)>,
@@ -122,14 +124,12 @@ impl Pairs<'_> {
 
     fn combine(&mut self, many: &Sample, one: &Sample, key: Labels) -> Result<(), QueryError> {
         let node = self.node;
-        let (left, right) =
-            if node.matching.card == Cardinality::OneToMany { (one.v, many.v) } else { (many.v, one.v) };
-        let (value, keep) = if node.op.is_comparison() {
-            let holds = compare(node.op, left, right);
-            if node.returns_bool { (f64::from(u8::from(holds)), true) } else { (left, holds) }
-        } else {
-            (arithmetic(node.op, left, right), true)
+        let (many_side, one_side) = (Operand::of(many), Operand::of(one));
+        let (left, right) = match node.matching.card == Cardinality::OneToMany {
+            true => (one_side, many_side),
+            false => (many_side, one_side),
         };
+        let datum = operate(node, left, right, self.remarks);
         let one_to_one = node.matching.card == Cardinality::OneToOne;
         let labels = if node.matching.include.is_empty() {
             self.memos.result.get(&many.labels, |labels| result_labels(node, labels, &one.labels))
@@ -145,9 +145,8 @@ impl Pairs<'_> {
             };
             return Err(QueryError::evaluation(message, self.expr.span));
         }
-        if keep {
-            let drop_name = node.returns_bool || many.drop_name;
-            self.out.push(Sample { labels, v: value, drop_name });
+        if let Some(datum) = datum {
+            self.out.push(Sample::new(labels, datum, node.returns_bool || many.drop_name));
         }
         Ok(())
     }

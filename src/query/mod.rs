@@ -1,11 +1,13 @@
 //! PromQL over a [`Source`]: text → [`parse`] → tree → [`instant`] or [`range`] → [`Answer`].
 //!
-//! Invariant: pure. No clock, no I/O, no tokio; the same tree, source and time give the same answer. Semantics follow
+//! Invariant: pure. No I/O, no tokio, no clock but the watch that ends what takes too long; the same tree, source and
+//! time give the same answer. Semantics follow
 //! Prometheus 3 with delayed name removal. A new function is one row in [`functions::TABLE`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Labels, Matcher, Point, Series, Source};
+use crate::model::{FloatHistogram, Labels, Matcher, Point, Series, Source};
 
 mod aggregate;
 mod annotation;
@@ -18,14 +20,18 @@ mod eval;
 mod format;
 pub mod functions;
 mod gather;
+mod histogram_rate;
 mod length;
 mod lexer;
 mod load;
 mod matching;
 mod memo;
+mod native;
 pub mod notation;
 mod parser;
 mod quantile;
+mod rate;
+mod sample;
 mod selector;
 mod tree;
 mod window;
@@ -40,9 +46,6 @@ pub use tree::tree;
 use ast::Node;
 use eval::Evaluator;
 
-/// The step of a subquery that names none, in milliseconds: Prometheus' default evaluation interval.
-pub const DEFAULT_SUBQUERY_STEP: i64 = 60_000;
-
 /// What one query may use, and how far back a selector looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -54,13 +57,23 @@ pub struct Limits {
     pub max_steps: usize,
     /// How long a sample stays valid for an instant selector.
     pub lookback: Duration,
+    /// The step of a subquery that names none: the interval at which rules are evaluated.
+    pub subquery_step: Duration,
+    /// How long an evaluation may take.
+    pub time: Duration,
 }
 
 impl Default for Limits {
-    /// As Prometheus: 50 million samples, 11,000 steps, five minutes; and a million series.
+    /// As Prometheus: 50 million samples, 11,000 steps, five minutes, a minute, two minutes; and a million series.
     fn default() -> Self {
-        let lookback = Duration::from_secs(300);
-        Limits { max_samples: 50_000_000, max_series: 1_000_000, max_steps: 11_000, lookback }
+        Limits {
+            max_samples: 50_000_000,
+            max_series: 1_000_000,
+            max_steps: 11_000,
+            lookback: Duration::from_secs(300),
+            subquery_step: Duration::from_secs(60),
+            time: Duration::from_secs(120),
+        }
     }
 }
 
@@ -71,8 +84,17 @@ pub struct VectorSample {
     pub labels: Labels,
     /// The evaluation time, milliseconds since the epoch.
     pub t: i64,
-    /// The value. (Native histograms would turn this into an enum.)
+    /// The number; NaN where there is a histogram.
     pub v: f64,
+    /// The native histogram, for series of such.
+    pub h: Option<Arc<FloatHistogram>>,
+}
+
+impl VectorSample {
+    /// A sample that is a number.
+    pub fn float(labels: Labels, t: i64, v: f64) -> Self {
+        VectorSample { labels, t, v, h: None }
+    }
 }
 
 /// The value of a query.
@@ -110,7 +132,9 @@ pub fn instant(expr: &Expr, source: &dyn Source, at: i64, limits: &Limits) -> Re
             eval::Eval::String(text) => Value::String(text, at),
             eval::Eval::Vector(samples) => {
                 let samples = gather::drop_names(samples).map_err(|error| error.at(expr.span))?;
-                Value::Vector(samples.into_iter().map(|s| VectorSample { labels: s.labels, t: at, v: s.v }).collect())
+                Value::Vector(
+                    samples.into_iter().map(|s| VectorSample { labels: s.labels, t: at, v: s.v, h: s.h }).collect(),
+                )
             }
         },
     };

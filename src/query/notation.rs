@@ -9,6 +9,7 @@ use crate::model::series::stale_nan;
 use crate::model::{Labels, MatchOp};
 
 use super::ast::Node;
+use super::native::Sum;
 
 /// Values that one series may have: a mistyped `x1000000000` must not take all memory.
 pub const MAX_VALUES: usize = 1_000_000;
@@ -150,7 +151,7 @@ fn expand(word: &str, all: &mut Vec<Item>) -> Result<(), NotationError> {
     let item = match head {
         "_" => Item::Gap,
         "stale" => Item::Float(stale_nan()),
-        _ if head.starts_with("{{") => Item::Histogram(Arc::new(histogram(head)?)),
+        _ if head.starts_with("{{") => return histograms(head, count, all),
         _ => {
             let cut = step_at(head).unwrap_or(head.len());
             let (first, step) = head.split_at(cut);
@@ -169,6 +170,31 @@ fn expand(word: &str, all: &mut Vec<Item>) -> Result<(), NotationError> {
         }
     };
     all.extend(std::iter::repeat_n(item, count));
+    Ok(())
+}
+
+/// Appends `count` times what `{{…}}`, `{{…}}+{{…}}` or `{{…}}-{{…}}` says.
+fn histograms(head: &str, count: usize, all: &mut Vec<Item>) -> Result<(), NotationError> {
+    let end = head.find("}}").map_or(head.len(), |at| at + 2);
+    let (first, step) = head.split_at(end);
+    let first = histogram(first)?;
+    let (sign, step) = match (step.strip_prefix('+'), step.strip_prefix('-')) {
+        (Some(step), _) => (1.0, histogram(step)?),
+        (_, Some(step)) => (-1.0, histogram(step)?),
+        _ if step.is_empty() => {
+            all.extend(std::iter::repeat_n(Item::Histogram(Arc::new(first)), count));
+            return Ok(());
+        }
+        _ => return Err(NotationError::Value(head.to_string())),
+    };
+    let mut sum = Sum::of(&first);
+    for _ in 0..count {
+        all.push(Item::Histogram(Arc::new(sum.clone().finish())));
+        sum.add(&step, sign).map_err(|_| NotationError::Histogram {
+            text: head.to_string(),
+            message: "exponential and custom buckets cannot be added".into(),
+        })?;
+    }
     Ok(())
 }
 
@@ -295,6 +321,10 @@ mod tests {
         assert_eq!((read.schema, read.count, read.sum, read.zero_count, read.zero_threshold), (1, 3.0, 2.5, 1.0, 0.1));
         assert_eq!(read.positive, Buckets { spans: vec![Span { offset: -2, length: 2 }], counts: vec![1.0, 0.0] });
         assert_eq!(read.negative.counts, [1.0]);
+        let rising = values("{{schema:0 count:1 buckets:[1]}}+{{schema:1 count:1 buckets:[0 1]}}x2").unwrap();
+        let Item::Histogram(last) = &rising[2] else { panic!("{rising:?}") };
+        assert_eq!((last.schema, last.count, last.positive.counts.clone()), (0, 3.0, vec![1.0, 2.0]));
+        assert!(values("{{}}+{{schema:-53}}x1").is_err() && values("{{}}*{{}}x1").is_err());
         let custom = histogram("{{schema:-53 custom_values:[5 10] counter_reset_hint:gauge}}").unwrap();
         assert_eq!((custom.custom_values, custom.reset_hint), (vec![5.0, 10.0], ResetHint::Gauge));
         let wrong = histogram("{{buckts:[1]}}").unwrap_err().to_string();

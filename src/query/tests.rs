@@ -85,6 +85,8 @@ fn limits_hold() {
     // 62 samples are loaded and as many come out.
     let limits = Limits { max_samples: 100, ..free };
     assert_eq!(kind(limits, 30 * MINUTE), Err(QueryErrorKind::TooManySamples { limit: 100 }));
+    let limits = Limits { time: std::time::Duration::ZERO, ..free };
+    assert_eq!(kind(limits, 30 * MINUTE), Err(QueryErrorKind::TooSlow { limit: std::time::Duration::ZERO }));
     assert!(matches!(kind(free, i64::MAX), Err(QueryErrorKind::Evaluation(_))));
 }
 

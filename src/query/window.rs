@@ -1,7 +1,8 @@
-//! Points of one series inside a window, and what is computed from them: rates, regressions, sums.
+//! Samples of one series inside a window, and what is computed from numbers among them: regressions, sums, means.
 
-use crate::model::Point;
-use crate::model::series::is_stale;
+use std::sync::Arc;
+
+use crate::model::{FloatHistogram, Point};
 
 use super::ast::Edge;
 
@@ -9,6 +10,10 @@ use super::ast::Edge;
 pub(super) struct Window<'a> {
     /// The points with `start < t <= end`. With [`Edge::Anchored`] or [`Edge::Smoothed`] those around the window too.
     pub points: &'a [Point],
+    /// Native histograms, likewise.
+    pub histograms: &'a [(i64, Arc<FloatHistogram>)],
+    /// The name of the metric, for remarks.
+    pub name: &'a str,
     /// Milliseconds; itself outside the window.
     pub start: i64,
     /// Milliseconds; the last moment of the window.
@@ -32,16 +37,35 @@ impl Window<'_> {
         self.points.iter().map(|point| point.v)
     }
 
-    fn seconds(&self) -> f64 {
+    /// The length of the window.
+    pub(super) fn seconds(&self) -> f64 {
         (self.end - self.start) as f64 / 1000.0
     }
 }
 
-/// The points with `start < t <= end`: windows are left-open, so that adjoining ones share no point.
-pub(super) fn inside(points: &[Point], start: i64, end: i64) -> &[Point] {
-    let from = points.partition_point(|point| point.t <= start);
-    let to = points.partition_point(|point| point.t <= end);
-    points.get(from..to).unwrap_or_default()
+/// What stands at a time.
+pub(super) trait Timed {
+    /// Milliseconds.
+    fn time(&self) -> i64;
+}
+
+impl Timed for Point {
+    fn time(&self) -> i64 {
+        self.t
+    }
+}
+
+impl Timed for (i64, Arc<FloatHistogram>) {
+    fn time(&self) -> i64 {
+        self.0
+    }
+}
+
+/// The items with `start < t <= end`: windows are left-open, so that adjoining ones share nothing.
+pub(super) fn inside<T: Timed>(items: &[T], start: i64, end: i64) -> &[T] {
+    let from = items.partition_point(|item| item.time() <= start);
+    let to = items.partition_point(|item| item.time() <= end);
+    items.get(from..to).unwrap_or_default()
 }
 
 /// A sum that carries the error of each addition along (Kahan's, in Neumaier's form).
@@ -128,146 +152,6 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
         squares.add(delta * (value - mean.value()));
     }
     squares.value() / count
-}
-
-/// What a rate function makes of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RateKind {
-    /// The series only rises, apart from resets to zero.
-    pub counter: bool,
-    /// Per second.
-    pub per_second: bool,
-}
-
-/// `rate`, `increase` and `delta`: the difference between the ends, extrapolated to the edges of the window as far as
-/// the samples' spacing makes that plausible.
-pub(super) fn rate(window: &Window, kind: RateKind) -> Option<f64> {
-    if window.edge != Edge::Plain {
-        return edged_rate(window, kind);
-    }
-    let (first, last) = (window.points.first()?, window.points.last()?);
-    let gaps = window.points.len() - 1;
-    if gaps == 0 {
-        return None;
-    }
-    let mut result = last.v - first.v;
-    if kind.counter {
-        result += window.points.windows(2).filter(|pair| pair[1].v < pair[0].v).map(|pair| pair[0].v).sum::<f64>();
-    }
-    let seconds = |from: i64, to: i64| (to - from) as f64 / 1000.0;
-    let mut before = seconds(window.start, first.t);
-    let mut after = seconds(last.t, window.end);
-    let sampled = seconds(first.t, last.t);
-    let spacing = sampled / gaps as f64;
-    // A gap of more than about one spacing means that the series began or ended inside the window.
-    let plausible = spacing * 1.1;
-    if before >= plausible {
-        before = spacing / 2.0;
-    }
-    if kind.counter && result > 0.0 && first.v >= 0.0 {
-        // A counter cannot have been below zero: do not extrapolate past the moment it would have been zero.
-        before = before.min(sampled * (first.v / result));
-    }
-    if after >= plausible {
-        after = spacing / 2.0;
-    }
-    let mut factor = (sampled + before + after) / sampled;
-    if kind.per_second {
-        factor /= window.seconds();
-    }
-    Some(result * factor)
-}
-
-/// The same over a window whose edges have values of their own: no extrapolation.
-fn edged_rate(window: &Window, kind: RateKind) -> Option<f64> {
-    let (points, smoothed) = (window.points, window.edge == Edge::Smoothed);
-    let mut last = points.len().checked_sub(1)?;
-    let mut first = points[..last].partition_point(|point| point.t <= window.start).saturating_sub(1);
-    if smoothed {
-        last = points[..last].partition_point(|point| point.t < window.end);
-    }
-    if points[last].t <= window.start || points[first].t > window.end {
-        return None;
-    }
-    // Both edges between the same two points: a reset there lies before both of them.
-    let one_gap = smoothed && last == first + 1 && points[first].t < window.start && points[last].t > window.end;
-    let left = if smoothed && points[first].t < window.start {
-        between(points[first], points[first + 1], window.start, kind.counter.then_some(true))
-    } else {
-        points[first].v
-    };
-    let right = if smoothed && last > 0 && points[last].t > window.end {
-        between(points[last - 1], points[last], window.end, kind.counter.then_some(one_gap))
-    } else {
-        points[last].v
-    };
-    let mut result = right - left;
-    if kind.counter {
-        first += usize::from(points[first].t <= window.start);
-        let end = if points[last].t >= window.end { last } else { last + 1 };
-        let mut previous = left;
-        let inner = points.get(first..end).unwrap_or_default().iter().map(|point| point.v);
-        for value in inner.chain([right]) {
-            if value < previous {
-                result += previous;
-            }
-            previous = value;
-        }
-    }
-    Some(if kind.per_second { result / window.seconds() } else { result })
-}
-
-/// The value at `time` on the line between two points. `counter` says that a fall is a reset, and whether the time is
-/// the window's left edge.
-fn between(a: Point, b: Point, time: i64, counter: Option<bool>) -> f64 {
-    let (mut from, mut to) = (a.v, b.v);
-    match counter {
-        Some(true) if to < from => from = 0.0,
-        Some(false) if to < from => to += from,
-        _ => {}
-    }
-    from + (to - from) * (time - a.t) as f64 / (b.t - a.t) as f64
-}
-
-/// A smoothed instant selector: on the line between the points around `time`; the nearer side alone where the other
-/// has none within the lookback.
-pub(super) fn interpolate(points: &[Point], time: i64, lookback: i64) -> Option<Point> {
-    let next = points.partition_point(|point| point.t <= time);
-    let before =
-        next.checked_sub(1).and_then(|index| points.get(index)).filter(|p| p.t > time.saturating_sub(lookback));
-    let after = points.get(next).filter(|point| point.t <= time.saturating_add(lookback) && !is_stale(point.v));
-    match (before, after) {
-        (Some(a), _) if is_stale(a.v) => None,
-        (Some(a), Some(b)) if a.t < time => Some(Point { t: time, v: between(*a, *b, time, None) }),
-        (Some(a), _) => Some(*a),
-        (None, Some(b)) => Some(Point { t: time, v: b.v }),
-        (None, None) => None,
-    }
-}
-
-/// The points that `changes` and `resets` compare: an anchored window begins with the last point before it.
-pub(super) fn anchored<'a>(window: &Window<'a>) -> Option<&'a [Point]> {
-    if window.edge != Edge::Anchored {
-        return Some(window.points);
-    }
-    let last = window.points.last()?;
-    if last.t <= window.start {
-        return None;
-    }
-    let first = window.points.partition_point(|point| point.t <= window.start).saturating_sub(1);
-    window.points.get(first..)
-}
-
-/// `irate` and `idelta`: from the last two points only.
-pub(super) fn instant_rate(window: &Window, counter: bool) -> Option<f64> {
-    let [.., a, b] = window.points else {
-        return None;
-    };
-    if !counter {
-        return Some(b.v - a.v);
-    }
-    let risen = if b.v < a.v { b.v } else { b.v - a.v };
-    Some(risen / ((b.t - a.t) as f64 / 1000.0))
 }
 
 /// Slope per second and value at `origin` of the line with the least squares.

@@ -1,6 +1,7 @@
 //! The source that rules of one cycle see: the samples, and over them what earlier rules of the cycle produced.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::Labels;
 use crate::model::MatchOp;
@@ -16,7 +17,7 @@ use crate::query::VectorSample;
 pub(super) struct Overlay<'a> {
     base: &'a dyn Source,
     /// By metric name, then by labels.
-    fresh: BTreeMap<String, BTreeMap<Labels, Point>>,
+    fresh: BTreeMap<String, BTreeMap<Labels, VectorSample>>,
 }
 
 impl<'a> Overlay<'a> {
@@ -28,34 +29,41 @@ impl<'a> Overlay<'a> {
     pub(super) fn extend(&mut self, samples: &[VectorSample]) {
         for sample in samples {
             let name = sample.labels.name().unwrap_or_default().to_string();
-            self.fresh.entry(name).or_default().insert(sample.labels.clone(), Point { t: sample.t, v: sample.v });
+            self.fresh.entry(name).or_default().insert(sample.labels.clone(), sample.clone());
         }
     }
 
-    fn matching(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<(&Labels, Point)> {
+    fn matching(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<&VectorSample> {
         let name = matchers.iter().find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal);
-        let families: Vec<&BTreeMap<Labels, Point>> = match name {
+        let families: Vec<&BTreeMap<Labels, VectorSample>> = match name {
             Some(matcher) => self.fresh.get(&matcher.value).into_iter().collect(),
             None => self.fresh.values().collect(),
         };
-        let all = families.into_iter().flatten().filter(|(_, point)| point.t >= start && point.t <= end);
-        all.filter(|(labels, _)| matchers.iter().all(|m| m.matches(labels))).map(|(l, p)| (l, *p)).collect()
+        let all = families.into_iter().flat_map(BTreeMap::values).filter(|sample| (start..=end).contains(&sample.t));
+        all.filter(|sample| matchers.iter().all(|m| m.matches(&sample.labels))).collect()
     }
 }
 
 impl Source for Overlay<'_> {
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
         let mut series = self.base.select(matchers, start, end)?;
-        for (labels, point) in self.matching(matchers, start, end) {
-            match series.iter_mut().find(|series| series.labels == *labels) {
-                Some(known) => {
-                    let position = known.points.partition_point(|p| p.t < point.t);
-                    match known.points.get_mut(position).filter(|p| p.t == point.t) {
-                        Some(same) => *same = point,
-                        None => known.points.insert(position, point),
-                    }
+        for sample in self.matching(matchers, start, end) {
+            let place = series.iter().position(|series| series.labels == sample.labels).unwrap_or_else(|| {
+                series.push(Series::floats(sample.labels.clone(), Vec::new()));
+                series.len() - 1
+            });
+            let known = &mut series[place];
+            known.points.retain(|point| point.t != sample.t);
+            known.histograms.retain(|(t, _)| *t != sample.t);
+            match &sample.h {
+                Some(histogram) => {
+                    let position = known.histograms.partition_point(|(t, _)| *t < sample.t);
+                    known.histograms.insert(position, (sample.t, Arc::clone(histogram)));
                 }
-                None => series.push(Series::floats(labels.clone(), vec![point])),
+                None => {
+                    let position = known.points.partition_point(|p| p.t < sample.t);
+                    known.points.insert(position, Point { t: sample.t, v: sample.v });
+                }
             }
         }
         Ok(series)
@@ -77,7 +85,7 @@ mod tests {
     #[test]
     fn results_of_this_cycle_shadow_the_samples() {
         let mut overlay = Overlay::new(&One);
-        let sample = |name: &'static str, t, v| VectorSample { labels: Labels::new([("__name__", name)]), t, v };
+        let sample = |name: &'static str, t, v| VectorSample::float(Labels::new([("__name__", name)]), t, v);
         overlay.extend(&[sample("a", 7, 2.0), sample("b", 7, 3.0)]);
         let seen = overlay.select(&[Matcher::equal("__name__", "a")], 0, 9).unwrap();
         assert_eq!(seen.len(), 1);

@@ -90,7 +90,7 @@ pub(super) fn record(
         if !seen.insert(labels.clone()) {
             return Err(RuleError::DuplicateSeries(labels));
         }
-        samples.push(VectorSample { labels, t: at, v: element.v });
+        samples.push(VectorSample { labels, t: at, v: element.v, h: element.h.clone() });
     }
     Ok(samples)
 }
@@ -102,9 +102,9 @@ pub(super) fn alert_samples(active: &ActiveAlerts, at: i64) -> Vec<VectorSample>
     for alert in active.values().filter(|alert| alert.state != AlertState::Resolved) {
         let named = |name: &'static str| alert.labels.with(METRIC_NAME, name);
         let state = named("ALERTS").with("alertstate", alert.state.as_str());
-        samples.push(VectorSample { labels: state, t: at, v: 1.0 });
+        samples.push(VectorSample::float(state, at, 1.0));
         let since = alert.active_at.div_euclid(1000) as f64;
-        samples.push(VectorSample { labels: named("ALERTS_FOR_STATE"), t: at, v: since });
+        samples.push(VectorSample::float(named("ALERTS_FOR_STATE"), at, since));
     }
     samples
 }

@@ -183,7 +183,7 @@ impl RuleState {
     ) -> Result<usize, RuleError> {
         let elements = match query::instant(&self.rule.expr, input.source, at, &input.settings.limits)?.value {
             Value::Vector(elements) => elements,
-            Value::Scalar(point) => vec![VectorSample { labels: Labels::empty(), t: at, v: point.v }],
+            Value::Scalar(point) => vec![VectorSample::float(Labels::empty(), at, point.v)],
             Value::String(..) => return Err(RuleError::Type("string")),
             Value::Matrix(_) => return Err(RuleError::Type("range vector")),
         };
@@ -222,7 +222,7 @@ impl RuleState {
     fn with_ends(&mut self, mut samples: Vec<VectorSample>, at: i64) -> Vec<VectorSample> {
         let now: BTreeSet<Labels> = samples.iter().map(|sample| sample.labels.clone()).collect();
         let ended = self.series.difference(&now).cloned();
-        samples.extend(ended.map(|labels| VectorSample { labels, t: at, v: stale_nan() }));
+        samples.extend(ended.map(|labels| VectorSample::float(labels, at, stale_nan())));
         self.series = now;
         samples
     }

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use davylamp::model::{Labels, Point};
+use davylamp::model::Labels;
+use davylamp::query::notation::Item;
 use davylamp::query::{Limits, MAX_DEPTH, QueryErrorKind, Value, instant, parse, range, selectors, window};
 use proptest::prelude::*;
 
 use super::language::{Command, commands};
-use super::runner::Memory;
+use super::memory::Memory;
 
 /// Expressions over `m` and `n`, nested a few levels.
 fn expression() -> impl Strategy<Value = String> {
@@ -48,7 +49,7 @@ fn memory() -> impl Strategy<Value = Memory> {
     let series = proptest::collection::vec(value, 20);
     proptest::collection::vec(series, 4).prop_map(|rows| {
         let points = |row: Vec<Option<f64>>| {
-            let point = |(index, v): (usize, Option<f64>)| Some(Point { t: index as i64 * 30_000, v: v? });
+            let point = |(index, v): (usize, Option<f64>)| Some((index as i64 * 30_000, Item::Float(v?)));
             row.into_iter().enumerate().filter_map(point).collect()
         };
         let labels = |index: usize| {

@@ -2,43 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use davylamp::model::{Labels, Matcher, Point, Series, Source, SourceError};
-use davylamp::query::{Answer, Limits, Severity, Value, instant, parse, range};
+use std::sync::Arc;
 
-use super::language::{Command, Expected, Item, SeriesLine, When, commands};
+use davylamp::model::{FloatHistogram, Labels, Series};
+use davylamp::query::notation::Item;
+use davylamp::query::{Answer, Limits, Severity, Value, VectorSample, instant, parse, range};
 
-/// Series in memory.
-#[derive(Debug, Default)]
-pub struct Memory(pub BTreeMap<Labels, Vec<Point>>);
-
-impl Source for Memory {
-    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
-        let hit = |labels: &&Labels| matchers.iter().all(|matcher| matcher.matches(labels));
-        let series = |labels: &Labels| {
-            Series::floats(
-                labels.clone(),
-                self.0[labels].iter().filter(|p| (start..=end).contains(&p.t)).copied().collect(),
-            )
-        };
-        Ok(self.0.keys().filter(hit).map(series).collect())
-    }
-}
-
-impl Memory {
-    fn load(&mut self, step: i64, lines: Vec<SeriesLine>) {
-        for line in lines {
-            let points = self.0.entry(line.labels).or_default();
-            for (index, item) in line.items.iter().enumerate() {
-                if let Item::Float(v) = item {
-                    let t = index as i64 * step;
-                    points.retain(|point| point.t != t);
-                    points.push(Point { t, v: *v });
-                }
-            }
-            points.sort_by_key(|point| point.t);
-        }
-    }
-}
+use super::language::{Command, Expected, When, commands};
+use super::memory::Memory;
 
 /// How one evaluation went.
 pub struct Outcome {
@@ -55,7 +26,7 @@ pub fn run(text: &str) -> Vec<Outcome> {
     for command in commands(text) {
         match command {
             Command::Clear => memory = Memory::default(),
-            Command::Load { step, series } => memory.load(step, series),
+            Command::Load { step, custom, series } => memory.load(step, custom, series),
             Command::Eval { line, when, query, expected } => {
                 let failure = evaluate(&memory, &query, when, &expected).err();
                 outcomes.push(Outcome { line, query, failure });
@@ -109,18 +80,76 @@ fn agrees_with_range(memory: &Memory, query: &str, at: i64, value: &Value) -> Re
         // A neighbouring step may fail where this one does not.
         return Ok(());
     };
-    let found: BTreeMap<Labels, f64> = series
-        .into_iter()
-        .filter_map(|series| Some((series.labels, series.points.iter().find(|point| point.t == at)?.v)))
-        .collect();
-    let wanted: BTreeMap<Labels, f64> = match value {
-        Value::Vector(samples) => samples.iter().map(|sample| (sample.labels.clone(), sample.v)).collect(),
-        Value::Scalar(point) => BTreeMap::from([(Labels::empty(), point.v)]),
+    let found: BTreeMap<Labels, Got> =
+        series.into_iter().filter_map(|series| Some((series.labels.clone(), at_time(&series, at)?))).collect();
+    let wanted: BTreeMap<Labels, Got> = match value {
+        Value::Vector(samples) => {
+            samples.iter().map(|sample| (sample.labels.clone(), got(sample.v, sample.h.as_ref()))).collect()
+        }
+        Value::Scalar(point) => BTreeMap::from([(Labels::empty(), Got::Float(point.v))]),
         _ => return Ok(()),
     };
     let same = found.len() == wanted.len()
-        && found.iter().all(|(labels, v)| wanted.get(labels).is_some_and(|w| almost_equal(*w, *v)));
+        && found.iter().all(|(labels, v)| wanted.get(labels).is_some_and(|w| w.equals(v, false)));
     if same { Ok(()) } else { Err(format!("at this step of a range: {found:?}, at this instant: {wanted:?}")) }
+}
+
+/// A sample of either sort.
+#[derive(Clone, Debug)]
+enum Got {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+}
+
+fn got(v: f64, h: Option<&Arc<FloatHistogram>>) -> Got {
+    h.map_or(Got::Float(v), |histogram| Got::Histogram(Arc::clone(histogram)))
+}
+
+fn at_time(series: &Series, at: i64) -> Option<Got> {
+    let float = series.points.iter().find(|point| point.t == at).map(|point| Got::Float(point.v));
+    float.or_else(|| series.histograms.iter().find(|(t, _)| *t == at).map(|(_, h)| Got::Histogram(Arc::clone(h))))
+}
+
+impl Got {
+    fn equals(&self, other: &Got, hints: bool) -> bool {
+        match (self, other) {
+            (Got::Float(a), Got::Float(b)) => almost_equal(*a, *b),
+            (Got::Histogram(a), Got::Histogram(b)) => same_histogram(a, b, hints),
+            _ => false,
+        }
+    }
+}
+
+/// Populated buckets by index; positive and negative ones apart.
+pub fn buckets(histogram: &FloatHistogram) -> BTreeMap<(bool, i32), f64> {
+    let mut all = BTreeMap::new();
+    for (positive, side) in [(true, &histogram.positive), (false, &histogram.negative)] {
+        let (mut index, mut counts) = (0, side.counts.iter());
+        for span in &side.spans {
+            index += span.offset;
+            for _ in 0..span.length {
+                let count = *counts.next().unwrap();
+                if count != 0.0 {
+                    all.insert((positive, index), count);
+                }
+                index += 1;
+            }
+        }
+    }
+    all
+}
+
+fn same_histogram(wanted: &FloatHistogram, found: &FloatHistogram, hints: bool) -> bool {
+    let (a, b) = (buckets(wanted), buckets(found));
+    wanted.schema == found.schema
+        && wanted.custom_values == found.custom_values
+        && wanted.zero_threshold == found.zero_threshold
+        && almost_equal(wanted.count, found.count)
+        && almost_equal(wanted.sum, found.sum)
+        && almost_equal(wanted.zero_count, found.zero_count)
+        && a.len() == b.len()
+        && a.iter().all(|(place, count)| b.get(place).is_some_and(|found| almost_equal(*count, *found)))
+        && (!hints || wanted.reset_hint == found.reset_hint)
 }
 
 fn almost_equal(a: f64, b: f64) -> bool {
@@ -142,8 +171,8 @@ fn compare(answer: &Answer, when: When, expected: &Expected) -> Result<(), Strin
         Value::String(text, _) if expected.string.as_deref() == Some(text) => Ok(()),
         Value::Scalar(point) if expected.scalar.is_some_and(|wanted| almost_equal(wanted, point.v)) => Ok(()),
         Value::Vector(samples) if expected.string.is_none() && expected.scalar.is_none() => {
-            let got: Vec<(Labels, Vec<Option<f64>>)> =
-                samples.iter().map(|sample| (sample.labels.clone(), vec![Some(sample.v)])).collect();
+            let found = |sample: &VectorSample| (sample.labels.clone(), vec![Some(got(sample.v, sample.h.as_ref()))]);
+            let got: Vec<(Labels, Vec<Option<Got>>)> = samples.iter().map(found).collect();
             let order: Vec<&Labels> = expected.series.iter().map(|line| &line.labels).collect();
             if expected.ordered && order != samples.iter().map(|sample| &sample.labels).collect::<Vec<_>>() {
                 return Err(format!("not in the expected order: {samples:?}"));
@@ -157,11 +186,14 @@ fn compare(answer: &Answer, when: When, expected: &Expected) -> Result<(), Strin
             };
             let steps = ((end - start) / step + 1) as usize;
             let row = |series: &Series| {
-                let at = |index| series.points.iter().find(|p| p.t == start + index as i64 * step).map(|p| p.v);
+                let at = |index| at_time(series, start + index as i64 * step);
                 (series.labels.clone(), (0..steps).map(at).collect())
             };
-            let stray = |p: &Point| p.t < start || p.t > end || (p.t - start) % step != 0;
-            if series.iter().any(|series| series.points.iter().any(stray)) {
+            let stray = |t: i64| t < start || t > end || (t - start) % step != 0;
+            let times = |series: &Series| -> Vec<i64> {
+                series.points.iter().map(|p| p.t).chain(series.histograms.iter().map(|(t, _)| *t)).collect()
+            };
+            if series.iter().any(|series| times(series).into_iter().any(stray)) {
                 return Err(format!("points at unexpected times: {series:?}"));
             }
             same_series(series.iter().map(row).collect(), expected)
@@ -170,19 +202,17 @@ fn compare(answer: &Answer, when: When, expected: &Expected) -> Result<(), Strin
     }
 }
 
-fn same_series(got: Vec<(Labels, Vec<Option<f64>>)>, expected: &Expected) -> Result<(), String> {
-    let mut got: BTreeMap<Labels, Vec<Option<f64>>> = got.into_iter().collect();
+fn same_series(got: Vec<(Labels, Vec<Option<Got>>)>, expected: &Expected) -> Result<(), String> {
+    let mut got: BTreeMap<Labels, Vec<Option<Got>>> = got.into_iter().collect();
     for line in &expected.series {
-        if line.items.contains(&Item::Histogram) {
-            return Err("expects native histograms".to_string());
-        }
         let found = got.remove(&line.labels).ok_or_else(|| format!("{} is missing among {got:?}", line.labels))?;
         let value = |item: Option<&Item>| match item {
-            Some(Item::Float(v)) => Some(*v),
+            Some(Item::Float(v)) => Some(Got::Float(*v)),
+            Some(Item::Histogram(histogram)) => Some(Got::Histogram(Arc::clone(histogram))),
             _ => None,
         };
-        let same = |index: usize| match (found[index], value(line.items.get(index))) {
-            (Some(a), Some(b)) => almost_equal(a, b),
+        let same = |index: usize| match (&found[index], value(line.items.get(index))) {
+            (Some(a), Some(b)) => b.equals(a, line.hinted),
             (a, b) => a.is_none() && b.is_none(),
         };
         if !(0..found.len()).all(same) || line.items.len() > found.len() {

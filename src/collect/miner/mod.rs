@@ -1,10 +1,19 @@
 //! Mining hardware: one file per firmware family, all of them filling the same families.
 
+pub mod antminer;
+mod ask;
 pub mod axeos;
 pub mod cgminer;
+pub mod device;
+mod documents;
 pub mod families;
+pub mod iceriver;
+pub mod luxos;
+mod options;
 mod place;
 mod pools;
 pub mod repair;
 mod restart;
 mod values;
+pub mod vnish;
+pub mod xmrig;

@@ -72,6 +72,16 @@ pub fn mask_user(user: &str) -> String {
     }
 }
 
+/// The label `protocol` that a pool's address tells.
+pub fn protocol(url: &str) -> &'static str {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("stratum+ssl" | "stratum+tls" | "stratum+tcps" | "stratums") => "stratum_tls",
+        Some("stratum2+tcp" | "stratum+v2") => "stratum_v2",
+        Some("http" | "https") => "getwork",
+        _ => "stratum",
+    }
+}
+
 /// A pool's address without user and password, with `port` added where it has none.
 pub fn pool_url(address: &str, port: Option<f64>) -> String {
     let (scheme, rest) = match address.split_once("://") {

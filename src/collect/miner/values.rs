@@ -46,6 +46,19 @@ impl<'a> Fields<'a> {
         difficulty(self.get(&[key])?)
     }
 
+    /// A hash rate as text or number, in hashes per second: `"102.61G"`, `"4.2 TH/s"`, `510.3`. Where it says no unit of
+    /// its own, `unit` (`"G"`, `"MH/s"`) is its unit.
+    pub fn rate(self, key: &str, unit: &str) -> Option<f64> {
+        let value = self.get(&[key])?;
+        if let Some(number) = number(value) {
+            return Some(number * rate_unit(unit)?);
+        }
+        let text = value.as_str()?.trim();
+        let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
+        let number: f64 = text[..end].parse().ok()?;
+        Some(number * rate_unit(&text[end..])?)
+    }
+
     /// A boolean.
     pub fn flag(self, key: &str) -> Option<bool> {
         flag(self.get(&[key])?)
@@ -109,6 +122,22 @@ pub fn difficulty(value: &Value) -> Option<f64> {
     number.is_finite().then(|| (number * scale).round())
 }
 
+/// Hashes (or solutions, or graphs) per second in a unit: `G`, `GH/s`, `gh/s`, `KSol/s`; without a prefix 1.
+pub fn rate_unit(unit: &str) -> Option<f64> {
+    let unit = unit.trim().to_ascii_uppercase();
+    let name = unit.trim_end_matches("/S").trim_end_matches("SOL").trim_end_matches('H');
+    match name {
+        "" => Some(1.0),
+        "K" => Some(1e3),
+        "M" => Some(1e6),
+        "G" => Some(1e9),
+        "T" => Some(1e12),
+        "P" => Some(1e15),
+        "E" => Some(1e18),
+        _ => None,
+    }
+}
+
 /// A boolean sent as boolean, number (not zero) or word.
 pub fn flag(value: &Value) -> Option<bool> {
     match value {
@@ -127,6 +156,13 @@ pub fn flag(value: &Value) -> Option<bool> {
 pub fn clean(text: &str) -> String {
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     plain.trim().chars().take(MAX_TEXT).collect()
+}
+
+/// A count of shares, or NaN (which is counted as an impossible value) where no device could have found so many in the
+/// time: that is memory which the program never initialised.
+pub fn plausible(count: f64, elapsed: Option<f64>) -> f64 {
+    let most = elapsed.map_or(f64::INFINITY, |elapsed| 1_000.0 + 100.0 * elapsed);
+    if count > most { f64::NAN } else { count }
 }
 
 #[cfg(test)]
@@ -166,6 +202,24 @@ mod tests {
             (json!("5ü"), None),
         ] {
             assert_eq!(difficulty(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn hash_rates_say_their_unit() {
+        let value =
+            json!({"a": "102.61G", "b": "4.2 TH/s", "c": 510.3, "d": "15.8", "e": "1 parsec", "f": "1.5 KSol/s"});
+        let fields = Fields::of(&value).unwrap();
+        for (key, unit, expected) in [
+            ("a", "M", Some(102.61e9)),
+            ("b", "", Some(4.2e12)),
+            ("c", "MH/s", Some(510.3e6)),
+            ("d", "gh/s", Some(15.8e9)),
+            ("e", "G", None),
+            ("f", "G", Some(1500.0)),
+            ("c", "N/A", None),
+        ] {
+            assert_eq!(fields.rate(key, unit), expected, "{key} {unit}");
         }
     }
 

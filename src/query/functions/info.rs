@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use crate::model::labels::METRIC_NAME;
-use crate::model::{Labels, MatchOp, Matcher, Point};
+use crate::model::{Labels, MatchOp, Matcher};
 
 use super::super::ast::{Expr, Node, Selector};
 use super::super::error::QueryError;
-use super::super::eval::{Eval, Evaluator, Sample, newest};
+use super::super::eval::{Datum, Eval, Evaluator, Sample};
 use super::super::load::{self, Clock};
 use super::Call;
 
@@ -62,11 +62,15 @@ pub(super) fn info(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Ev
     let wanted: Vec<&Matcher> =
         selector.map_or(Vec::new(), |s| s.matchers.iter().filter(|m| m.name != METRIC_NAME).collect());
     let names = selector.map_or_else(default_matchers, matchers);
-    let mut index: HashMap<Labels, Vec<(Labels, Point)>> = HashMap::new();
+    let mut index: HashMap<Labels, Vec<(Labels, i64)>> = HashMap::new();
     for track in evaluator.loaded(key(base)).iter() {
-        let Some(point) = newest(&track.points, time, evaluator.clock.lookback) else { continue };
+        let Some((t, datum)) = track.newest(time, evaluator.clock.lookback) else { continue };
+        if matches!(datum, Datum::Histogram(_)) {
+            let message = format!("this should be an info metric, with float samples: {}", track.labels);
+            return Err(QueryError::evaluation(message, call.expr.span));
+        }
         if wanted.iter().all(|matcher| matcher.matches(&track.labels)) {
-            index.entry(identity(&track.labels)).or_default().push((track.labels.clone(), point));
+            index.entry(identity(&track.labels)).or_default().push((track.labels.clone(), t));
         }
     }
     let mut out = Vec::new();
@@ -91,17 +95,17 @@ fn identity(labels: &Labels) -> Labels {
 /// The labels with those of the info series added, or `None` where a demanded label is nowhere to be found.
 fn enriched(
     labels: &Labels,
-    partners: &[(Labels, Point)],
+    partners: &[(Labels, i64)],
     wanted: &[&Matcher],
     call: &Call,
 ) -> Result<Option<Labels>, QueryError> {
     // Of one info metric the newest series counts: an older one is a target's former self.
-    let mut newest: BTreeMap<&str, &(Labels, Point)> = BTreeMap::new();
+    let mut newest: BTreeMap<&str, &(Labels, i64)> = BTreeMap::new();
     for partner in partners {
         let name = partner.0.name().unwrap_or_default();
         match newest.get(name) {
-            Some(known) if known.1.t > partner.1.t => {}
-            Some(known) if known.1.t == partner.1.t => {
+            Some(known) if known.1 > partner.1 => {}
+            Some(known) if known.1 == partner.1 => {
                 let message =
                     format!("found duplicate series for info metric: existing {}, new {}", known.0, partner.0);
                 return Err(QueryError::evaluation(message, call.expr.span));

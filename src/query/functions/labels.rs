@@ -26,12 +26,15 @@ pub(super) fn absent(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<
 pub(super) fn absent_over_time(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
     let arg = call.arg(0)?;
     let ranges = evaluator.ranges(arg, at)?;
-    let empty = ranges.tracks.iter().all(|track| inside(&track.points, ranges.start, ranges.end).is_empty());
+    let empty = ranges.tracks.iter().all(|track| {
+        inside(&track.points, ranges.start, ranges.end).is_empty()
+            && inside(&track.histograms, ranges.start, ranges.end).is_empty()
+    });
     Ok(Eval::Vector(absence(arg, empty)))
 }
 
 fn absence(arg: &Expr, absent: bool) -> Vec<Sample> {
-    if absent { vec![Sample { labels: demanded(arg), v: 1.0, drop_name: false }] } else { Vec::new() }
+    if absent { vec![Sample::float(demanded(arg), 1.0, false)] } else { Vec::new() }
 }
 
 /// The labels that every series of a selector must have. A label named twice has no one value.
@@ -138,11 +141,19 @@ fn sorted(
 }
 
 pub(super) fn sort(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
-    sorted(evaluator, call, at, |a, b| nan_last(a.v, b.v, a.v, b.v))
+    sorted(evaluator, call, at, |a, b| nan_last(a.v, b.v, a.v, b.v)).map(only_floats)
 }
 
 pub(super) fn sort_desc(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
-    sorted(evaluator, call, at, |a, b| nan_last(b.v, a.v, a.v, b.v))
+    sorted(evaluator, call, at, |a, b| nan_last(b.v, a.v, a.v, b.v)).map(only_floats)
+}
+
+/// Histograms have no order by value.
+fn only_floats(value: Eval) -> Eval {
+    match value {
+        Eval::Vector(samples) => Eval::Vector(samples.into_iter().filter(|sample| sample.h.is_none()).collect()),
+        other => other,
+    }
 }
 
 pub(super) fn sort_by_label(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {

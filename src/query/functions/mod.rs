@@ -3,17 +3,19 @@
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
 use crate::model::words;
-use crate::model::{Labels, Point};
+use crate::model::{FloatHistogram, Labels};
 
+use super::annotation::Remarks;
 use super::ast::{AggregateOp, Edge, Expr, Node, ValueType};
 use super::error::QueryError;
-use super::eval::{Eval, Evaluator, Sample};
-use super::load::{Clock, Track};
+use super::eval::{Datum, Eval, Evaluator, Sample};
+use super::load::{Clock, Track, weight};
 use super::window::{Window, inside};
 
 mod histogram;
 pub(super) mod info;
 mod labels;
+mod over;
 mod table;
 
 pub use table::TABLE;
@@ -51,6 +53,9 @@ impl Function {
     }
 }
 
+/// A function of a window that may hold numbers and histograms.
+type Mixed = fn(&Window, &mut Remarks) -> Option<Datum>;
+
 type Whole = fn(&mut Evaluator, &Call, i64) -> Result<Eval, QueryError>;
 
 /// How a function is computed.
@@ -63,12 +68,16 @@ enum Run {
     Each(fn(f64, &[f64]) -> Option<f64>),
     /// A part of each sample's value as a date in UTC; without an argument, of the evaluation time.
     Date(fn(&DateTime<Utc>) -> f64),
-    /// Each series' window by itself.
+    /// A number from each native histogram; numbers are dropped.
+    Histogram(fn(&FloatHistogram) -> f64),
+    /// The numbers of each series' window by themselves; histograms among them are ignored, with a remark.
     Window(fn(&Window) -> Option<f64>),
-    /// As `Window`, of a counter: a name that does not look like one's is remarked upon.
-    Counter(fn(&Window) -> Option<f64>),
-    /// As `Window`, but the value is one of the series' own, so the name stays.
-    Pick(fn(&Window) -> Option<f64>),
+    /// Each series' window by itself, numbers and histograms.
+    Mixed(Mixed),
+    /// As `Mixed`, of a counter: a name that does not look like one's is remarked upon.
+    Counter(Mixed),
+    /// As `Mixed`, but the value is one of the series' own, so the name stays.
+    Pick(Mixed),
     /// Everything else.
     Whole(Whole),
 }
@@ -116,10 +125,15 @@ pub(super) fn call(
             let samples = evaluator.vector(call.arg(0)?, at)?;
             Ok(Eval::Vector(mapped(samples, |v| run(v, &numbers))))
         }
+        Run::Histogram(run) => {
+            let samples = evaluator.vector(call.arg(0)?, at)?;
+            let one = |sample: Sample| Some(Sample::float(sample.labels, run(sample.h.as_deref()?), true));
+            Ok(Eval::Vector(samples.into_iter().filter_map(one).collect()))
+        }
         Run::Date(run) => {
             let samples = match args.first() {
                 Some(arg) => evaluator.vector(arg, at)?,
-                None => vec![Sample { labels: Labels::empty(), v: at as f64 / 1000.0, drop_name: false }],
+                None => vec![Sample::float(Labels::empty(), at as f64 / 1000.0, false)],
             };
             let part = |v: f64| {
                 let date = if v.is_finite() { DateTime::from_timestamp(v.trunc() as i64, 0) } else { None };
@@ -127,7 +141,8 @@ pub(super) fn call(
             };
             Ok(Eval::Vector(mapped(samples, part)))
         }
-        Run::Window(run) => windows(evaluator, &call, at, true, run),
+        Run::Window(run) => floats(evaluator, &call, at, run),
+        Run::Mixed(run) => windows(evaluator, &call, at, true, run),
         Run::Pick(run) => windows(evaluator, &call, at, false, run),
         Run::Counter(run) => {
             remark_on_gauges(evaluator, &call, at)?;
@@ -143,18 +158,37 @@ fn scalars(evaluator: &mut Evaluator, args: &[Expr], at: i64) -> Result<Vec<f64>
     args.iter().filter(is_scalar).map(|arg| evaluator.scalar(arg, at)).collect()
 }
 
+/// Maps numbers; histograms are dropped.
 fn mapped(samples: Vec<Sample>, map: impl Fn(f64) -> Option<f64>) -> Vec<Sample> {
-    let one = |sample: Sample| Some(Sample { v: map(sample.v)?, labels: sample.labels, drop_name: true });
-    samples.into_iter().filter_map(one).collect()
+    let one = |sample: Sample| Some(Sample::float(sample.labels, map(sample.v)?, true));
+    samples.into_iter().filter(|sample| sample.h.is_none()).filter_map(one).collect()
 }
 
-/// Runs a function over the window of every series that has points in it.
+/// Runs a function over the numbers in the window of every series that has some.
+fn floats(
+    evaluator: &mut Evaluator,
+    call: &Call,
+    at: i64,
+    run: fn(&Window) -> Option<f64>,
+) -> Result<Eval, QueryError> {
+    windows(evaluator, call, at, true, |window, remarks| {
+        if window.points.is_empty() {
+            return None;
+        }
+        if !window.histograms.is_empty() {
+            remarks.ignored(window.name);
+        }
+        run(window).map(Datum::Float)
+    })
+}
+
+/// Runs a function over the window of every series that has samples in it.
 fn windows(
     evaluator: &mut Evaluator,
     call: &Call,
     at: i64,
     drop_name: bool,
-    run: fn(&Window) -> Option<f64>,
+    run: impl Fn(&Window, &mut Remarks) -> Option<Datum>,
 ) -> Result<Eval, QueryError> {
     let args = scalars(evaluator, call.args, at)?;
     let range = call.args.iter().find(|arg| arg.value_type() == ValueType::Matrix);
@@ -169,17 +203,28 @@ fn windows(
         Edge::Smoothed => (ranges.start.saturating_sub(lookback), ranges.end.saturating_add(lookback)),
     };
     let mut visited = 0;
+    let mut remarks = Remarks::default();
     let sample = |track: &Track| {
-        let points = inside(&track.points, low, high);
-        visited += points.len();
-        if points.is_empty() {
+        let (points, histograms) = (inside(&track.points, low, high), inside(&track.histograms, low, high));
+        if points.is_empty() && histograms.is_empty() {
             return None;
         }
-        let window = Window { points, start: ranges.start, end: ranges.end, at, edge: ranges.edge, args: &args };
-        let v = run(&window)?;
-        Some(Sample { labels: track.labels.clone(), v, drop_name: drop_name || track.drop_name })
+        visited += points.len() + histograms.iter().map(|(_, histogram)| weight(histogram)).sum::<usize>();
+        let window = Window {
+            points,
+            histograms,
+            name: track.labels.name().unwrap_or_default(),
+            start: ranges.start,
+            end: ranges.end,
+            at,
+            edge: ranges.edge,
+            args: &args,
+        };
+        let datum = run(&window, &mut remarks)?;
+        Some(Sample::new(track.labels.clone(), datum, drop_name || track.drop_name))
     };
     let samples = ranges.tracks.iter().filter_map(sample).collect();
+    evaluator.notes.take(remarks, range.span);
     evaluator.visit(visited).map_err(|error| error.at(call.expr.span))?;
     Ok(Eval::Vector(samples))
 }
@@ -201,7 +246,8 @@ fn remark_on_gauges(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<(
             _ if COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending)) => continue,
             _ => format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"),
         };
-        if inside(&track.points, ranges.start, ranges.end).len() < 2 {
+        let histograms = inside(&track.histograms, ranges.start, ranges.end);
+        if inside(&track.points, ranges.start, ranges.end).len() < 2 || !histograms.is_empty() {
             continue;
         }
         evaluator.notes.info(message, range.span);
@@ -214,30 +260,33 @@ fn timestamp(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, Qu
     let arg = call.arg(0)?.bare();
     let samples = match &arg.node {
         Node::Vector(_) => {
-            let sample = |(labels, point): (_, Point)| Sample { labels, v: point.t as f64 / 1000.0, drop_name: true };
+            let sample = |(t, sample): (i64, Sample)| Sample::float(sample.labels, t as f64 / 1000.0, true);
             evaluator.select(arg, at).into_iter().map(sample).collect()
         }
-        _ => mapped(evaluator.vector(arg, at)?, |_| Some(at as f64 / 1000.0)),
+        _ => {
+            let sample = |sample: Sample| Sample::float(sample.labels, at as f64 / 1000.0, true);
+            evaluator.vector(arg, at)?.into_iter().map(sample).collect()
+        }
     };
     Ok(Eval::Vector(samples))
 }
 
-/// `scalar`: the one sample's value; NaN where there is none or several.
+/// `scalar`: the one number's value; NaN where there is none or several.
 fn scalar(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
-    let samples = evaluator.vector(call.arg(0)?, at)?;
+    let mut samples = evaluator.vector(call.arg(0)?, at)?;
+    samples.retain(|sample| sample.h.is_none());
     Ok(Eval::Scalar(if let [sample] = samples.as_slice() { sample.v } else { f64::NAN }))
 }
 
 fn vector(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
     let v = evaluator.scalar(call.arg(0)?, at)?;
-    Ok(Eval::Vector(vec![Sample { labels: Labels::empty(), v, drop_name: false }]))
+    Ok(Eval::Vector(vec![Sample::float(Labels::empty(), v, false)]))
 }
 
 /// `quantile_over_time`, with a warning for a quantile that cannot be.
 fn quantile_over_time(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
     let q = evaluator.scalar(call.arg(0)?, at)?;
-    let value =
-        windows(evaluator, call, at, true, |w| Some(super::quantile::quantile(w.arg(0), w.values().collect())))?;
+    let value = floats(evaluator, call, at, |w| Some(super::quantile::quantile(w.arg(0), w.values().collect())))?;
     if matches!(&value, Eval::Vector(samples) if !samples.is_empty()) {
         histogram::remark_on_quantile(evaluator, q, call.arg(0)?);
     }
@@ -253,7 +302,7 @@ fn smoothing(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, Qu
             return Err(QueryError::evaluation(message, call.arg(index)?.span));
         }
     }
-    windows(evaluator, call, at, true, super::window::smoothed)
+    floats(evaluator, call, at, super::window::smoothed)
 }
 
 fn days_in_month(date: &DateTime<Utc>) -> f64 {

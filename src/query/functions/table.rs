@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 
-use crate::model::Point;
+use crate::model::{FloatHistogram, Point};
 
 use super::super::ast::ValueType::{self, Matrix, Scalar, String, Vector};
-use super::super::window::{self, RateKind, Window};
-use super::{Function, Run, Whole, histogram, info, labels};
+use super::super::eval::Datum;
+use super::super::native;
+use super::super::rate::{self, RateKind};
+use super::super::window::{self, Window};
+use super::{Function, Mixed, Run, Whole, histogram, info, labels, over};
 
 const NONE: &[ValueType] = &[];
 const ONE_VECTOR: &[ValueType] = &[Vector];
@@ -37,16 +40,24 @@ const fn date(name: &'static str, run: fn(&DateTime<Utc>) -> f64) -> Function {
     optional(row(name, ONE_VECTOR, Vector, Run::Date(run)))
 }
 
-const fn over(name: &'static str, run: fn(&Window) -> Option<f64>) -> Function {
+const fn floats(name: &'static str, run: fn(&Window) -> Option<f64>) -> Function {
     row(name, ONE_MATRIX, Vector, Run::Window(run))
 }
 
-const fn counter(name: &'static str, run: fn(&Window) -> Option<f64>) -> Function {
+const fn mixed(name: &'static str, run: Mixed) -> Function {
+    row(name, ONE_MATRIX, Vector, Run::Mixed(run))
+}
+
+const fn counter(name: &'static str, run: Mixed) -> Function {
     row(name, ONE_MATRIX, Vector, Run::Counter(run))
 }
 
-const fn pick(name: &'static str, run: fn(&Window) -> Option<f64>) -> Function {
+const fn pick(name: &'static str, run: Mixed) -> Function {
     row(name, ONE_MATRIX, Vector, Run::Pick(run))
+}
+
+const fn of_histogram(name: &'static str, run: fn(&FloatHistogram) -> f64) -> Function {
+    row(name, ONE_VECTOR, Vector, Run::Histogram(run))
 }
 
 const fn whole(name: &'static str, args: &'static [ValueType], run: Whole) -> Function {
@@ -81,12 +92,6 @@ fn sign(value: f64) -> f64 {
     } else {
         value
     }
-}
-
-/// How often neighbours satisfy `differ`.
-fn pairs(window: &Window, differ: fn(f64, f64) -> bool) -> Option<f64> {
-    let points = window::anchored(window)?;
-    Some(points.windows(2).filter(|pair| differ(pair[0].v, pair[1].v)).count() as f64)
 }
 
 /// The point that beats all others; the later of equals where `beats` says so.
@@ -126,13 +131,9 @@ pub static TABLE: &[Function] = &[
     each("asinh", |v, _| Some(v.asinh())),
     each("atan", |v, _| Some(v.atan())),
     each("atanh", |v, _| Some(v.atanh())),
-    over("avg_over_time", |w| {
-        let mut mean = window::Mean::default();
-        w.values().for_each(|value| mean.add(value));
-        Some(mean.value())
-    }),
+    mixed("avg_over_time", over::avg),
     each("ceil", |v, _| Some(v.ceil())),
-    over("changes", |w| pairs(w, |a, b| a != b && !(a.is_nan() && b.is_nan()))),
+    mixed("changes", over::changes),
     row(
         "clamp",
         &[Vector, Scalar, Scalar],
@@ -146,38 +147,43 @@ pub static TABLE: &[Function] = &[
     row("clamp_min", &[Vector, Scalar], Vector, Run::Each(|v, args| Some(either(v, arg(args, 0), f64::max)))),
     each("cos", |v, _| Some(v.cos())),
     each("cosh", |v, _| Some(v.cosh())),
-    over("count_over_time", |w| Some(w.points.len() as f64)),
+    mixed("count_over_time", over::count),
     date("day_of_month", |date| f64::from(date.day())),
     date("day_of_week", |date| f64::from(date.weekday().num_days_from_sunday())),
     date("day_of_year", |date| f64::from(date.ordinal())),
     date("days_in_month", super::days_in_month),
     each("deg", |v, _| Some(v.to_degrees())),
-    over("delta", |w| window::rate(w, DELTA)),
-    over("deriv", |w| Some(window::regression(w.points, w.points.first()?.t)?.0)),
+    mixed("delta", |w, remarks| rate::rate(w, DELTA, remarks)),
+    floats("deriv", |w| Some(window::regression(w.points, w.points.first()?.t)?.0)),
     row("double_exponential_smoothing", &[Matrix, Scalar, Scalar], Vector, Run::Whole(super::smoothing)),
     row("end", NONE, Scalar, Run::Clock(|clock, _| clock.end as f64 / 1000.0)),
     each("exp", |v, _| Some(v.exp())),
-    pick("first_over_time", |w| Some(w.points.first()?.v)),
+    pick("first_over_time", over::first),
     each("floor", |v, _| Some(v.floor())),
+    of_histogram("histogram_avg", |h| h.sum / h.count),
+    of_histogram("histogram_count", |h| h.count),
     whole("histogram_fraction", &[Scalar, Scalar, Vector], histogram::fraction),
     whole("histogram_quantile", &[Scalar, Vector], histogram::quantile),
     variadic(whole("histogram_quantiles", &[Vector, String, Scalar, Scalar], histogram::quantiles)),
+    of_histogram("histogram_stddev", |h| native::variance(h).sqrt()),
+    of_histogram("histogram_stdvar", native::variance),
+    of_histogram("histogram_sum", |h| h.sum),
     date("hour", |date| f64::from(date.hour())),
-    over("idelta", |w| window::instant_rate(w, false)),
-    counter("increase", |w| window::rate(w, INCREASE)),
+    mixed("idelta", |w, remarks| rate::instant_rate(w, false, remarks)),
+    counter("increase", |w, remarks| rate::rate(w, INCREASE, remarks)),
     optional(whole("info", &[Vector, Vector], info::info)),
-    over("irate", |w| window::instant_rate(w, true)),
+    mixed("irate", |w, remarks| rate::instant_rate(w, true, remarks)),
     variadic(whole("label_join", &[Vector, String, String, String], labels::label_join)),
     whole("label_replace", &[Vector, String, String, String, String], labels::label_replace),
-    pick("last_over_time", |w| Some(w.points.last()?.v)),
+    pick("last_over_time", over::last),
     each("ln", |v, _| Some(v.ln())),
     each("log10", |v, _| Some(v.log10())),
     each("log2", |v, _| Some(v.log2())),
-    over("mad_over_time", |w| Some(mad(w))),
+    floats("mad_over_time", |w| Some(mad(w))),
     row("max_of", &[Scalar, Scalar], Scalar, Run::Numbers(|v| two(v, f64::max))),
-    over("max_over_time", |w| best(w, |a, b| a > b).map(|point| point.v)),
+    floats("max_over_time", |w| best(w, |a, b| a > b).map(|point| point.v)),
     row("min_of", &[Scalar, Scalar], Scalar, Run::Numbers(|v| two(v, f64::min))),
-    over("min_over_time", |w| best(w, |a, b| a < b).map(|point| point.v)),
+    floats("min_over_time", |w| best(w, |a, b| a < b).map(|point| point.v)),
     date("minute", |date| f64::from(date.minute())),
     date("month", |date| f64::from(date.month())),
     row("pi", NONE, Scalar, Run::Clock(|_, _| std::f64::consts::PI)),
@@ -190,12 +196,12 @@ pub static TABLE: &[Function] = &[
             Some(slope * w.arg(0) + now)
         }),
     ),
-    over("present_over_time", |_| Some(1.0)),
+    mixed("present_over_time", |_, _| Some(Datum::Float(1.0))),
     row("quantile_over_time", &[Scalar, Matrix], Vector, Run::Whole(super::quantile_over_time)),
     each("rad", |v, _| Some(v.to_radians())),
     row("range", NONE, Scalar, Run::Clock(|clock, _| (clock.end - clock.start) as f64 / 1000.0)),
-    counter("rate", |w| window::rate(w, RATE)),
-    over("resets", |w| pairs(w, |a, b| b < a)),
+    counter("rate", |w, remarks| rate::rate(w, RATE, remarks)),
+    mixed("resets", over::resets),
     optional(row(
         "round",
         &[Vector, Scalar],
@@ -212,18 +218,18 @@ pub static TABLE: &[Function] = &[
     whole("sort_desc", ONE_VECTOR, labels::sort_desc),
     each("sqrt", |v, _| Some(v.sqrt())),
     row("start", NONE, Scalar, Run::Clock(|clock, _| clock.start as f64 / 1000.0)),
-    over("stddev_over_time", |w| Some(window::variance(w.values()).sqrt())),
-    over("stdvar_over_time", |w| Some(window::variance(w.values()))),
+    floats("stddev_over_time", |w| Some(window::variance(w.values()).sqrt())),
+    floats("stdvar_over_time", |w| Some(window::variance(w.values()))),
     row("step", NONE, Scalar, Run::Clock(|clock, _| clock.step as f64 / 1000.0)),
-    over("sum_over_time", |w| Some(window::sum(w.values()))),
+    mixed("sum_over_time", over::sum),
     each("tan", |v, _| Some(v.tan())),
     each("tanh", |v, _| Some(v.tanh())),
     row("time", NONE, Scalar, Run::Clock(|_, at| at as f64 / 1000.0)),
     whole("timestamp", ONE_VECTOR, super::timestamp),
-    over("ts_of_first_over_time", |w| w.points.first().copied().map(seconds)),
-    over("ts_of_last_over_time", |w| w.points.last().copied().map(seconds)),
-    over("ts_of_max_over_time", |w| best(w, |a, b| a >= b).map(seconds)),
-    over("ts_of_min_over_time", |w| best(w, |a, b| a <= b).map(seconds)),
+    mixed("ts_of_first_over_time", over::time_of_first),
+    mixed("ts_of_last_over_time", over::time_of_last),
+    floats("ts_of_max_over_time", |w| best(w, |a, b| a >= b).map(seconds)),
+    floats("ts_of_min_over_time", |w| best(w, |a, b| a <= b).map(seconds)),
     row("vector", &[Scalar], Vector, Run::Whole(super::vector)),
     date("year", |date| f64::from(date.year())),
 ];

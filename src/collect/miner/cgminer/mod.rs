@@ -5,9 +5,8 @@
 //! Source: `API-README` of cgminer, and the programs themselves (cgminer 2.11.4, 4.11.1, bfgminer 5.5.0).
 
 mod commands;
-mod documents;
 mod parse;
-mod text;
+pub(super) mod sections;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,10 +14,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::documents;
 use super::families;
+use super::options::{Options, POOL_USER_DOC};
 use super::place::Place;
 use crate::collect::tcp;
-use crate::collect::{Collector, Kind, Opened, OptionDoc, ParseError, Reply, Support, read_options};
+use crate::collect::{Collector, Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Family, PollFailure, Reading, Target};
 
 /// The row of this kind in the table.
@@ -37,6 +38,8 @@ pub const KIND: Kind = Kind {
     commands: commands::COMMANDS,
     open,
 };
+
+const OPTIONS: &[OptionDoc] = &[POOL_USER_DOC];
 
 const FAMILIES: &[&Family] = &[
     &families::INFO,
@@ -78,20 +81,12 @@ const COMBINED: &str = "summary+pools+devs";
 /// For how many polls a version is believed: another device may have taken the address in between.
 const VERSION_POLLS: u32 = 240;
 
-/// The options of a target of this kind.
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// Pool users as they are.
-    pub show_pool_user: bool,
-}
-
 /// Checks address and options and makes a collector; no I/O.
 ///
 /// # Errors
 /// [`OptionError`] that names the address or the option.
 pub fn open(target: &Target) -> Opened {
-    let options = read_options(target)?;
+    let options = Options::read(target, OPTIONS)?;
     let address = Place::read(&target.address, "tcp", 4028)?.to_string();
     Ok(Box::new(CgMiner { address, timeout: target.timeout, options, memory: Mutex::default() }))
 }
@@ -161,6 +156,6 @@ impl Collector for CgMiner {
     }
 
     fn parse(&self, replies: &[Reply]) -> Result<Reading, ParseError> {
-        parse::parse(replies, &self.address, self.options)
+        parse::parse(replies, &self.address, self.options.show())
     }
 }

@@ -1,10 +1,12 @@
-//! The envelope of the API: status, code and sections; one document per reply, or several in the combined form.
+//! The envelope of cgminer's API and its relatives': status, code and sections; one document per reply, or several in the
+//! combined form.
+
+mod text;
 
 use serde_json::Value;
 
-use super::super::repair;
-use super::super::values::Fields;
-use super::text;
+use super::repair;
+use super::values::Fields;
 use crate::collect::{ParseError, Reply};
 
 /// "No devices": the answer of a miner whose boards are all gone, and no failure of the poll.
@@ -13,6 +15,8 @@ const NO_DEVICES: f64 = 10.0;
 const DENIED: f64 = 45.0;
 /// Most notes, and most names of sections, that are told of one poll: a hostile reply could hold thousands.
 const MAX_REMARKS: usize = 16;
+/// Most sections beside the usual ones that are kept of one poll; the richest firmware sends a dozen.
+const MAX_SECTIONS: usize = 64;
 /// A refusal is shorter than this; what is longer need not be read twice.
 const LONGEST_REFUSAL: usize = 512;
 
@@ -29,6 +33,8 @@ pub struct Sections {
     pub version: Option<Value>,
     /// `COIN`
     pub coin: Option<Value>,
+    /// Everything else, by the name of its section, in the order in which it came.
+    pub others: Vec<(String, Vec<Value>)>,
     /// The device's clock when it answered, in seconds since the epoch.
     pub when: Option<f64>,
     /// Program and version, as the envelope says them.
@@ -36,15 +42,11 @@ pub struct Sections {
     /// What a person should know: repairs, refusals.
     pub notes: Vec<String>,
     refusal: Option<ParseError>,
-    unread: Vec<String>,
 }
 
 impl Sections {
-    /// Reads all replies of a poll.
-    ///
-    /// # Errors
-    /// When nothing in them can be read, the best reason for it.
-    pub fn read(replies: &[Reply]) -> Result<Self, ParseError> {
+    /// Reads all replies of a poll; what cannot be read is kept as a note, and as the refusal of [`Self::refused`].
+    pub fn read(replies: &[Reply]) -> Self {
         let mut sections = Sections::default();
         for reply in replies {
             if let Err(error) = sections.add_reply(reply) {
@@ -52,17 +54,27 @@ impl Sections {
             }
         }
         sections.notes.truncate(MAX_REMARKS);
-        sections.unread.truncate(MAX_REMARKS);
-        let measured = sections.summary.is_some() || sections.coin.is_some();
-        let listed = !sections.pools.is_empty() || !sections.devs.is_empty();
-        // The version is kept from an earlier poll: beside other replies it does not prove that the device answers.
-        if measured || listed || (sections.version.is_some() && replies.len() == 1) {
-            return Ok(sections);
-        }
+        sections
+    }
+
+    /// Whether anything was measured: a summary, pools or devices.
+    pub fn measured(&self) -> bool {
+        self.summary.is_some() || self.coin.is_some() || !self.pools.is_empty() || !self.devs.is_empty()
+    }
+
+    /// The entries of a section that has no field of its own; of several with one name, the first.
+    pub fn list(&self, name: &str) -> &[Value] {
+        self.others.iter().find(|(known, _)| known == name).map_or(&[], |(_, items)| items)
+    }
+
+    /// Why there is nothing to read in the replies, for the caller who found that: the refusal that says most, or that
+    /// none of the sections called `wanted` is there.
+    pub fn refused(self, replies: &[Reply], wanted: &str) -> ParseError {
         let request = replies.first().map(|reply| reply.request.clone()).unwrap_or_default();
-        let only = if sections.unread.is_empty() { "" } else { ", only " };
-        let reason = format!("no SUMMARY, POOLS, DEVS, VERSION or COIN in it{only}{}", sections.unread.join(", "));
-        Err(sections.refusal.unwrap_or(ParseError::Malformed { request, reason }))
+        let found: Vec<&str> = self.others.iter().map(|(name, _)| &**name).take(MAX_REMARKS).collect();
+        let only = if found.is_empty() { "" } else { ", only " };
+        let reason = format!("no {wanted} in it{only}{}", found.join(", "));
+        self.refusal.unwrap_or(ParseError::Malformed { request, reason })
     }
 
     /// Keeps the first refusal in case nothing else can be read; a denial says more than any other.
@@ -119,8 +131,9 @@ impl Sections {
                 "POOLS" => self.pools = items,
                 "DEVS" if !details => self.devs = items,
                 "STATUS" => {}
-                "DEVS" => self.unread.push("DEVDETAILS".to_string()),
-                _ => self.unread.push(name),
+                "DEVS" => self.others.push(("DEVDETAILS".to_string(), items)),
+                _ if self.others.len() < MAX_SECTIONS => self.others.push((name, items)),
+                _ => {}
             }
         }
         let request = request.to_string();
@@ -128,7 +141,7 @@ impl Sections {
             _ if !status.refused => Ok(()),
             Some(NO_DEVICES) => {
                 self.notes.push(format!("{request}: {}", status.message));
-                self.unread.push(format!("{:?}", status.message));
+                self.others.push((format!("{:?}", status.message), Vec::new()));
                 Ok(())
             }
             Some(DENIED) => Err(ParseError::Denied { request, reason: status.message }),

@@ -1,0 +1,66 @@
+//! `antminer`: Bitmain's own firmware, S9 to S21, L, D, Z, KS and their relatives, over cgminer's API and, with a
+//! password, over the CGI pages of the web interface (HTTP Digest).
+//!
+//! Traps: `}{` without a comma and raw line ends in `stats` (repaired before it is read); boards at index 6, 7, 8 on an
+//! S9; temperatures as `"62-62-74-74"`, `"-"` and 0; chip letters `o`, `x`, `-`; "GHS" that are not GH/s on an L3 and a
+//! Z9; no power reading at all. Source: the firmware's replies, and the maker's API documents of the S19 series.
+
+mod parse;
+
+use std::time::Duration;
+
+use super::ask::{Asker, Auth, How, Question};
+use super::device;
+use super::options::{self, Options};
+use crate::collect::http::Digest;
+use crate::collect::{Kind, Opened, OptionDoc, OptionError, Support};
+use crate::model::Target;
+
+/// The row of this kind in the table.
+pub const KIND: Kind = Kind {
+    name: "antminer",
+    summary: "Antminer with Bitmain's own firmware (TCP API; with a password the web interface too)",
+    subject: "miner",
+    support: Support::Recorded,
+    default_address: "host, port 4028",
+    min_interval: Duration::from_secs(5),
+    families: device::FAMILIES,
+    options: OPTIONS,
+    commands: &[],
+    open,
+};
+
+const OPTIONS: &[OptionDoc] =
+    &[options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_DOC, options::WEB_PORT_DOC, options::TLS_DOC];
+
+const COMMANDS: &[Question] = &[
+    Question::needed(How::Rpc("stats")),
+    Question::useful(How::Rpc("summary")),
+    Question::useful(How::Rpc("pools")),
+    Question::seldom(How::Rpc("version"), 240),
+];
+
+/// MAC address, serial number and host name stand only here; the miner's mode (asleep or not) in its configuration.
+const PAGES: &[Question] = &[
+    Question::seldom(How::Get("/cgi-bin/get_system_info.cgi"), 240),
+    Question::seldom(How::Get("/cgi-bin/get_miner_conf.cgi"), 4),
+];
+
+/// The user of every Antminer.
+const USER: &str = "root";
+
+fn open(target: &Target) -> Opened {
+    let options = Options::read(target, OPTIONS)?;
+    let asker = Asker::rpc(target, 4028, COMMANDS, &options, parse::parse)?;
+    let Some(password) = options.password.clone() else {
+        if options.username.is_some() || options.tls.is_some() || options.web_port.is_some() {
+            return Err(
+                OptionError::new("options.password", "is missing: without it the web interface is not asked").into()
+            );
+        }
+        return Ok(Box::new(asker));
+    };
+    let digest = Digest::new(options.username.clone().unwrap_or_else(|| USER.to_string()), password);
+    let port = options.web_port.unwrap_or(if options.tls.is_some() { 443 } else { 80 });
+    Ok(Box::new(asker.and_web(port, Auth::Digest(digest), PAGES, &options)?))
+}

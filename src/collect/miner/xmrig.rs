@@ -1,0 +1,115 @@
+//! `xmrig`: xmrig on CPUs and GPUs over its HTTP API (`GET /2/summary`, bearer token).
+//!
+//! The API is off by default; `--http-host`, `--http-port` and `--http-access-token` switch it on. Hash rates are H/s,
+//! and null until their window is full. Source: xmrig's `doc/api`, and xmrig 6.26 itself.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::ask::{Asker, Auth, How, Question};
+use super::device::{self, Device, Show, State};
+use super::options::{self, Options};
+use super::pools::{self, Pool};
+use super::repair;
+use super::values::{Fields, number};
+use crate::collect::http::Credential;
+use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
+use crate::model::{Reading, Target};
+
+/// The row of this kind in the table.
+pub const KIND: Kind = Kind {
+    name: "xmrig",
+    summary: "xmrig on CPUs and GPUs (HTTP API; off in xmrig by default)",
+    subject: "miner",
+    support: Support::Recorded,
+    default_address: "host, port 8080",
+    min_interval: Duration::from_secs(1),
+    families: device::FAMILIES,
+    options: OPTIONS,
+    commands: &[],
+    open,
+};
+
+const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::TOKEN_DOC, options::TLS_DOC];
+
+const QUESTIONS: &[Question] = &[Question::needed(How::Get("/2/summary"))];
+
+fn open(target: &Target) -> Opened {
+    let options = Options::read(target, OPTIONS)?;
+    let auth = options.token.clone().map_or(Auth::Open, |token| Auth::Fixed(Credential::Bearer(token)));
+    Ok(Box::new(Asker::web(target, 8080, auth, QUESTIONS, &options, parse)?))
+}
+
+fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {
+    let reply = replies.first();
+    let request = reply.map(|reply| reply.request.clone()).unwrap_or_default();
+    let malformed = |reason: String| ParseError::Malformed { request: request.clone(), reason };
+    let body = reply.map(|reply| &*reply.body).unwrap_or_default();
+    let page = repair::read(body).map_err(|error| malformed(error.to_string()))?.value;
+    let Some(summary) = Fields::of(&page) else { return Err(malformed("not a JSON object".to_string())) };
+    if summary.text("error").as_deref() == Some("UNAUTHORIZED") {
+        return Err(ParseError::Denied { request, reason: "wrong or missing token".to_string() });
+    }
+    let Some(hashrate) = summary.object("hashrate") else {
+        let said = summary.text("error").unwrap_or_else(|| "no \"hashrate\"".to_string());
+        return Err(malformed(format!("no summary of a miner: {said}")));
+    };
+    let mut device = Device { address: address.to_string(), protocol: "http", ..Device::default() };
+    put_identity(&mut device, summary);
+    put_hashing(&mut device, summary, hashrate);
+    put_shares(&mut device, summary);
+    let memory = summary.object("resources").and_then(|resources| resources.object("memory"));
+    device.memory_free.extend(memory.and_then(|memory| memory.number("free")).map(|bytes| ("system", bytes)));
+    let mut reading = Reading::default();
+    device.put(&mut reading, show);
+    Ok(reading)
+}
+
+fn put_identity(device: &mut Device, summary: Fields<'_>) {
+    device.firmware = "xmrig".to_string();
+    device.firmware_version = summary.text("version").unwrap_or_default();
+    // The id follows from the machine's network card and survives restarts.
+    device.serial = summary.text("id").unwrap_or_default();
+    device.hostname = summary.text("worker_id").unwrap_or_default();
+    device.model = summary.object("cpu").and_then(|cpu| cpu.text("brand")).unwrap_or_default();
+    let connection = summary.object("connection").and_then(|connection| connection.text("algo"));
+    device.algorithm = connection.or_else(|| summary.text("algo")).unwrap_or_default();
+}
+
+fn put_hashing(device: &mut Device, summary: Fields<'_>, hashrate: Fields<'_>) {
+    let totals = hashrate.get(&["total"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let total = |index: usize| totals.get(index).and_then(number);
+    device.hashrate = total(0).or_else(|| total(1));
+    for (index, window) in [(1, "1m"), (2, "15m")] {
+        device.averages.extend(total(index).map(|rate| (window, rate)));
+    }
+    device.uptime = summary.number("uptime");
+    device.tell_state();
+    if summary.flag("paused") == Some(true) {
+        device.state = State::Paused;
+    }
+}
+
+fn put_shares(device: &mut Device, summary: Fields<'_>) {
+    if let Some(results) = summary.object("results") {
+        let (good, all) = (results.number("shares_good"), results.number("shares_total"));
+        device.shares = [good, all.zip(good).map(|(all, good)| all - good), None];
+        let best = results.get(&["best"]).and_then(|best| best.get(0)).and_then(number);
+        device.best_session = best.filter(|best| *best > 0.0);
+    }
+    let Some(connection) = summary.object("connection") else { return };
+    let url = connection.text("pool").unwrap_or_default();
+    let tls = connection.get(&["tls"]).is_some();
+    device.pools.push(Pool {
+        protocol: if tls { "stratum_tls" } else { pools::protocol(&url) }.to_string(),
+        url: pools::pool_url(&url, None),
+        // Without a connection the uptime is 0 and the address of the pool is empty.
+        up: connection.number("uptime").map(|uptime| uptime > 0.0),
+        active: Some(true),
+        shares: [connection.number("accepted"), connection.number("rejected"), None],
+        difficulty: connection.nonzero("diff"),
+        rtt: connection.nonzero("ping").map(|milliseconds| milliseconds / 1e3),
+        ..Pool::default()
+    });
+}
