@@ -39,7 +39,8 @@ impl Actor {
         let mut braked = BTreeSet::new();
         for binding in bindings.iter().filter(|binding| binding.mode != Mode::Off) {
             let ours = firing.iter().filter(|alert| binding.matches(&alert.rule, &alert.labels));
-            let targets: BTreeSet<String> = ours.filter_map(|alert| binding.target.expand(&alert.labels)).collect();
+            // What is no host of ours proves nothing about the fleet.
+            let targets: BTreeSet<String> = ours.filter_map(|alert| self.target_of(binding, alert).ok()).collect();
             let Some(first) = targets.first() else { continue };
             if brakes(binding, targets.len(), fleet(&hosts, self.inventory.as_ref(), first)) {
                 braked.insert(binding.name.clone());

@@ -34,7 +34,8 @@ pub(super) fn check(check: &mut Check, file: &File, context: &Context<'_>) -> Op
     };
     let known = Known {
         rules: context.groups.map(|groups| shapes(groups, context.external_labels)),
-        hosts: file.targets.iter().map(host).collect(),
+        // One that lacks its id has been told of.
+        hosts: file.targets.iter().filter(|entry| !entry.id.is_empty()).map(host).collect(),
         receivers: BTreeSet::new(),
         windows: context.windows.iter().map(|window| window.name.clone()).collect(),
         commands: &|name| {

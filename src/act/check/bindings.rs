@@ -1,6 +1,6 @@
 //! One remediation, checked against itself and against what the rest of the configuration knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Known, Problem, Problems, RuleShape};
@@ -179,7 +179,8 @@ impl Problems {
         let Some(name) = known_target(target, matchers).filter(|_| place.generated) else { return };
         let host = crate::act::binding::split_target(&name).0;
         if !place.known.hosts.iter().any(|known| known.name == host) {
-            let hint = words::hint(host, place.known.hosts.iter().map(|known| known.name.as_str()));
+            let names: BTreeSet<&str> = place.known.hosts.iter().map(|known| known.name.as_str()).collect();
+            let hint = words::hint(host, names);
             let message = format!("{host:?} is no host of the inventory, which is generated from the targets; {hint}");
             self.add(format!("{}.target", place.at), message);
         }
