@@ -16,6 +16,7 @@ pub mod rules; // rule files and samples → alerts; pure steps
 
 pub mod act; // transition → verdict → run: playbooks, once and never blind
 pub mod dashboards;
+pub mod notify; // who is told of alerts: Alertmanagers, mail, chat, pagers
 pub mod silence; // which alerts are muted when: silences, maintenance windows // families and rules → Grafana JSON
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page

@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("query", &["model"]),
     ("rules", &["model", "query", "telemetry", "yaml"]),
     ("silence", &["model", "schedule"]),
+    ("notify", &["model", "collect", "rules", "secret", "silence", "telemetry"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
     ("dashboards", &["model", "collect", "rules"]),
     ("demo", &["model"]),
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sled::", &["store/"]),
     ("bollard", &["collect/docker/"]),
+    ("lettre", &["notify/receiver/email.rs", "notify/check.rs"]),
     ("axum", &["api/"]),
     // Only to tell a malformed answer from a broken connection.
     ("hyper::", &["api/", "collect/http.rs"]),

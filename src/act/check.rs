@@ -32,6 +32,8 @@ pub struct Known<'a> {
     pub hosts: Vec<Host>,
     /// Names of receivers.
     pub receivers: BTreeSet<String>,
+    /// Names of those receivers that have a webhook.
+    pub webhooks: BTreeSet<String>,
     /// Names of windows.
     pub windows: BTreeSet<String>,
     /// The commands of a kind.
@@ -271,7 +273,8 @@ pub(super) mod tests {
         Known {
             rules: Some(vec![rule("Slow", Some("warning")), rule("Hot", None)]),
             hosts: vec![host("m1", "axeos"), host("nas", "docker")],
-            receivers: ["ops".to_string()].into(),
+            receivers: ["ops".to_string(), "mail".to_string()].into(),
+            webhooks: ["ops".to_string()].into(),
             windows: ["sunday".to_string()].into(),
             commands,
             expression: &|text| {
@@ -398,7 +401,7 @@ pub(super) mod tests {
 - name: b
   match: ['alertname=\"Slow\"', 'severity=\"critical\"']
   target: m1
-  steps: [{device: reboot}, {notify: opps}, {}, {notify: ops, webhook: ops}]
+  steps: [{device: reboot}, {notify: opps}, {webhook: mail}, {}, {notify: ops, webhook: ops}]
   windows: [sundy]
   notify: [nobody]
   guards: {max_targets: 'all', min_healthy: 'bad', flap: {changes: 1, within: 1h}, breaker: {failures: 0, open_for: 1h},
@@ -425,8 +428,9 @@ pub(super) mod tests {
                 "remediations[1].steps[0].device: no target that could be meant has a command \"reboot\"",
                 "remediations[1].steps[0]: a step follows",
                 "remediations[1].steps[1].notify: there is no receiver named \"opps\"; did you mean \"ops\"?",
-                "remediations[1].steps[2]: a step does exactly one thing",
+                "remediations[1].steps[2].webhook: the receiver \"mail\" has no webhook",
                 "remediations[1].steps[3]: a step does exactly one thing",
+                "remediations[1].steps[4]: a step does exactly one thing",
                 "remediations[2].target: \"m9\" is no host of the inventory",
                 "remediations[2].steps[0].container: a container has no command \"kill\"",
                 "remediations[2].target: a container step needs an engine and a container",

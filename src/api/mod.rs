@@ -71,6 +71,8 @@ pub struct Settings {
     /// Names under which the daemon may be addressed, beside `localhost` and IP addresses. A page in a browser that
     /// makes its own name resolve to this machine is refused by this list.
     pub hosts: Vec<String>,
+    /// Under which URL people reach the daemon: links in alerts and messages begin with it.
+    pub external_url: Option<String>,
     /// Requests per second that one address may make, five seconds' worth of it at once; 0 for no limit. Who shows the
     /// token has an allowance apart from that of its address.
     pub requests_per_second: u32,
@@ -84,6 +86,7 @@ impl Default for Settings {
             protect_reads: false,
             expose_without_authentication: false,
             hosts: Vec::new(),
+            external_url: None,
             requests_per_second: 200,
         }
     }
@@ -104,6 +107,11 @@ impl Settings {
                 self.listen
             );
             problems.push(("listen", text));
+        }
+        if let Some(url) = &self.external_url
+            && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+        {
+            problems.push(("external_url", format!("{url:?} is no URL: write https://lamp.example.com")));
         }
         if self.protect_reads && self.token.is_none() {
             problems.push(("protect_reads", "needs a token to protect with: set token: {file: …}".to_string()));

@@ -14,12 +14,14 @@ use url::Url;
 use crate::model::{FailureReason, PollFailure};
 use crate::secret::SecretRef;
 
+mod caller;
 mod digest;
 mod endpoint;
 mod guard;
 mod site;
 mod tls;
 
+pub use caller::{Call, Caller};
 pub use digest::Digest;
 pub use endpoint::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 pub use endpoint::{Endpoint, Settings, checked_url};
@@ -147,7 +149,7 @@ impl Answer {
 
     /// `Retry-After`, in seconds or as a date; a date is measured from the answer's own `Date`, so that no clock is
     /// needed and a wrong one on either side does no harm.
-    fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         let text = |name: &str| self.headers.get(name)?.to_str().ok().map(str::trim);
         let date = |name: &str| chrono::DateTime::parse_from_rfc2822(text(name)?).ok();
         let wait = match text("retry-after")?.parse() {

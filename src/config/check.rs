@@ -10,6 +10,7 @@ use super::file::{File, Rules};
 use super::{Config, ConfigError, remediations, targets};
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
+use crate::notify;
 use crate::rules::{self, RuleGroup};
 use crate::schedule::calendar;
 use crate::silence::Windows;
@@ -96,6 +97,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let groups = rules(&mut check, folder, &file.rules);
     let rules_are_good = check.problems.len() == found;
     let windows = windows(&mut check, &file);
+    let notify = receivers(&mut check, folder, &file, &windows);
     let context = remediations::Context {
         folder: &absolute(folder),
         state: &absolute(&file.storage.path),
@@ -107,7 +109,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Some(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, warnings }))
+            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, notify, warnings }))
         }
         _ => Err(check.failed()),
     }
@@ -120,6 +122,23 @@ fn windows(check: &mut Check, file: &File) -> Windows {
         }
         Windows::default()
     })
+}
+
+fn receivers(check: &mut Check, folder: &Path, file: &File, windows: &Windows) -> Arc<notify::Checked> {
+    let entries = notify::check::Entries {
+        alertmanagers: &file.alertmanagers,
+        receivers: &file.receivers,
+        route: file.route.as_ref(),
+        windows,
+        folder,
+        external_url: file.server.external_url.as_deref().unwrap_or_default(),
+    };
+    Arc::new(notify::check::check(&entries).unwrap_or_else(|mistakes| {
+        for mistake in mistakes {
+            check.report(mistake.path, mistake.message);
+        }
+        notify::Checked::default()
+    }))
 }
 
 /// What one section says that another must fit, or that its room checks by itself.

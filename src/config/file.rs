@@ -8,6 +8,7 @@ use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::dashboards;
 use crate::model::duration::{self, serde_text};
+use crate::notify::settings::{AlertmanagerEntry, ReceiverEntry, RouteEntry};
 use crate::silence::WindowEntry;
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
@@ -32,6 +33,12 @@ pub struct File {
     pub ansible: AnsibleSettings,
     /// What an alert does.
     pub remediations: Vec<Remediation>,
+    /// Alertmanagers that get every alert, as in Prometheus' `alerting.alertmanagers`.
+    pub alertmanagers: Vec<AlertmanagerEntry>,
+    /// Who can be told without an Alertmanager.
+    pub receivers: Vec<ReceiverEntry>,
+    /// Who is told of what, as in Alertmanager's `route`.
+    pub route: Option<RouteEntry>,
     /// Maintenance windows: when remediations may (or alerts need not) disturb anybody.
     pub windows: Vec<WindowEntry>,
     /// Silences.

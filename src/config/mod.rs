@@ -14,6 +14,7 @@ pub use schema::json_schema;
 
 use crate::act;
 use crate::model::Labels;
+use crate::notify;
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
 use crate::silence::Windows;
@@ -35,6 +36,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// Maintenance windows.
     pub windows: Windows,
+    /// Whom to tell of alerts.
+    pub notify: Arc<notify::Checked>,
     /// What is odd, but no mistake.
     pub warnings: Vec<Problem>,
 }

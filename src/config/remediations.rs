@@ -10,6 +10,7 @@ use crate::act::check::{Checked, Known, Problem as Mistake, RuleShape, check as 
 use crate::act::facts::Host;
 use crate::collect::kind;
 use crate::model::Labels;
+use crate::notify::settings::ReceiverEntry;
 use crate::query;
 use crate::rules::RuleGroup;
 use crate::silence::Windows;
@@ -32,11 +33,14 @@ pub(super) fn check(check: &mut Check, file: &File, context: &Context<'_>) -> Op
         group: entry.kind.clone(),
         vars: BTreeMap::new(),
     };
+    let receivers = || file.receivers.iter();
+    let name = |entry: &ReceiverEntry| entry.name.clone();
     let known = Known {
         rules: context.groups.map(|groups| shapes(groups, context.external_labels)),
         // One that lacks its id has been told of.
         hosts: file.targets.iter().filter(|entry| !entry.id.is_empty()).map(host).collect(),
-        receivers: BTreeSet::new(),
+        receivers: receivers().map(name).collect(),
+        webhooks: receivers().filter(|entry| !entry.webhook_configs.is_empty()).map(name).collect(),
         windows: context.windows.iter().map(|window| window.name.clone()).collect(),
         commands: &|name| {
             kind(name).map_or_else(Vec::new, |kind| kind.commands.iter().map(|command| command.name).collect())

@@ -74,6 +74,7 @@ impl Clocks {
 pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         external_labels: config.external_labels.clone(),
+        external_url: config.notify.external_url.clone(),
         interval: config.file.rules.evaluation_interval,
         limits: query_limits(config),
         ..Settings::default()
@@ -292,8 +293,9 @@ impl Evaluator {
     /// Shows alerts and rules to the rest.
     fn publish(&self) {
         self.shared.alerts.set(Arc::new(self.engine.alerts()));
+        let rules = self.engine.groups().iter().flat_map(|group| group.rules().iter().map(move |state| (group, state)));
         let notes: BTreeMap<String, RuleNote> =
-            self.engine.rules().map(|state| (state.rule().key.to_string(), note(state))).collect();
+            rules.map(|(group, state)| (state.rule().key.to_string(), note(state, group.interval()))).collect();
         self.shared.rules.set(Arc::new(notes));
     }
 
@@ -318,7 +320,7 @@ fn family(name: &str) -> FamilyRef {
     Arc::new(family).into()
 }
 
-fn note(state: &RuleState) -> RuleNote {
+fn note(state: &RuleState, interval: Duration) -> RuleNote {
     let rule = state.rule();
     let selectors = query::selectors(&rule.expr);
     let only_up = |matchers: &Vec<crate::model::Matcher>| {
@@ -338,6 +340,8 @@ fn note(state: &RuleState) -> RuleNote {
     RuleNote {
         name: rule.name.clone(),
         warming_up,
+        expr: rule.expr_text.clone(),
+        interval,
         needs_values: !selectors.iter().all(only_up),
         remark: remarks.join("; "),
     }

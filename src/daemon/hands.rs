@@ -7,17 +7,22 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::shared::Shared;
+use crate::act;
 use crate::act::hands::{Done, Effect, Hands, HandsError};
 use crate::collect::command::{Command, CommandError};
 use crate::collect::{docker, kind};
 use crate::model::Target;
+use crate::notify::{self, Outbox};
 
 /// The effects of a daemon.
-pub(super) struct Effects(pub(super) Arc<Shared>);
+pub(super) struct Effects {
+    pub(super) shared: Arc<Shared>,
+    pub(super) outbox: Outbox,
+}
 
 impl Effects {
     fn target(&self, id: &str) -> Result<Target, HandsError> {
-        let config = self.0.config.get();
+        let config = self.shared.config.get();
         let job = config.jobs.iter().find(|job| *job.target.id == *id);
         let missing = || HandsError::Refused(format!("{id:?} is no target of this daemon"));
         job.map(|job| Target::clone(&job.target)).ok_or_else(missing)
@@ -52,8 +57,10 @@ impl Hands for Effects {
                     let target = self.engine(&engine)?;
                     docker::container(&target, &container, &command, within).await?
                 }
-                Effect::Webhook { receiver, .. } | Effect::Notify { receiver, .. } => {
-                    return Err(no_receiver(&receiver));
+                Effect::Webhook { receiver, message } | Effect::Notify { receiver, message } => {
+                    let sent = self.outbox.send(&receiver, letter(message)).await;
+                    sent.map_err(|error| HandsError::Refused(error.to_string()))?;
+                    format!("{receiver} is told; what is undeliverable is tried again")
                 }
             };
             Ok(Done { detail })
@@ -66,9 +73,8 @@ impl Hands for Effects {
             match &effect {
                 Effect::Device { target, command } => self.command(target, command).map(drop)?,
                 Effect::Container { engine, .. } => self.engine(engine).map(drop)?,
-                Effect::Webhook { receiver, .. } | Effect::Notify { receiver, .. } => {
-                    return Err(no_receiver(receiver));
-                }
+                // Their names were checked with the configuration.
+                Effect::Webhook { .. } | Effect::Notify { .. } => {}
             }
             Ok(Done { detail: format!("check mode: {}", effect.describe()) })
         }
@@ -76,8 +82,15 @@ impl Hands for Effects {
     }
 }
 
-fn no_receiver(name: &str) -> HandsError {
-    HandsError::Refused(format!("there is no receiver named {name:?}"))
+/// A message in the words of the notifying room. One run is one thing, however often it is spoken of.
+fn letter(message: act::hands::Message) -> notify::Message {
+    notify::Message {
+        title: message.subject,
+        text: message.text,
+        severity: message.labels.get("severity").unwrap_or_default().to_string(),
+        links: message.links,
+        key: message.run.map(|run| run.to_string()).unwrap_or_default(),
+    }
 }
 
 impl From<CommandError> for HandsError {

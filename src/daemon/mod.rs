@@ -16,6 +16,7 @@ mod runner;
 mod shared;
 mod silences;
 mod surface;
+mod tell;
 mod thresholds;
 mod world;
 
@@ -30,12 +31,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::actor::{Actor, Setup};
+use crate::act::binding::Binding;
 use crate::act::book::Book;
+use crate::act::control::Control as RunControl;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
 use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
+use crate::notify::Outbox;
+use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
@@ -50,6 +55,7 @@ use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
+use tell::{Ears, StateLog};
 use world::View;
 
 pub use control::drawings;
@@ -79,6 +85,9 @@ pub enum DaemonError {
     /// The state cannot be read.
     #[error("cannot read the state: {0}")]
     Read(#[from] StoreError),
+    /// The notification log cannot be read.
+    #[error(transparent)]
+    Notifications(#[from] LogError),
     /// The runs cannot be read.
     #[error("cannot read the records of runs: {0}")]
     Runs(#[from] LedgerError),
@@ -135,10 +144,14 @@ pub async fn run(
     if let Err(error) = keeper.alerts_now(&[], &orphans).await {
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
+    // What fires must be known before anybody is told of it, or it would be taken for gone.
+    shared.alerts.set(Arc::new(engine.alerts()));
+    let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
+    let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes };
-    parts.assemble(engine, silences, listener, || ready(address)).await
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, outbox };
+    parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -187,6 +200,7 @@ struct Parts {
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
+    outbox: Outbox,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -201,7 +215,7 @@ impl Parts {
     async fn assemble(
         self,
         engine: Engine,
-        silences: SilenceKeeper,
+        (silences, teller): (SilenceKeeper, Teller),
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -227,20 +241,11 @@ impl Parts {
         };
         control.start().await;
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
-        let act = &self.config.act;
-        let (actor, _control) = Actor::new(Setup {
-            bindings,
-            limits: act.limits,
-            kill_grace: act.ansible.kill_grace,
-            approval_url: act.approval_url.clone(),
-            book: self.book.clone(),
-            executor: runner::executor(&self.config),
-            hands: Arc::new(Effects(self.shared.clone())),
-            world: Arc::new(Eyes(self.shared.clone())),
-        });
+        let (actor, runs) = self.actor(bindings);
         let view = View {
             shared: self.shared.clone(),
             book: self.book.clone(),
+            runs,
             store: self.store.clone(),
             reloads: reloads_in,
             wishes: self.wishes.clone(),
@@ -255,6 +260,7 @@ impl Parts {
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
+        tasks.spawn("notify", teller.run(stops.rest.clone()));
         tasks.spawn("silences", silences.run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
@@ -263,6 +269,21 @@ impl Parts {
         let outcome = self.wait(&mut tasks).await;
         self.shut_down(tasks, stops).await;
         outcome
+    }
+
+    /// The acting room with everything that it sees and does.
+    fn actor(&self, bindings: watch::Receiver<Arc<Vec<Binding>>>) -> (Actor, RunControl) {
+        let act = &self.config.act;
+        Actor::new(Setup {
+            bindings,
+            limits: act.limits,
+            kill_grace: act.ansible.kill_grace,
+            approval_url: act.approval_url.clone(),
+            book: self.book.clone(),
+            executor: runner::executor(&self.config),
+            hands: Arc::new(Effects { shared: self.shared.clone(), outbox: self.outbox.clone() }),
+            world: Arc::new(Eyes(self.shared.clone())),
+        })
     }
 
     /// Until somebody says stop, or a part dies.
@@ -290,7 +311,7 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "silences", "export", "watchdog"]).await;
+        tasks.join(&["api", "self", "keep", "notify", "silences", "export", "watchdog"]).await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {

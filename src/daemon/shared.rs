@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// Written by the keeper of silences.
     pub(super) silences: Snapshot<Silences>,
+    /// Silences of Alertmanagers, where `respect_silences` says so. Written by the notifying part.
+    pub(super) heard_silences: Snapshot<Silences>,
     /// What a person must know, by subject. Written by whoever sees it.
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
@@ -98,6 +100,10 @@ impl TargetState {
 pub(super) struct RuleNote {
     pub(super) name: String,
     pub(super) warming_up: bool,
+    /// As written.
+    pub(super) expr: String,
+    /// How often it is evaluated.
+    pub(super) interval: std::time::Duration,
     /// Whether it reads what targets measure, not only whether they answer.
     pub(super) needs_values: bool,
     /// For the status page; empty when there is nothing to say.
@@ -115,6 +121,7 @@ impl Shared {
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             silences: Snapshot::new(Arc::default()),
+            heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
         }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
+use super::tell::generator_url;
 use super::world::View;
 use crate::api::SilenceRow;
 use crate::api::silences::{FiringAlert, Muting, SilenceFault};
@@ -180,6 +181,17 @@ impl Muting for View {
         let (now, silences) = (unix_millis(), self.shared.silences.get());
         let (alerts, config) = (self.shared.alerts.get(), self.shared.config.get());
         let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing);
+        let (notify, rules) = (&config.notify, self.shared.rules.get());
+        let told = |labels: &Labels| {
+            let mut names: Vec<String> =
+                notify.routes.of(labels).into_iter().map(|at| notify.routes.0[at].receiver.clone()).collect();
+            names.dedup();
+            names
+        };
+        let link = |alert: &Alert| {
+            let note = rules.get(&*alert.rule);
+            note.map_or(String::new(), |note| generator_url(&notify.external_url, &note.expr))
+        };
         let show = |alert: &Alert| FiringAlert {
             labels: alert.labels.clone(),
             annotations: alert.annotations.clone(),
@@ -187,7 +199,8 @@ impl Muting for View {
             updated_at: alert.last_seen_at,
             silenced_by: silences.muting(&alert.labels, now).map(|silence| silence.id.clone()).collect(),
             muted_by: config.windows.muting(&alert.labels, now).map(|(window, _)| window.name.clone()).collect(),
-            ..FiringAlert::default()
+            generator_url: link(alert),
+            receivers: told(&alert.labels),
         };
         firing.map(show).collect()
     }
@@ -197,7 +210,7 @@ impl Muting for View {
     }
 
     fn receivers(&self) -> Vec<String> {
-        Vec::new()
+        self.shared.config.get().notify.receivers.keys().cloned().collect()
     }
 }
 
@@ -239,7 +252,9 @@ pub(super) fn rows(shared: &Shared, now: i64) -> Vec<SilenceRow> {
 impl Shared {
     /// Why an alert with these labels is muted now: by a silence, or by an open maintenance window.
     pub(super) fn muted_by(&self, labels: &Labels, now: i64) -> Option<Mute> {
-        self.silences.get().muted_by(labels, now).or_else(|| self.config.get().windows.muted_by(labels, now))
+        let own = self.silences.get().muted_by(labels, now);
+        own.or_else(|| self.heard_silences.get().muted_by(labels, now))
+            .or_else(|| self.config.get().windows.muted_by(labels, now))
     }
 }
 

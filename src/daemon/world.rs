@@ -11,6 +11,7 @@ use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
 use crate::act::book::Book;
+use crate::act::control::{Control as RunControl, Filter};
 use crate::act::facts::Host;
 use crate::act::run::Run;
 use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow};
@@ -42,6 +43,8 @@ pub(super) type ReloadRequest = oneshot::Sender<Result<String, String>>;
 pub(super) struct View {
     pub(super) shared: Arc<Shared>,
     pub(super) book: Arc<Book>,
+    /// Orders of people to the acting room.
+    pub(super) runs: RunControl,
     pub(super) store: Arc<SledState>,
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) wishes: Wishes,
@@ -82,7 +85,7 @@ impl Backend for View {
             targets: rows,
             alerts,
             rules: remarkable.map(|note| RuleRow { name: note.name.clone(), remark: note.remark.clone() }).collect(),
-            runs: self.book.runs().iter().take(RUNS_SHOWN).map(run_row).collect(),
+            runs: self.runs.list(&Filter { most: RUNS_SHOWN, ..Filter::default() }).iter().map(run_row).collect(),
             silences: super::silences::rows(shared, unix_millis()),
         }
     }

@@ -113,6 +113,16 @@ pub struct Telemetry {
     pub reload_successful: Gauges,
     /// When the last successful reload was.
     pub reload_timestamp: Gauges,
+    /// Alerts and messages that arrived, by integration and receiver; for an Alertmanager, its address.
+    pub notifications_sent: Counters,
+    /// Those that did not arrive.
+    pub notifications_errors: Counters,
+    /// Those that were given up, or too many to wait.
+    pub notifications_dropped: Counters,
+    /// Alerts that wait for an Alertmanager.
+    pub notifications_queue: Gauges,
+    /// How long one request takes.
+    pub notifications_latency: Histograms,
     /// Requests served, by route and status.
     pub http_requests: Counters,
     /// Calendar jobs that have not run when they should have, by job.
@@ -157,6 +167,14 @@ impl Telemetry {
                 "davylamp_config_last_reload_success_timestamp_seconds",
                 "When the configuration was last loaded, seconds since the epoch",
             ),
+            notifications_sent: list.counter("davylamp_notifications_sent", "Alerts and messages that arrived"),
+            notifications_errors: list
+                .counter("davylamp_notifications_errors", "Alerts and messages that did not arrive"),
+            notifications_dropped: list
+                .counter("davylamp_notifications_dropped", "Alerts and messages that were given up"),
+            notifications_queue: list
+                .gauge("davylamp_notifications_queue_length", "Alerts that wait for an Alertmanager"),
+            notifications_latency: list.histogram("davylamp_notifications_latency", "How long one request takes"),
             http_requests: list.counter("davylamp_http_requests", "Requests served, by route and status"),
             job_overdue: list.gauge("davylamp_job_overdue", "1 when a calendar job has not run when it should have"),
             registry: list.0,

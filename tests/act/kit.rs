@@ -252,6 +252,7 @@ pub fn known() -> Known<'static> {
         rules: None,
         hosts: vec![host("m1", &[]), host("m2", &[])],
         receivers: ["ops".to_string()].into(),
+        webhooks: ["ops".to_string()].into(),
         windows: ["sunday".to_string()].into(),
         commands: &|_| vec!["restart"],
         expression: &|_| Ok(()),

@@ -257,7 +257,12 @@ impl Problems {
                     self.add(format!("{}.target", place.at), message);
                 }
             }
-            Action::Webhook(name) => self.receiver(place, format!("{path}.webhook"), name),
+            Action::Webhook(name) => {
+                self.receiver(place, format!("{path}.webhook"), name);
+                if place.known.receivers.contains(name) && !place.known.webhooks.contains(name) {
+                    self.add(format!("{path}.webhook"), format!("the receiver {name:?} has no webhook to call"));
+                }
+            }
             Action::Notify(name) => self.receiver(place, format!("{path}.notify"), name),
         }
     }

@@ -20,8 +20,13 @@ use super::value::Value;
 
 /// Expands `template` for `scope`.
 pub(super) fn expand(template: &Template, scope: &Scope<'_>) -> Result<String, TemplateError> {
+    expand_dot(template, scope, root(scope))
+}
+
+/// Expands `template` for `scope` with another dot.
+pub(super) fn expand_dot(template: &Template, scope: &Scope<'_>, dot: Value) -> Result<String, TemplateError> {
     let values = [
-        Value::Nil,
+        dot.clone(),
         Value::Labels(scope.labels.clone()),
         Value::Labels(scope.external_labels.clone()),
         Value::text(scope.external_url),
@@ -35,8 +40,7 @@ pub(super) fn expand(template: &Template, scope: &Scope<'_>) -> Result<String, T
         steps: 0,
         depth: 0,
     };
-    run.variables[0].1 = root(scope);
-    run.nodes(&template.body, &root(scope))?;
+    run.nodes(&template.body, &dot)?;
     Ok(run.output)
 }
 
@@ -328,6 +332,12 @@ fn field(value: &Value, name: &str) -> Option<Value> {
     match (value, name) {
         (Value::Labels(labels), name) => Some(Value::text(labels.get(name).unwrap_or_default())),
         (Value::Map(map), name) => Some(map.get(name).cloned().unwrap_or(Value::Nil)),
+        // Alertmanager's `.Alerts.Firing` and `.Alerts.Resolved`.
+        (Value::List(items), "Firing" | "Resolved") => {
+            let status = Value::text(name.to_ascii_lowercase());
+            let chosen = items.iter().filter(|item| field(item, "Status").is_some_and(|found| found == status));
+            Some(Value::List(chosen.cloned().collect()))
+        }
         (Value::Sample(labels, _), "Labels") => Some(Value::Labels(labels.clone())),
         (Value::Sample(_, v), "Value") => Some(Value::Float(*v)),
         (Value::Time(nanos), "Unix") => Some(Value::Int(nanos.div_euclid(1_000_000_000))),

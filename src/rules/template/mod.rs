@@ -5,6 +5,7 @@
 //! output and every text built on the way, nesting, and the number of steps.
 
 mod ast;
+mod data;
 mod exec;
 mod format;
 mod functions;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use crate::model::Labels;
 
 use ast::Node;
+pub use data::Data;
 
 /// What one expansion may write, in bytes; also the longest text that a function may build.
 pub const MAX_OUTPUT: usize = 64 * 1024;
