@@ -11,6 +11,10 @@ pub mod collect; // what a kind of target answers → samples
 pub mod schedule; // when to poll
 pub mod store; // recent samples in memory, state in sled
 
+pub mod ingest; // what others push to us: remote write, received
+pub mod sink; // what we send on: remote write, through a queue on disk
+pub mod wire; // remote write, as it goes over the wire
+
 pub mod query; // PromQL over a Source; pure
 pub mod rules; // rule files and samples → alerts; pure steps
 

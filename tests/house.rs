@@ -21,6 +21,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
+    ("wire", &["model"]),
+    ("ingest", &["model", "store", "telemetry", "wire"]),
+    ("sink", &["model", "collect", "telemetry", "secret", "wire"]),
     ("query", &["model"]),
     ("rules", &["model", "query", "telemetry", "yaml"]),
     ("silence", &["model", "schedule"]),
@@ -28,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
     ("dashboards", &["model", "collect", "rules"]),
     ("demo", &["model"]),
-    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry"]),
+    ("api", &["model", "store", "query", "rules", "act", "secret", "silence", "telemetry", "ingest", "wire"]),
     ("config", &["*"]),
     ("daemon", &["*"]),
 ];
@@ -47,6 +50,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio::spawn", &["daemon/"]),
     ("tokio_cron_scheduler", &["schedule/"]),
     ("prometheus_client", &["telemetry/"]),
+    ("prost", &["wire/"]),
+    ("snap::", &["wire/"]),
 ];
 
 struct Source {

@@ -30,9 +30,11 @@ mod metrics;
 mod problem;
 mod rate;
 mod route;
+pub mod rules;
 mod serve;
 pub mod silences;
 mod status;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

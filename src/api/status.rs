@@ -223,7 +223,11 @@ fn targets(page: &mut String, status: &Status) {
 }
 
 fn rules(page: &mut String, status: &Status) {
-    let rows = status.rules.iter().map(|rule| [escape(&rule.name), escape(&rule.remark)]);
+    let link = |name: &str| {
+        let query: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        format!("<a href=\"/api/v1/rules/trace?rule={query}\">{}</a>", escape(name))
+    };
+    let rows = status.rules.iter().map(|rule| [link(&rule.name), escape(&rule.remark)]);
     table(page, "Rules to look at", ["Rule", "Remark"], rows, "All rules evaluate, and all have matched a series.");
 }
 

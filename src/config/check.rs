@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, remediations, targets};
+use super::{Config, ConfigError, remediations, remote, targets};
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::notify;
@@ -91,6 +91,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     });
     let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
     sections(&mut check, folder, &mut file);
+    remote::check(&mut check, &file);
     let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let found = check.problems.len();
@@ -184,6 +185,9 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// The groups of all rule files; their problems stand in files of their own.
 fn rules(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<RuleGroup> {
+    for (path, message) in rules::no_data::read(&rules.no_data).1 {
+        check.report(format!("rules.no_data{path}"), message);
+    }
     let report = rules::check_files(rule_files(check, folder, rules));
     for problem in report.problems() {
         let list = if problem.severity == Severity::Error { &mut check.problems } else { &mut check.warnings };

@@ -7,9 +7,11 @@ use std::time::Duration;
 use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::dashboards;
+use crate::ingest;
 use crate::model::duration::{self, serde_text};
 use crate::notify::settings::{AlertmanagerEntry, ReceiverEntry, RouteEntry};
 use crate::silence::WindowEntry;
+use crate::sink::RemoteWrite;
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
 
@@ -47,6 +49,10 @@ pub struct File {
     pub dashboards: dashboards::Settings,
     /// How much may be held in memory.
     pub limits: LimitsEntry,
+    /// What others may push to us.
+    pub ingest: ingest::Settings,
+    /// Where samples are sent on to, by remote write.
+    pub remote_write: Vec<RemoteWrite>,
 }
 
 /// What is written to the log.
@@ -156,11 +162,18 @@ pub struct Rules {
     pub evaluation_interval: Duration,
     /// Labels that every alert gets.
     pub external_labels: BTreeMap<String, String>,
+    /// What becomes of alerts whose series are gone. The first line that fits a rule decides; without one they resolve.
+    pub no_data: Vec<crate::rules::no_data::NoDataEntry>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Rules { files: Vec::new(), evaluation_interval: Duration::from_secs(15), external_labels: BTreeMap::new() }
+        Rules {
+            files: Vec::new(),
+            evaluation_interval: Duration::from_secs(15),
+            external_labels: BTreeMap::new(),
+            no_data: Vec::new(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 pub mod file;
 mod remediations;
+mod remote;
 mod schema;
 mod targets;
 

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::dashboards;
 use crate::model::TargetId;
 use crate::schedule::calendar::{Entry, REVIEW_EVERY};
+use crate::schedule::poll::unix_millis;
 use crate::schedule::{Difference, Scheduler};
 
 /// How long polls under way may take at shutdown.
@@ -105,6 +106,8 @@ impl Control {
             |config: &Config| format!("{:?} {:?} {:?}", config.act.ansible, config.act.limits, config.act.runner);
         let fixed = [
             ("server", old.server != new.server),
+            ("ingest", old.ingest != new.ingest),
+            ("remote_write", old.remote_write != new.remote_write),
             ("log", format!("{:?}", old.log) != format!("{:?}", new.log)),
             // `storage.export` is taken over.
             ("storage", old.storage.path != new.storage.path || old.storage.cache_bytes != new.storage.cache_bytes),
@@ -150,6 +153,7 @@ impl Control {
         let difference = self.scheduler.apply(config.jobs.clone()).await;
         // Only now: a poll of a removed target that was under way must not bring it back.
         for id in gone {
+            self.shared.sink.offer(self.shared.recent.farewell(&id, unix_millis())).await;
             self.shared.recent.forget(&id);
             self.keeper.forget_target(&id);
             self.shared.forget_offender(&id);
@@ -184,7 +188,7 @@ impl Control {
         let telemetry = &self.shared.telemetry;
         telemetry.reload_successful.get_or_create(&Vec::new()).set(f64::from(u8::from(success)));
         if success {
-            let now = crate::schedule::poll::unix_millis() as f64 / 1000.0;
+            let now = unix_millis() as f64 / 1000.0;
             telemetry.reload_timestamp.get_or_create(&Vec::new()).set(now);
         }
     }

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::explain::Question;
 use super::keep::Keeper;
 use super::shared::{RuleNote, Shared};
 use crate::config::Config;
 use crate::model::{Alert, AlertState, Family, FamilyRef, MetricType, Point, TargetId, Transition};
 use crate::query;
-use crate::rules::{Cycle, Engine, Evaluation, RuleState, Settings};
+use crate::rules::{self, Cycle, Engine, Evaluation, RuleState, Settings};
 use crate::schedule::about::TARGET_UP;
 use crate::schedule::poll::unix_millis;
+use crate::store::{Kept, KeptHistogram};
 
 /// Points kept beyond what the rules reach back for, so that one late evaluation still finds its range covered.
 const WINDOW_MARGIN: Duration = Duration::from_secs(60);
@@ -42,6 +44,7 @@ pub(super) struct Evaluator {
     keeper: Keeper,
     transitions: mpsc::Sender<Transition>,
     engine: Engine,
+    questions: mpsc::Receiver<Question>,
     /// Since when the window has no gap, milliseconds since the epoch.
     since: i64,
     clocks: Clocks,
@@ -76,6 +79,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         external_labels: config.external_labels.clone(),
         external_url: config.notify.external_url.clone(),
         interval: config.file.rules.evaluation_interval,
+        no_data: rules::no_data::read(&config.file.rules.no_data).0,
         limits: query_limits(config),
         ..Settings::default()
     }
@@ -104,7 +108,9 @@ impl Evaluator {
         engine: Engine,
     ) -> Self {
         let (since, now) = (unix_millis(), Instant::now());
+        let questions = shared.desk.questions();
         Evaluator {
+            questions,
             shared,
             keeper,
             transitions,
@@ -137,6 +143,7 @@ impl Evaluator {
                     let config = configs.borrow_and_update().clone();
                     self.reload(&config).await;
                 }
+                Some(question) = self.questions.recv() => question.answer(&self.engine),
                 () = tokio::time::sleep(wait.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {
                     if self.engine.due(unix_millis()) {
                         let Some(next) = self.evaluate().await else { break };
@@ -192,7 +199,9 @@ impl Evaluator {
 
     /// Appends, persists, tells, in this order.
     async fn take(&mut self, evaluation: Evaluation, now: i64) {
-        self.append(&evaluation, now);
+        let (points, histograms) = self.append(&evaluation, now);
+        self.shared.sink.offer(points).await;
+        self.shared.sink.offer_histograms(histograms).await;
         self.persist(&evaluation).await;
         self.count(&evaluation);
         self.publish();
@@ -239,7 +248,8 @@ impl Evaluator {
         self.shared.notice("alerts", outcome.err().map(|error| format!("Alerts cannot be written: {error}")));
     }
 
-    fn append(&self, evaluation: &Evaluation, now: i64) {
+    /// Appends what was recorded; hands back what is to be sent on.
+    fn append(&self, evaluation: &Evaluation, now: i64) -> (Vec<Kept>, Vec<KeptHistogram>) {
         static FIRING: Family = Family::gauge("ALERTS", "1 for every alert that is pending or firing", &[]);
         let (mut alerts, mut recorded, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         for sample in &evaluation.recorded {
@@ -254,14 +264,19 @@ impl Evaluator {
                 name => recorded.push((family(name.unwrap_or_default()), labels, point)),
             }
         }
+        let mut sent = Vec::new();
         for (block, points) in [(ALERTS, alerts), (RECORDED, recorded)] {
             let id = TargetId::from(block);
             let done = self.shared.recent.append_points(&id, &points, now);
             self.shared.over_limit("series", &id, done.over_limit);
+            if self.shared.sink.is_wanted() {
+                sent.extend(points);
+            }
         }
         let id = TargetId::from(RECORDED);
         let done = self.shared.recent.append_histograms(&id, &histograms, now);
         self.shared.over_limit("series", &id, done.over_limit);
+        (sent, histograms)
     }
 
     fn count(&mut self, evaluation: &Evaluation) {

@@ -32,7 +32,8 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
         shared.telemetry.limit_hits.get_or_create(&vec![("limit", limit.to_string())]).inc_by(0);
     }
     while let Some(Polled { observation, about }) = polled.recv().await {
-        let taken = shared.recent.observe(&observation, &about);
+        let (taken, kept) = shared.observe(&observation, &about);
+        shared.sink.offer(kept).await;
         for (limit, surplus) in LIMITS.into_iter().zip([taken.over_target_limit, taken.over_total_limit]) {
             shared.over_limit(limit, &observation.target, surplus);
         }
@@ -73,7 +74,8 @@ pub(super) fn observe_ourselves(shared: &Shared) {
             // Scrapes within one second share a point: who scrapes in a loop must not fill the window.
             let at = unix_millis() / 1000 * 1000;
             let observation = Observation { target, at, took: Duration::ZERO, outcome: Ok(reading) };
-            shared.recent.observe(&observation, &[]);
+            let (_, kept) = shared.observe(&observation, &[]);
+            shared.sink.offer_if_idle(kept);
         }
         Err(error) => tracing::error!(%error, "cannot read our own metrics"),
     }

@@ -5,6 +5,7 @@
 
 mod control;
 mod evaluate;
+mod explain;
 mod eyes;
 mod figures;
 mod hands;
@@ -12,10 +13,13 @@ mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod receiving;
 mod runner;
+mod sending;
 mod shared;
 mod silences;
 mod surface;
+mod tasks;
 mod tell;
 mod thresholds;
 mod world;
@@ -27,7 +31,6 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::actor::{Actor, Setup};
@@ -44,6 +47,7 @@ use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
+use crate::sink::Work;
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent};
 use crate::telemetry::Telemetry;
@@ -55,6 +59,7 @@ use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
+use tasks::Tasks;
 use tell::{Ears, StateLog};
 use world::View;
 
@@ -102,6 +107,9 @@ pub enum DaemonError {
     /// The runner's socket cannot be listened on.
     #[error(transparent)]
     Runner(#[from] RunnerError),
+    /// A queue of remote write cannot be opened.
+    #[error(transparent)]
+    Queue(#[from] crate::sink::QueueError),
     /// No runner is configured.
     #[error("the configuration names no socket for a runner: set ansible.runner: /run/davylamp-runner/socket")]
     NoRunner,
@@ -129,7 +137,9 @@ pub async fn run(
     let store = Arc::new(store);
     let keeper = Keeper::new(store.clone());
     let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
-    let shared = Arc::new(Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000));
+    let (sink, sending) = sending::open(&config, &telemetry)?;
+    let shared = Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000);
+    let shared = Arc::new(Shared { sink, ..shared });
     shared.notice("state", report);
     // What rules record is for queries: its names hold colons, which belong on no page.
     let blocks =
@@ -150,7 +160,7 @@ pub async fn run(
     let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, outbox };
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, outbox, sending };
     parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
@@ -201,6 +211,7 @@ struct Parts {
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
     outbox: Outbox,
+    sending: Option<Work>,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -213,7 +224,7 @@ struct Stops {
 
 impl Parts {
     async fn assemble(
-        self,
+        mut self,
         engine: Engine,
         (silences, teller): (SilenceKeeper, Teller),
         listener: TcpListener,
@@ -257,6 +268,9 @@ impl Parts {
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
+        if let Some(sending) = self.sending.take() {
+            tasks.spawn("remote_write", sending.run(stops.rest.clone()));
+        }
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
@@ -311,7 +325,8 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        tasks.join(&["api", "self", "keep", "notify", "silences", "export", "watchdog"]).await;
+        let rest = ["api", "self", "keep", "notify", "silences", "export", "watchdog", "remote_write"];
+        tasks.join(&rest).await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {
@@ -336,42 +351,6 @@ fn descriptors() -> u64 {
         return wanted;
     }
     current
-}
-
-/// The tasks of the daemon, by name.
-#[derive(Default)]
-struct Tasks {
-    set: JoinSet<&'static str>,
-    names: std::collections::HashMap<tokio::task::Id, &'static str>,
-}
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let handle = self.set.spawn(async move {
-            work.await;
-            name
-        });
-        self.names.insert(handle.id(), name);
-    }
-
-    /// The name of the next part that ends, by itself or by a panic.
-    async fn ended(&mut self) -> &'static str {
-        match self.set.join_next_with_id().await {
-            Some(Ok((id, name))) => {
-                self.names.remove(&id);
-                name
-            }
-            Some(Err(error)) => self.names.remove(&error.id()).unwrap_or("unknown"),
-            None => "all",
-        }
-    }
-
-    /// Waits until the named parts have ended; those that ended earlier do not count.
-    async fn join(&mut self, names: &[&str]) {
-        while self.names.values().any(|name| names.contains(name)) {
-            self.ended().await;
-        }
-    }
 }
 
 async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: CancellationToken) {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::explain::Desk;
 use super::offenders::Offenders;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
+use crate::sink::Sink;
 use crate::store::Recent;
 use crate::telemetry::Telemetry;
 
@@ -15,6 +17,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Arc<Telemetry>,
     /// Written by intake and the rules.
     pub(super) recent: Arc<Recent>,
+    /// Where samples are sent on to.
+    pub(super) sink: Sink,
     /// Seconds since the epoch.
     pub(super) started: i64,
     /// Written by the control task.
@@ -33,6 +37,8 @@ pub(super) struct Shared {
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
     pub(super) offenders: Offenders,
+    /// Questions about rules, answered by the rules' task.
+    pub(super) desk: Desk,
 }
 
 /// A value that is replaced as a whole.
@@ -115,6 +121,7 @@ impl Shared {
         Shared {
             telemetry,
             recent,
+            sink: Sink::default(),
             started,
             config: Snapshot::new(config),
             targets: Mutex::default(),
@@ -124,6 +131,7 @@ impl Shared {
             heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
+            desk: Desk::default(),
         }
     }
 

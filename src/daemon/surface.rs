@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::receiving::Receiving;
 use super::world::View;
 use crate::api::{self, Api};
 
@@ -11,4 +12,6 @@ pub(super) fn surface(view: &Arc<View>) -> Api {
     Api::new(view.shared.telemetry.clone(), settings)
         .mount(api::base::ROUTES, view.clone())
         .mount(api::silences::ROUTES, view.clone())
+        .mount(api::rules::ROUTES, view.clone())
+        .mount(api::write::ROUTES, Receiving::new(view.shared.clone()))
 }

@@ -40,6 +40,7 @@ pub use annotation::{Annotation, Severity};
 pub use ast::{Expr, ValueType};
 pub use error::{QueryError, QueryErrorKind, Span};
 pub use format::format;
+pub use native::{Bucket, populated_buckets};
 pub use parser::{MAX_DEPTH, MAX_LENGTH, parse};
 pub use tree::tree;
 

@@ -272,6 +272,63 @@ fn run(offset: i32, counts: Vec<f64>) -> Buckets {
     }
 }
 
+/// Writes a histogram so that [`histogram`] reads it back: one run of buckets on each side, without the empty ones at its
+/// ends. Two histograms that are written alike say the same.
+pub fn written(histogram: &FloatHistogram) -> String {
+    let h = histogram;
+    let mut words = vec![format!("schema:{}", h.schema)];
+    for (word, value) in
+        [("count", h.count), ("sum", h.sum), ("z_bucket", h.zero_count), ("z_bucket_w", h.zero_threshold)]
+    {
+        if value != 0.0 {
+            words.push(format!("{word}:{}", super::format_value(value)));
+        }
+    }
+    let list = |values: &[f64]| values.iter().map(|v| super::format_value(*v)).collect::<Vec<_>>().join(" ");
+    if !h.custom_values.is_empty() {
+        words.push(format!("custom_values:[{}]", list(&h.custom_values)));
+    }
+    for (side, prefix) in [(&h.positive, ""), (&h.negative, "n_")] {
+        let (offset, counts) = one_run(side);
+        if offset != 0 {
+            words.push(format!("{prefix}offset:{offset}"));
+        }
+        if !counts.is_empty() {
+            words.push(format!("{prefix}buckets:[{}]", list(&counts)));
+        }
+    }
+    match h.reset_hint {
+        ResetHint::Unknown => {}
+        ResetHint::Reset => words.push("counter_reset_hint:reset".into()),
+        ResetHint::NoReset => words.push("counter_reset_hint:not_reset".into()),
+        ResetHint::Gauge => words.push("counter_reset_hint:gauge".into()),
+    }
+    format!("{{{{{}}}}}", words.join(" "))
+}
+
+/// All buckets from the first to the last that is not empty, and the index of the first. A gap too wide to be written
+/// out ends the list.
+fn one_run(side: &Buckets) -> (i32, Vec<f64>) {
+    const WIDEST: i64 = 10_000;
+    let (mut index, mut first, mut counts) = (0_i64, 0_i64, Vec::new());
+    let mut rest = side.counts.iter();
+    for span in &side.spans {
+        index += i64::from(span.offset);
+        for count in rest.by_ref().take(span.length as usize) {
+            if *count != 0.0 {
+                first = if counts.is_empty() { index } else { first };
+                if index - first > WIDEST {
+                    break;
+                }
+                counts.resize(usize::try_from(index - first).unwrap_or(0), 0.0);
+                counts.push(*count);
+            }
+            index += 1;
+        }
+    }
+    (i32::try_from(first).unwrap_or(0), counts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,6 +384,12 @@ mod tests {
         assert!(values("{{}}+{{schema:-53}}x1").is_err() && values("{{}}*{{}}x1").is_err());
         let custom = histogram("{{schema:-53 custom_values:[5 10] counter_reset_hint:gauge}}").unwrap();
         assert_eq!((custom.custom_values, custom.reset_hint), (vec![5.0, 10.0], ResetHint::Gauge));
+        let text = "{{schema:0 count:4 sum:-1.5 custom_values:[1 2] offset:2 buckets:[1 0 2] n_buckets:[1] counter_reset_hint:gauge}}";
+        assert_eq!(written(&histogram(text).unwrap()), text);
+        assert_eq!(
+            written(&histogram("{{buckets:[0 0 1 0] offset:-1}}").unwrap()),
+            "{{schema:0 offset:1 buckets:[1]}}"
+        );
         let wrong = histogram("{{buckts:[1]}}").unwrap_err().to_string();
         assert!(wrong.ends_with("unknown word \"buckts\"; did you mean \"buckets\"?"), "{wrong}");
     }

@@ -12,6 +12,7 @@ use crate::query::Limits;
 use crate::query::VectorSample;
 
 use super::group::GroupState;
+use super::no_data::NoDataRule;
 use super::overlay::Overlay;
 use super::rule::RuleGroup;
 use super::state::Input;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub interval: Duration,
     /// Query offset of groups that name none.
     pub query_offset: Duration,
+    /// What becomes of alerts whose series are gone; the first line that fits a rule decides.
+    pub no_data: Vec<NoDataRule>,
     /// Most alerts of one rule, whatever its group allows; 0 for no limit.
     pub max_alerts: usize,
     /// What one query may use.
@@ -42,6 +45,7 @@ impl Default for Settings {
             external_url: String::new(),
             interval: Duration::from_secs(60),
             query_offset: Duration::ZERO,
+            no_data: Vec::new(),
             max_alerts: 10_000,
             limits: Limits::default(),
         }

@@ -26,15 +26,18 @@ struct Track {
 }
 
 impl Samples {
-    /// Adds one number; of two for one series and time the later call wins.
+    /// Adds one number; of two samples for one series and time the later call wins.
     pub fn push(&mut self, labels: &Labels, t: i64, v: f64) {
-        let points = &mut self.track(labels).points;
-        insert(points, Point { t, v }, |point| point.t);
+        let track = self.track(labels);
+        track.histograms.retain(|(at, _)| *at != t);
+        insert(&mut track.points, Point { t, v }, |point| point.t);
     }
 
     /// Adds one native histogram.
     pub fn push_histogram(&mut self, labels: &Labels, t: i64, histogram: Arc<FloatHistogram>) {
-        insert(&mut self.track(labels).histograms, (t, histogram), |(t, _)| *t);
+        let track = self.track(labels);
+        track.points.retain(|point| point.t != t);
+        insert(&mut track.histograms, (t, histogram), |(t, _)| *t);
     }
 
     /// Adds the value at `index` of a series in the notation of tests.
@@ -49,7 +52,10 @@ impl Samples {
     /// Adds what an evaluation recorded.
     pub fn extend(&mut self, samples: &[VectorSample]) {
         for sample in samples {
-            self.push(&sample.labels, sample.t, sample.v);
+            match &sample.h {
+                Some(histogram) => self.push_histogram(&sample.labels, sample.t, histogram.clone()),
+                None => self.push(&sample.labels, sample.t, sample.v),
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::model::Alert;
+use crate::model::AlertState;
 use crate::model::Labels;
 use crate::model::Matcher;
 use crate::model::Source;
@@ -21,6 +22,8 @@ use crate::query::ast::Shift;
 use super::engine::Settings;
 use super::evidence;
 use super::evidence::Witness;
+use super::no_data;
+use super::no_data::NoData;
 use super::produce;
 use super::rule::Rule;
 use super::rule::RuleKind;
@@ -68,6 +71,8 @@ pub(super) struct Output {
     pub outcome: Outcome,
     pub samples: Vec<VectorSample>,
     pub error: Option<RuleError>,
+    /// Warnings and remarks of the query.
+    pub notes: Vec<String>,
 }
 
 impl RuleState {
@@ -106,7 +111,7 @@ impl RuleState {
     }
 
     /// The last evaluations, oldest first.
-    pub fn trace(&self) -> impl ExactSizeIterator<Item = &Trace> {
+    pub fn trace(&self) -> impl DoubleEndedIterator<Item = &Trace> + ExactSizeIterator {
         self.trace.iter()
     }
 
@@ -134,9 +139,11 @@ impl RuleState {
         open.map(|(matchers, _)| selector_text(matchers)).collect()
     }
 
-    /// How far before its evaluation the rule reads.
+    /// How far before its evaluation the rule reads, the queries of its templates included.
     pub(super) fn window(&self) -> Duration {
-        query::window(&self.rule.expr)
+        let templates = self.rule.alert().into_iter().flat_map(|alert| alert.labels.iter().chain(&alert.annotations));
+        let asked = templates.map(|(_, template)| template.window()).max().unwrap_or_default();
+        query::window(&self.rule.expr).max(asked)
     }
 
     /// Evaluates the rule once. `took` is set by the caller, who has the clock.
@@ -162,8 +169,17 @@ impl RuleState {
         if self.trace.len() == TRACE_LENGTH {
             self.trace.pop_front();
         }
-        let changes = output.outcome.transitions.len();
-        self.trace.push_back(Trace { at: input.at, took: Duration::ZERO, seen, changes, warming_up });
+        let count = |state: AlertState| self.active.values().filter(|alert| alert.state == state).count();
+        self.trace.push_back(Trace {
+            at: input.at,
+            took: Duration::ZERO,
+            seen,
+            changes: output.outcome.transitions.len(),
+            pending: count(AlertState::Pending),
+            firing: count(AlertState::Firing),
+            notes: std::mem::take(&mut output.notes),
+            warming_up,
+        });
         output
     }
 
@@ -181,7 +197,9 @@ impl RuleState {
         covered: i64,
         output: &mut Output,
     ) -> Result<usize, RuleError> {
-        let elements = match query::instant(&self.rule.expr, input.source, at, &input.settings.limits)?.value {
+        let answer = query::instant(&self.rule.expr, input.source, at, &input.settings.limits)?;
+        output.notes = answer.annotations.iter().map(|note| note.render(&self.rule.expr_text)).collect();
+        let elements = match answer.value {
             Value::Vector(elements) => elements,
             Value::Scalar(point) => vec![VectorSample::float(Labels::empty(), at, point.v)],
             Value::String(..) => return Err(RuleError::Type("string")),
@@ -196,7 +214,7 @@ impl RuleState {
                     // Before a million templates are expanded for nothing.
                     return Err(StepError::Limit { count, limit }.into());
                 }
-                let candidates =
+                let mut candidates: Vec<_> =
                     elements.iter().map(|element| produce::candidate(&self.rule, alert, input, at, element)).collect();
                 let rule = &self.rule;
                 let interval = input.interval;
@@ -204,10 +222,16 @@ impl RuleState {
                 // For one lookback after a start, missing series may simply not have been polled yet.
                 let unsure = warming_up || covered < millis(input.settings.limits.lookback);
                 let lookback = input.settings.limits.lookback;
+                let no_data = no_data::decide(&input.settings.no_data, rule);
+                if no_data == NoData::Alert && count == 0 && !unsure && self.is_blind(input, at) {
+                    let selectors: Vec<String> = self.selectors.iter().map(|m| selector_text(m)).collect();
+                    candidates.push(no_data::candidate(rule, &selectors));
+                }
                 let mut witness = Witness::new(&self.selectors, &rule.labels, at, lookback, input.source);
                 let mut evidence = |alert: &Alert| match witness.confirms(alert) {
                     true => Evidence::Data,
                     false if unsure => Evidence::Unknown,
+                    false if no_data != NoData::Resolve && !is_blindness(alert) => Evidence::Unknown,
                     false => Evidence::NoData,
                 };
                 output.outcome = step::step(&round, candidates, &mut self.active, &mut evidence)?;
@@ -239,10 +263,22 @@ impl RuleState {
         }
     }
 
+    /// Whether no selector of the expression finds any series.
+    fn is_blind(&self, input: &Input<'_>, at: i64) -> bool {
+        let lookback = input.settings.limits.lookback;
+        let dark = |matchers: &Vec<Matcher>| evidence::live(matchers, at, lookback, input.source).is_empty();
+        !self.selectors.is_empty() && self.selectors.iter().all(dark)
+    }
+
     fn nothing(&mut self, input: &Input<'_>, at: i64) -> Seen {
         self.learn(input, at);
         self.never_matched().into_iter().next().map_or(Seen::Nothing, Seen::NeverMatched)
     }
+}
+
+/// Whether an alert says that its rule has no data; it ends when there are some.
+fn is_blindness(alert: &Alert) -> bool {
+    alert.value.is_nan() && alert.labels.get("reason") == Some("no_data")
 }
 
 /// The smaller of two limits of which 0 means none.

@@ -72,6 +72,12 @@ pub struct Trace {
     pub seen: Seen,
     /// Alerts that changed state.
     pub changes: usize,
+    /// Alerts that were pending after it.
+    pub pending: usize,
+    /// Alerts that fired after it.
+    pub firing: usize,
+    /// Warnings and remarks of the query, in Prometheus' words.
+    pub notes: Vec<String>,
     /// The rule's range was not covered by samples yet.
     pub warming_up: bool,
 }

@@ -44,6 +44,9 @@ impl Appended {
     }
 }
 
+/// A native histogram on its way in: its family, all labels of its series, its time in milliseconds.
+pub type KeptHistogram = (FamilyRef, Labels, i64, Arc<FloatHistogram>);
+
 /// What a row has for itself that does not share the times of its block.
 #[derive(Default)]
 pub(super) struct Own {
@@ -96,12 +99,7 @@ impl Recent {
 
     /// Appends native histograms, as [`Recent::append_points`] does numbers. A series may hold both, at different
     /// times.
-    pub fn append_histograms(
-        &self,
-        id: &TargetId,
-        histograms: &[(FamilyRef, Labels, i64, Arc<FloatHistogram>)],
-        now: i64,
-    ) -> Appended {
+    pub fn append_histograms(&self, id: &TargetId, histograms: &[KeptHistogram], now: i64) -> Appended {
         let entries = histograms.iter().map(|(family, labels, t, histogram)| {
             let value = Value::Histogram(histogram);
             Entry { family, labels, t: *t, value }

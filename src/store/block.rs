@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::append::Own;
 use super::column::Column;
+use super::recent::Kept;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{FamilyRef, Labels, Point, Sample, Series, Suffix};
 
@@ -52,6 +53,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// A point of this row, as others are told of it.
+    pub(super) fn kept(&self, t: i64, v: f64) -> Kept {
+        (self.family.clone(), self.labels.clone(), Point { t, v })
+    }
+
     /// Drops what is older than `oldest`, of `old` shared times or of its own.
     pub(super) fn prune(&mut self, oldest: i64, old: usize) {
         let old = match self.own.as_deref_mut() {

@@ -7,6 +7,6 @@ pub mod page;
 pub mod recent;
 pub mod state;
 
-pub use append::Appended;
+pub use append::{Appended, KeptHistogram};
 pub use page::Format;
-pub use recent::{Limits, Recent};
+pub use recent::{Kept, Limits, Recent};

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use super::block::{Block, Row};
 use super::page::{Format, Layout, Page};
-use crate::model::{Matcher, Observation, Reading, Sample, Series, Source, SourceError, Target, TargetId};
+use crate::model::series::stale_nan;
+use crate::model::{
+    FamilyRef, Labels, Matcher, Observation, Point, Reading, Sample, Series, Source, SourceError, Target, TargetId,
+};
 
 /// How much may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub struct Taken {
     /// Samples dropped because there are too many series in all.
     pub over_total_limit: usize,
 }
+
+/// A point as it was kept: its family, all labels of its series, and the point, which may be a stale marker.
+pub type Kept = (FamilyRef, Labels, Point);
 
 /// The recent window of all targets.
 pub struct Recent {
@@ -104,9 +110,21 @@ impl Recent {
     /// `about` is what the scheduler says of the poll itself; unlike the target's own samples these are complete
     /// and survive a failure.
     pub fn observe(&self, observation: &Observation, about: &[Sample]) -> Taken {
+        self.observe_into(observation, about, None)
+    }
+
+    /// [`Recent::observe`], and tells what was kept, as it was kept: with all labels, and with stale markers.
+    pub fn observe_into(&self, observation: &Observation, about: &[Sample], kept: Option<&mut Vec<Kept>>) -> Taken {
         let empty = Reading::default();
         let reading = observation.outcome.as_ref().unwrap_or(&empty);
-        self.write().append(&observation.target, observation.at, &reading.samples, about)
+        self.write().append(&observation.target, observation.at, &reading.samples, about, kept)
+    }
+
+    /// The stale markers that end the series of a target that is about to be forgotten.
+    pub fn farewell(&self, id: &TargetId, at: i64) -> Vec<Kept> {
+        let inner = self.read();
+        let alive = inner.rows(id).iter().filter(|row| row.column.last().is_some());
+        alive.map(|row| row.kept(at, stale_nan())).collect()
     }
 
     /// Changes a block that is known. `change` is told the series of all others, the limits and the window, and says
@@ -168,7 +186,14 @@ impl Inner {
         }
     }
 
-    fn append(&mut self, id: &TargetId, at: i64, samples: &[Sample], about: &[Sample]) -> Taken {
+    fn append(
+        &mut self,
+        id: &TargetId,
+        at: i64,
+        samples: &[Sample],
+        about: &[Sample],
+        mut kept: Option<&mut Vec<Kept>>,
+    ) -> Taken {
         let mut taken = Taken::default();
         let limits = self.limits;
         let (others, window) = (self.series, self.window);
@@ -199,10 +224,16 @@ impl Inner {
             if !std::mem::replace(&mut seen[row], true) {
                 block.rows[row].column.push(sample.value);
                 taken.kept += 1;
+                if let Some(kept) = &mut kept {
+                    kept.push(block.rows[row].kept(at, sample.value));
+                }
             }
             order.push(row as u32);
         }
         for (row, _) in block.rows.iter_mut().zip(&seen).filter(|(_, seen)| !**seen) {
+            if let Some(kept) = kept.as_mut().filter(|_| row.column.last().is_some()) {
+                kept.push(row.kept(at, stale_nan()));
+            }
             row.column.push_missing();
         }
         block.order = order;
@@ -253,7 +284,7 @@ impl Source for Recent {
 mod tests {
     use super::*;
     use crate::model::series::is_stale;
-    use crate::model::{FailureReason, Family, FamilyRef, Labels, Point, PollFailure, Suffix};
+    use crate::model::{FailureReason, Family, PollFailure, Suffix};
 
     static HEAT: Family = Family::gauge("miner_temperature_celsius", "Heat", &["sensor"]);
     static UP: Family = Family::gauge("davylamp_target_up", "Up", &["target"]);
@@ -313,6 +344,26 @@ mod tests {
         let page = String::from_utf8(recent.page(Format::Text, None)).unwrap();
         assert!(page.contains("davylamp_target_up{target=\"m1\"} 0\n"), "{page}");
         assert!(!page.contains("celsius"), "neither sample nor header of a family without samples: {page}");
+    }
+
+    #[test]
+    fn what_was_kept_is_told_with_all_labels_and_the_end_of_each_series_once() {
+        let recent = recent();
+        let mut told = Vec::new();
+        recent.observe_into(&observation(1000, Ok(&[("chip", 50.0)])), &[], Some(&mut told));
+        for at in [6000, 11000] {
+            recent.observe_into(&observation(at, Err(FailureReason::Timeout)), &[], Some(&mut told));
+        }
+        let series = &select(&recent, "miner_temperature_celsius")[0];
+        let bits = |point: &Point| (point.t, point.v.to_bits());
+        assert!(told.iter().all(|(_, labels, _)| *labels == series.labels));
+        assert_eq!(
+            told.iter().map(|kept| bits(&kept.2)).collect::<Vec<_>>(),
+            series.points.iter().map(bits).collect::<Vec<_>>()
+        );
+        assert!(recent.farewell(&"m1".into(), 16000).is_empty(), "it has ended already");
+        recent.observe(&observation(16000, Ok(&[("chip", 50.0)])), &[]);
+        assert!(is_stale(recent.farewell(&"m1".into(), 16001)[0].2.v));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod log;
 mod process;
+mod remote;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use log::{LogFormat, log_filter, start_logging};
 use process::Process;
+pub use remote::{RemoteWriteIn, RemoteWriteOut};
 
 /// Labels of a self-metric: names are ours, values are short words of ours or ids of the configuration.
 pub type SelfLabels = Vec<(&'static str, String)>;
@@ -127,6 +129,10 @@ pub struct Telemetry {
     pub http_requests: Counters,
     /// Calendar jobs that have not run when they should have, by job.
     pub job_overdue: Gauges,
+    /// What is sent on by remote write.
+    pub remote_write: RemoteWriteOut,
+    /// What is received by remote write.
+    pub received: RemoteWriteIn,
 }
 
 impl Telemetry {
@@ -177,6 +183,8 @@ impl Telemetry {
             notifications_latency: list.histogram("davylamp_notifications_latency", "How long one request takes"),
             http_requests: list.counter("davylamp_http_requests", "Requests served, by route and status"),
             job_overdue: list.gauge("davylamp_job_overdue", "1 when a calendar job has not run when it should have"),
+            remote_write: RemoteWriteOut::register(&mut list),
+            received: RemoteWriteIn::register(&mut list),
             registry: list.0,
         })
     }

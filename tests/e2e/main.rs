@@ -19,6 +19,7 @@ mod prometheus;
 mod refuse;
 mod reload;
 mod road;
+mod rules;
 mod service;
 mod stop;
 mod world;

@@ -2,8 +2,10 @@
 //! parser agrees, and no text harms.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use davylamp::model::Labels;
+use davylamp::model::histogram::{Buckets, Span};
+use davylamp::model::{FloatHistogram, Labels};
 use davylamp::query::notation::Item;
 use davylamp::query::{Limits, MAX_DEPTH, QueryErrorKind, Value, instant, parse, range, selectors, window};
 use proptest::prelude::*;
@@ -11,7 +13,7 @@ use proptest::prelude::*;
 use super::language::{Command, commands};
 use super::memory::Memory;
 
-/// Expressions over `m` and `n`, nested a few levels.
+/// Expressions over `m` and `n`, and over `h`, which has native histograms; nested a few levels.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("m".to_string()),
@@ -22,6 +24,11 @@ fn expression() -> impl Strategy<Value = String> {
         Just("last_over_time(m[3m] @ 200)".to_string()),
         Just("vector(time())".to_string()),
         Just("increase(m[2m] anchored)".to_string()),
+        Just("h".to_string()),
+        Just("rate(h[3m])".to_string()),
+        Just("sum_over_time(h[100s])".to_string()),
+        Just("increase(h[2m] smoothed)".to_string()),
+        Just("h{a=\"1\"} </ 2".to_string()),
     ];
     leaf.prop_recursive(3, 24, 2, |inner| {
         let pair = (inner.clone(), inner.clone());
@@ -31,6 +38,10 @@ fn expression() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|a| format!("-({a})")),
             inner.clone().prop_map(|a| format!("({a}) > 3")),
             inner.clone().prop_map(|a| format!("max_over_time(({a})[3m:40s])")),
+            inner.clone().prop_map(|a| format!("last_over_time(({a})[3m:])")),
+            inner.clone().prop_map(|a| format!("histogram_quantile(0.7, {a})")),
+            inner.clone().prop_map(|a| format!("histogram_sum(avg by (a) ({a}))")),
+            inner.clone().prop_map(|a| format!("({a}) * 2")),
             inner.clone().prop_map(|a| format!("label_replace({a}, \"b\", \"x$1\", \"a\", \"(.*)\")")),
             pair.clone().prop_map(|(a, b)| format!("({a}) or ({b})")),
             pair.clone().prop_map(|(a, b)| format!("({a}) and on (a) ({b})")),
@@ -39,30 +50,40 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// Series `m` and `n` with gaps, falls and stale markers.
+/// Series `m` and `n` of numbers and `h` of histograms and a few numbers, with gaps, falls and stale markers.
 fn memory() -> impl Strategy<Value = Memory> {
-    let value = prop_oneof![
-        6 => (0..40_i32).prop_map(|v| Some(f64::from(v))),
-        1 => Just(Some(f64::from_bits(davylamp::model::series::STALE_NAN_BITS))),
-        2 => Just(None),
-    ];
-    let series = proptest::collection::vec(value, 20);
-    proptest::collection::vec(series, 4).prop_map(|rows| {
-        let points = |row: Vec<Option<f64>>| {
-            let point = |(index, v): (usize, Option<f64>)| Some((index as i64 * 30_000, Item::Float(v?)));
-            row.into_iter().enumerate().filter_map(point).collect()
+    let number = || (0..40_i32).prop_map(|v| Some(Item::Float(f64::from(v))));
+    let histogram = (0..3_i8, proptest::collection::vec(0..5_u8, 4)).prop_map(|(schema, counts)| {
+        let counts: Vec<f64> = counts.into_iter().map(f64::from).collect();
+        let (count, spans) = (counts.iter().sum::<f64>(), vec![Span { offset: -1, length: 4 }]);
+        let positive = Buckets { spans, counts };
+        let histogram = FloatHistogram { schema, count, sum: 2.0 * count, positive, ..FloatHistogram::default() };
+        Some(Item::Histogram(Arc::new(histogram)))
+    });
+    let stale = || Just(Some(Item::Float(davylamp::model::series::stale_nan())));
+    let numbers = prop_oneof![6 => number(), 1 => stale(), 2 => Just(None)];
+    let histograms = prop_oneof![8 => histogram, 1 => number(), 1 => stale(), 2 => Just(None)];
+    let rows = |value, count| proptest::collection::vec(proptest::collection::vec(value, 20), count);
+    (rows(numbers.boxed(), 4), rows(histograms.boxed(), 2)).prop_map(|(numbers, histograms)| {
+        let samples = |row: Vec<Option<Item>>| {
+            row.into_iter().enumerate().filter_map(|(index, item)| Some((index as i64 * 30_000, item?))).collect()
         };
         let labels = |index: usize| {
-            let name = if index < 2 { "m" } else { "n" };
+            let name = ["m", "n", "h"][index / 2];
             Labels::new([("__name__", name), ("a", if index.is_multiple_of(2) { "1" } else { "2" })])
         };
-        Memory(rows.into_iter().enumerate().map(|(index, row)| (labels(index), points(row))).collect())
+        let rows = numbers.into_iter().chain(histograms).enumerate();
+        Memory(rows.map(|(index, row)| (labels(index), samples(row))).collect())
     })
 }
 
-fn bits(v: f64) -> u64 {
-    // All NaN are one here.
-    if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() }
+/// A sample to be compared to the bit; all NaN are one.
+fn exact(v: f64, h: Option<&Arc<FloatHistogram>>) -> String {
+    match h {
+        Some(histogram) => format!("{histogram:?}"),
+        None if v.is_nan() => "NaN".to_string(),
+        None => format!("{:x}", v.to_bits()),
+    }
 }
 
 proptest! {
@@ -81,9 +102,12 @@ proptest! {
             let Value::Vector(samples) = instant(&expr, &memory, at, &Limits::default()).unwrap().value else {
                 panic!("no vector")
             };
-            let by_instant: BTreeMap<Labels, u64> = samples.into_iter().map(|s| (s.labels, bits(s.v))).collect();
+            let by_instant: BTreeMap<Labels, String> =
+                samples.into_iter().map(|s| (s.labels, exact(s.v, s.h.as_ref()))).collect();
             let found = series.iter().filter_map(|series| {
-                Some((series.labels.clone(), bits(series.points.iter().find(|point| point.t == at)?.v)))
+                let point = series.points.iter().find(|point| point.t == at).map(|point| exact(point.v, None));
+                let histogram = series.histograms.iter().find(|(t, _)| *t == at).map(|(_, h)| exact(0.0, Some(h)));
+                Some((series.labels.clone(), point.or(histogram)?))
             });
             prop_assert_eq!(by_instant, found.collect::<BTreeMap<_, _>>(), "{} at {}", text, at);
         }

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use davylamp::model::Alert;
 use davylamp::model::AlertState;
+use davylamp::model::Matcher;
 use davylamp::model::Transition;
 use davylamp::model::series::is_stale;
 use davylamp::rules::Cycle;
 use davylamp::rules::Engine;
 use davylamp::rules::Evaluation;
+use davylamp::rules::NoData;
+use davylamp::rules::NoDataRule;
 use davylamp::rules::RuleGroup;
 use davylamp::rules::Samples;
 use davylamp::rules::Settings;
 use davylamp::rules::check_text;
+use davylamp::rules::explain;
 
 use super::harness::evaluate_all;
 use super::harness::load;
@@ -322,4 +326,77 @@ fn groups_run_at_their_slots_and_say_what_they_missed() {
     assert_eq!((group.missed(), group.last_evaluation()), (2, Some(next + 180_000)));
     assert_eq!(group.rules()[0].last().unwrap().took, Duration::from_millis(1));
     assert_eq!(group.took(), Duration::from_millis(3));
+}
+
+/// An engine that treats missing data as told, and one series that is hot for a minute and then gone.
+fn without_data(then: NoData) -> Vec<String> {
+    let no_data = vec![NoDataRule { matchers: vec![Matcher::equal("alertname", "Hot")], then }];
+    let mut engine = Engine::new(groups(HOT), Settings { no_data, ..Settings::default() }, 0);
+    let mut samples = Samples::default();
+    load(&mut samples, "temp{rig='d'}", "90x4 stale _x10 70x4", 15_000);
+    let mut story = Vec::new();
+    for at in (0..=285_000).step_by(15_000) {
+        let evaluation = evaluate_all(&mut engine, &samples, at);
+        samples.extend(&evaluation.recorded);
+        story.extend(evaluation.transitions.iter().map(told));
+    }
+    story
+}
+
+#[test]
+fn what_becomes_of_alerts_without_data_can_be_said() {
+    let fired = ["0 Hot d pending since 0", "30 Hot d firing since 30"];
+    let story = |rest: &[&str]| [&fired[..], rest].concat().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(without_data(NoData::Resolve), story(&["75 Hot d resolved since 30"]));
+    assert_eq!(without_data(NoData::Keep), story(&["240 Hot d resolved since 30 with data"]));
+    let told = [
+        "75 Hot - pending since 75",
+        "105 Hot - firing since 105",
+        "240 Hot - resolved since 105 with data",
+        "240 Hot d resolved since 30 with data",
+    ];
+    assert_eq!(without_data(NoData::Alert), story(&told));
+}
+
+#[test]
+fn rules_explain_themselves() {
+    let mut engine = engine(
+        "groups: [{name: a, rules: [{alert: Hot, expr: temp > 80, for: 30s}, {alert: Typo, expr: tmp > 80}, \
+         {record: 'x:y', expr: 'sum(temp)'}, {alert: Bad, expr: temp + on() temp}]}]",
+    );
+    let reason = |engine: &Engine, name: &str| {
+        let found = explain::explain(engine.groups(), 9, |_, rule| rule.rule().name == name);
+        assert_eq!(found.len(), 1);
+        (found[0].state.clone(), found[0].reason.clone())
+    };
+    let said = |state: &str, why: &str| (state.to_string(), why.to_string());
+    assert_eq!(reason(&engine, "Hot"), said("inactive", "it has not been evaluated yet"));
+    let mut samples = Samples::default();
+    load(&mut samples, "temp{rig='a'}", "90x4 70x9", 15_000);
+    load(&mut samples, "temp{rig='b'}", "70x4 70x9", 15_000);
+    evaluate_all(&mut engine, &samples, 0);
+    let pending = "1 alert is pending for less than 30s; the oldest is due at 1970-01-01T00:00:30.000Z";
+    assert_eq!(reason(&engine, "Hot"), said("pending", pending));
+    assert_eq!(reason(&engine, "Typo"), said("inactive", "no series has ever matched tmp"));
+    assert_eq!(reason(&engine, "x:y"), said("recording", "1 element"));
+    let (state, why) = reason(&engine, "Bad");
+    assert!(state == "inactive" && why.starts_with("it fails (at least since 1970-01-01T00:00:00.000Z), "), "{why}");
+    evaluate_all(&mut engine, &samples, 30_000);
+    assert_eq!(reason(&engine, "Hot"), said("firing", "the condition holds for 1 alert, long enough to fire"));
+    evaluate_all(&mut engine, &samples, 90_000);
+    assert_eq!(reason(&engine, "Hot"), said("inactive", "the condition is not met"));
+    let all = explain::explain(engine.groups(), 9, |_, _| true);
+    let trace: Vec<_> = all[0].trace.iter().map(|t| (t.elements, t.pending, t.firing, t.changes)).collect();
+    assert_eq!(trace, [(0, 0, 0, 1), (1, 0, 1, 1), (1, 1, 0, 1)]);
+}
+
+#[test]
+fn remarks_of_a_query_stand_in_the_trace() {
+    let mut engine = engine("groups: [{name: a, rules: [{record: 'x:y', expr: 'rate(temp[1m])'}]}]");
+    let mut samples = Samples::default();
+    load(&mut samples, "temp", "1+1x4", 15_000);
+    evaluate_all(&mut engine, &samples, 60_000);
+    let found = explain::explain(engine.groups(), 9, |_, _| true);
+    let note = &found[0].trace[0].annotations;
+    assert!(note.len() == 1 && note[0].contains("metric might not be a counter"), "{note:?}");
 }

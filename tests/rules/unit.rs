@@ -22,7 +22,7 @@ fn outcome(name: &str) -> Outcome {
 fn what_holds_for_promtool_holds_for_us() {
     for name in ["holds.test.yml", "newer.test.yml"] {
         let outcome = outcome(name);
-        assert!(outcome.passed() && outcome.tests.len() == 2, "{outcome}");
+        assert!(outcome.passed() && outcome.tests.len() >= 2, "{outcome}");
     }
     let Some(output) = promtool(&["test", "rules"], &[file("holds.test.yml")]) else { return };
     assert!(output.status.success(), "{}", super::text(&output));

@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 use url::Url;
 
 use super::tls::TlsClient;
-use super::{Credential, Keep, Network, Request, TlsOptions, send, send_with};
+use super::{Answer, Credential, Keep, Network, Request, TlsOptions, send, send_with};
 use crate::collect::{OptionDoc, OptionError, Reply};
 use crate::model::PollFailure;
 
@@ -143,24 +143,42 @@ impl Endpoint {
     /// # Errors
     /// A [`PollFailure`], also for every status that is no success.
     pub async fn ask(&self) -> Result<Reply, PollFailure> {
+        let body = self.body.clone().map(String::into_bytes);
+        let answer = self.exchange(&self.headers, body).await?.success()?;
+        let request = format!("{} {}", self.method, self.url.path());
+        Ok(Reply { request, status: Some(answer.status), body: answer.body })
+    }
+
+    /// Sends this body with headers of the caller's own beside the configured ones. Every status is an answer.
+    ///
+    /// # Errors
+    /// A [`PollFailure`] for everything that kept an answer from arriving whole.
+    pub async fn post(&self, own: &[(&'static str, &'static str)], body: Vec<u8>) -> Result<Answer, PollFailure> {
+        let own = own.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let headers: Vec<_> = self.headers.iter().cloned().chain(own).collect();
+        self.exchange(&headers, Some(body)).await
+    }
+
+    async fn exchange(
+        &self,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, PollFailure> {
         let request = Request {
             method: self.method.clone(),
             url: &self.url,
-            headers: &self.headers,
+            headers,
             credential: self.credential.as_ref(),
-            body: self.body.clone().map(String::into_bytes),
+            body,
             max_body: self.max_body,
             timeout: self.timeout,
             network: self.network,
             keep: self.keep,
         };
-        let answer = match &self.tls {
-            None => send(request).await?,
-            Some(tls) => send_with(&tls.get(self.network, self.keep).await?, request).await?,
-        };
-        let answer = answer.success()?;
-        let request = format!("{} {}", self.method, self.url.path());
-        Ok(Reply { request, status: Some(answer.status), body: answer.body })
+        match &self.tls {
+            None => send(request).await,
+            Some(tls) => send_with(&tls.get(self.network, self.keep).await?, request).await,
+        }
     }
 }
 

@@ -7,13 +7,34 @@ use super::{Sparse, among, coarser, common, sparse, upper_bound};
 
 /// One bucket with its boundaries.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in super::super) struct Bucket {
+pub struct Bucket {
+    /// The lower boundary; may be infinite.
     pub lower: f64,
+    /// The upper boundary; may be infinite.
     pub upper: f64,
+    /// Observations in it.
     pub count: f64,
-    /// Whether the boundaries belong to it.
+    /// Whether the lower boundary belongs to it.
     pub with_lower: bool,
+    /// Whether the upper boundary belongs to it.
     pub with_upper: bool,
+}
+
+impl Bucket {
+    /// Which boundaries belong to it, as Prometheus' HTTP API says it: 0 the upper one, 1 the lower one, 2 neither, 3 both.
+    pub fn rule(&self) -> u8 {
+        match (self.with_lower, self.with_upper) {
+            (false, true) => 0,
+            (true, false) => 1,
+            (false, false) => 2,
+            (true, true) => 3,
+        }
+    }
+}
+
+/// The buckets that hold something, from the lowest to the highest, the zero bucket in the middle.
+pub fn populated_buckets(histogram: &FloatHistogram) -> Vec<Bucket> {
+    all_buckets(histogram).into_iter().filter(|bucket| bucket.count != 0.0).collect()
 }
 
 /// Whether the boundaries were chosen by hand.
@@ -22,7 +43,7 @@ pub(in super::super) fn is_custom(histogram: &FloatHistogram) -> bool {
 }
 
 /// All buckets from the lowest to the highest, the zero bucket in the middle, also empty ones that are written out.
-pub(in super::super) fn all_buckets(histogram: &FloatHistogram) -> Vec<Bucket> {
+pub(super) fn all_buckets(histogram: &FloatHistogram) -> Vec<Bucket> {
     let custom = is_custom(histogram);
     let positive = |(index, count): (i32, f64)| Bucket {
         lower: upper_bound(histogram, index.saturating_sub(1)),
@@ -146,10 +167,34 @@ pub(super) fn widened_zero(histogram: &FloatHistogram, threshold: f64) -> (f64, 
 pub(in super::super) fn text(histogram: &FloatHistogram) -> String {
     let number = crate::query::format_value;
     let mut text = format!("{{count:{}, sum:{}", number(histogram.count), number(histogram.sum));
-    for bucket in all_buckets(histogram).into_iter().filter(|bucket| bucket.count != 0.0) {
+    for bucket in populated_buckets(histogram) {
         let (open, close) = (if bucket.with_lower { '[' } else { '(' }, if bucket.with_upper { ']' } else { ')' });
         let (lower, upper, count) = (number(bucket.lower), number(bucket.upper), number(bucket.count));
         text.push_str(&format!(", {open}{lower},{upper}{close}:{count}"));
     }
     text + "}"
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::query::notation;
+
+    use super::*;
+
+    #[test]
+    fn buckets_come_in_order_with_their_boundaries() {
+        let shown = |text: &str| {
+            let histogram = notation::histogram(text).unwrap();
+            let row = |b: Bucket| (b.rule(), b.lower, b.upper, b.count);
+            populated_buckets(&histogram).into_iter().map(row).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown("{{schema:0 count:6 z_bucket:1 z_bucket_w:0.1 buckets:[1 0 2] n_buckets:[2]}}"),
+            [(1, -1.0, -0.5, 2.0), (3, -0.1, 0.1, 1.0), (0, 0.5, 1.0, 1.0), (0, 2.0, 4.0, 2.0)]
+        );
+        assert_eq!(
+            shown("{{schema:-53 count:3 custom_values:[5] buckets:[1 2]}}"),
+            [(3, f64::NEG_INFINITY, 5.0, 1.0), (0, 5.0, f64::INFINITY, 2.0)]
+        );
+    }
 }

@@ -12,6 +12,7 @@ mod sum;
 mod trim;
 
 pub(super) use estimate::{Estimate, fraction, quantile, variance};
+pub use layout::{Bucket, populated_buckets};
 pub(super) use layout::{equal, is_custom, is_reset, text};
 pub(super) use sum::{Incompatible, Sum, collide, combined, mean, scaled, total};
 pub(super) use trim::{Side, trimmed};

@@ -12,9 +12,9 @@ use super::ast::Node;
 use super::ast::Operand;
 use super::ast::OperandKind;
 use super::ast::Pipe;
-use super::format;
 use super::functions;
 use super::functions::CallError;
+use super::method;
 use super::parse::PREDECLARED;
 use super::value::Value;
 
@@ -234,9 +234,7 @@ impl<'a> Run<'a> {
         let Some((first, arguments)) = command.operands.split_first() else { return Ok(Value::Nil) };
         let value = match &first.kind {
             OperandKind::Function(name) => self.call(first.at, name, arguments, dot, piped)?,
-            _ if piped.is_some() || !arguments.is_empty() => {
-                return Err(self.error(first.at, "only a function takes arguments"));
-            }
+            _ if piped.is_some() || !arguments.is_empty() => return self.method(first, arguments, dot, piped),
             _ => return self.operand(first, dot),
         };
         self.fields(first, value)
@@ -299,7 +297,13 @@ impl<'a> Run<'a> {
     }
 
     fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value, TemplateError> {
-        let value = match &operand.kind {
+        let value = self.bare(operand, dot)?;
+        self.fields(operand, value)
+    }
+
+    /// An operand without the fields behind it.
+    fn bare(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value, TemplateError> {
+        Ok(match &operand.kind {
             OperandKind::Dot => dot.clone(),
             OperandKind::Nil => Value::Nil,
             OperandKind::Bool(b) => Value::Bool(*b),
@@ -314,45 +318,67 @@ impl<'a> Run<'a> {
                 .map_or(Value::Nil, |(_, value)| value.clone()),
             OperandKind::Function(name) => self.call(operand.at, name, &[], dot, None)?,
             OperandKind::Pipe(pipe) => self.pipe(pipe, dot)?,
-        };
-        self.fields(operand, value)
+        })
     }
 
     fn fields(&self, operand: &Operand, mut value: Value) -> Result<Value, TemplateError> {
         for name in &operand.fields {
-            value = field(&value, name)
-                .ok_or_else(|| self.error(operand.at, format!("{} has no field {name:?}", value.type_name())))?;
+            value = self.outcome(operand.at, name, value.type_name(), field(&value, name))?;
         }
         Ok(value)
     }
+
+    /// What a field or a method gave, or why it gave nothing.
+    fn outcome(
+        &self,
+        at: usize,
+        name: &str,
+        type_name: &str,
+        found: Option<Result<Value, CallError>>,
+    ) -> Result<Value, TemplateError> {
+        match found {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(CallError(message))) => Err(self.error(at, message)),
+            None => Err(self.error(at, format!("{type_name} has no field {name:?}"))),
+        }
+    }
+
+    /// `.Format "15:04"` behind an operand: its last field is a method.
+    fn method(
+        &mut self,
+        first: &'a Operand,
+        arguments: &'a [Operand],
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, TemplateError> {
+        let Some((name, before)) = first.fields.split_last() else {
+            return Err(self.error(first.at, "only a function takes arguments"));
+        };
+        let mut value = self.bare(first, dot)?;
+        for name in before {
+            value = self.outcome(first.at, name, value.type_name(), field(&value, name))?;
+        }
+        let values: Result<Vec<Value>, _> = arguments.iter().map(|argument| self.operand(argument, dot)).collect();
+        let mut values = values?;
+        values.extend(piped);
+        self.outcome(first.at, name, value.type_name(), method::call(&value, name, &values))
+    }
 }
 
-/// A key of a map, or a field of a sample, a time or a duration.
-fn field(value: &Value, name: &str) -> Option<Value> {
-    match (value, name) {
-        (Value::Labels(labels), name) => Some(Value::text(labels.get(name).unwrap_or_default())),
-        (Value::Map(map), name) => Some(map.get(name).cloned().unwrap_or(Value::Nil)),
+/// A key of a map, a field of a sample, or what a method without arguments gives.
+fn field(value: &Value, name: &str) -> Option<Result<Value, CallError>> {
+    let found = match (value, name) {
+        (Value::Labels(labels), name) => Value::text(labels.get(name).unwrap_or_default()),
+        (Value::Map(map), name) => map.get(name).cloned().unwrap_or(Value::Nil),
         // Alertmanager's `.Alerts.Firing` and `.Alerts.Resolved`.
         (Value::List(items), "Firing" | "Resolved") => {
             let status = Value::text(name.to_ascii_lowercase());
-            let chosen = items.iter().filter(|item| field(item, "Status").is_some_and(|found| found == status));
-            Some(Value::List(chosen.cloned().collect()))
+            let is = |item: &&Value| matches!(field(item, "Status"), Some(Ok(found)) if found == status);
+            Value::List(items.iter().filter(is).cloned().collect())
         }
-        (Value::Sample(labels, _), "Labels") => Some(Value::Labels(labels.clone())),
-        (Value::Sample(_, v), "Value") => Some(Value::Float(*v)),
-        (Value::Time(nanos), "Unix") => Some(Value::Int(nanos.div_euclid(1_000_000_000))),
-        (Value::Time(nanos), name) => format::time_field(*nanos, name).map(Value::Int),
-        #[allow(clippy::cast_precision_loss, reason = "Go's own conversion")]
-        (Value::Duration(nanos), name) => {
-            let seconds = *nanos as f64 / 1e9;
-            match name {
-                "Hours" => Some(Value::Float(seconds / 3600.0)),
-                "Minutes" => Some(Value::Float(seconds / 60.0)),
-                "Seconds" => Some(Value::Float(seconds)),
-                "Milliseconds" => Some(Value::Int(nanos / 1_000_000)),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
+        (Value::Sample(labels, _), "Labels") => Value::Labels(labels.clone()),
+        (Value::Sample(_, v), "Value") => Value::Float(*v),
+        _ => return method::call(value, name, &[]),
+    };
+    Some(Ok(found))
 }

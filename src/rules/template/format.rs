@@ -1,8 +1,6 @@
 //! Numbers and times as Go's `fmt` and `strconv` write them.
 
 use chrono::DateTime;
-use chrono::Datelike;
-use chrono::Timelike;
 use chrono::Utc;
 
 /// From this exponent on, the shortest form is written with an exponent.
@@ -80,22 +78,6 @@ pub(super) fn time(nanos: i64) -> String {
     let fraction = nanos.rem_euclid(1_000_000_000);
     let fraction = if fraction == 0 { String::new() } else { format!(".{fraction:09}") };
     format!("{}{} +0000 UTC", time.format("%Y-%m-%d %H:%M:%S"), fraction.trim_end_matches('0'))
-}
-
-/// `.Year`, `.Hour` and the like of a time in UTC.
-pub(super) fn time_field(nanos: i64, name: &str) -> Option<i64> {
-    let time: DateTime<Utc> = DateTime::from_timestamp_nanos(nanos);
-    let number = match name {
-        "Year" => return Some(i64::from(time.year())),
-        "Month" => time.month(),
-        "Day" => time.day(),
-        "YearDay" => time.ordinal(),
-        "Hour" => time.hour(),
-        "Minute" => time.minute(),
-        "Second" => time.second(),
-        _ => return None,
-    };
-    Some(i64::from(number))
 }
 
 /// A duration as Go prints it: `1h2m3.5s`, `12ms`.

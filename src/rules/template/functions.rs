@@ -103,6 +103,8 @@ const FUNCTIONS: &[Function] = &[
     row("print", 0, ANY, |a, _| Ok(Value::text(printf::print(a)))),
     row("println", 0, ANY, |a, _| Ok(Value::text(printf::println(a)))),
     row("html", 1, ANY, |a, _| Ok(Value::text(text::html(&printf::print(a))))),
+    row("js", 1, ANY, |a, _| Ok(Value::text(text::js(&printf::print(a))))),
+    row("slice", 1, 4, |a, _| slice(&a[0], &a[1..])),
     row("urlquery", 1, ANY, |a, _| Ok(Value::text(text::query_escape(&printf::print(a))))),
     row("len", 1, 1, |a, _| length(&a[0])),
     row("index", 1, ANY, |a, _| a[1..].iter().try_fold(a[0].clone(), |value, key| index(&value, key))),
@@ -248,6 +250,38 @@ fn length(value: &Value) -> Result<Value, CallError> {
         other => return refuse(format!("{} has no length", other.type_name())),
     };
     Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
+}
+
+/// Go's `slice x from to`: a part of a text (in bytes) or of a list. A third index is the capacity, which has no meaning
+/// here beyond its order.
+fn slice(value: &Value, indices: &[Value]) -> Result<Value, CallError> {
+    let length = match value {
+        Value::Text(text) if indices.len() < 3 => text.len(),
+        Value::List(list) => list.len(),
+        other => return refuse(format!("cannot slice {} so", other.type_name())),
+    };
+    let mut bounds = Vec::with_capacity(3);
+    for index in indices {
+        match index {
+            Value::Int(n) if usize::try_from(*n).is_ok_and(|n| n <= length) => {
+                bounds.push(usize::try_from(*n).unwrap_or(0));
+            }
+            Value::Int(n) => return refuse(format!("index {n} is out of range")),
+            other => return refuse(format!("cannot slice with {}", other.type_name())),
+        }
+    }
+    if !bounds.is_sorted() {
+        return refuse("the indices do not rise");
+    }
+    let (from, to) = (bounds.first().copied().unwrap_or(0), bounds.get(1).copied().unwrap_or(length));
+    match value {
+        Value::List(list) => Ok(Value::List(list[from..to].into())),
+        Value::Text(text) => match text.get(from..to) {
+            Some(part) => Ok(Value::text(part)),
+            None => refuse("the cut goes through a character"),
+        },
+        _ => refuse("cannot slice this"),
+    }
 }
 
 fn index(value: &Value, key: &Value) -> Result<Value, CallError> {

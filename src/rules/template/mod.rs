@@ -11,8 +11,10 @@ mod format;
 mod functions;
 mod humanize;
 mod lex;
+mod method;
 mod parse;
 mod printf;
+mod queries;
 mod text;
 mod value;
 
@@ -112,6 +114,11 @@ impl Template {
     /// The text as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// How far back before the evaluation the queries of this template read, as far as they stand there in words.
+    pub fn window(&self) -> std::time::Duration {
+        self.defined.values().chain([&self.body]).map(|nodes| queries::window(nodes)).max().unwrap_or_default()
     }
 
     /// Expands the template.

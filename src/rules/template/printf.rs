@@ -69,6 +69,10 @@ fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize>
 }
 
 fn formatted(verb: char, spec: &Spec, value: &Value) -> String {
+    if let Value::Named(n, name) = value {
+        let named = if matches!(verb, 'v' | 's' | 'q') { Value::text(*name) } else { Value::Int(*n) };
+        return formatted(verb, spec, &named);
+    }
     let body = match (verb, value) {
         ('v', Value::Float(v)) => signed(spec, *v >= 0.0, format::general(*v, spec.precision)),
         ('v', Value::Int(n)) => signed(spec, *n >= 0, n.to_string()),

@@ -63,6 +63,19 @@ fn what_annotations_say() {
         ),
         ("{{ title \"ab cd\" }}{{ toUpper \"x\" }}{{ toLower \"Y\" }}", "Ab CdXy"),
         ("{{ graphLink \"up == 0\" }} {{ pathPrefix }}", "/graph?g0.expr=up+%3D%3D+0&g0.tab=0 /base"),
+        (
+            "{{ ($value | toTime).Format \"15:04:05\" }} {{ (toTime $value).UTC.Month }} {{ printf \"%02d\" (toTime 0).Month }}",
+            "00:20:34 January 01",
+        ),
+        (
+            "{{ with toTime 86400 }}{{ .Weekday }} {{ .Sub (toTime 0) }} {{ .After (toTime 0) }}{{ end }}",
+            "Friday 24h0m0s true",
+        ),
+        ("{{ eq (toTime 0).Month 1 }} {{ \"15:04\" | (toTime 60).Format }}", "true 00:01"),
+        (
+            "{{ slice \"abcde\" 1 3 }}{{ slice \"abc\" 2 }} {{ js \"it's\" }} {{ len (slice (query \"up\") 1) }}",
+            "bcc it\\'s 1",
+        ),
         ("{{ parseDuration \"1h30m\" }} {{ (toTime 86400).Year }} {{ (toDuration 90).Minutes }}", "5400 1970 1.5"),
         ("{{ $labels }} {{ args 1 2.5 \"x\" }}", "map[instance:rig-7:4028 miner:rig-7] map[arg0:1 arg1:2.5 arg2:x]"),
         ("{{ index $labels \"miner\" }} {{ len $labels }} {{ print 1 2 \"a\" }}{{ `raw\\n` }}", "rig-7 2 1 2araw\\n"),
@@ -136,6 +149,11 @@ fn mistakes_name_their_place() {
         ("{{ 1x }}", "1:4: bad number \"1x\""),
         ("{{ gt $value 5 }}", "1:4: gt: cannot compare float64 with int: write the number with a point, as in 5.0"),
         ("{{ toUpper $value }}", "1:4: toUpper: argument 1 is float64, not a string"),
+        ("{{ (toTime 0).Format 1 }}", "1:4: Format does not take (int)"),
+        ("{{ (toTime 0).Frmat \"x\" }}", "1:4: *time.Time has no field \"Frmat\""),
+        ("{{ slice \"abc\" 2 1 }}", "1:4: slice: the indices do not rise"),
+        ("{{ slice \"abc\" 4 }}", "1:4: slice: index 4 is out of range"),
+        ("{{ $labels.miner \"x\" }}", "1:4: map[string]string has no field \"miner\""),
         ("{{ $value.x }}", "1:4: float64 has no field \"x\""),
         ("{{ template \"t\" }}", "1:4: template \"t\" is not defined"),
         ("{{ label \"a\" }}", "1:4: label: wants 2 arguments and got 1"),
@@ -176,4 +194,25 @@ fn a_failed_annotation_is_still_a_text() {
     };
     let template = Template::parse("{{ query \"x\" }}").unwrap();
     assert_eq!(template.expand_or_error(&scope), "<error expanding template: 1:4: query: no such thing as x>");
+}
+
+#[test]
+fn queries_in_words_are_known_before_they_are_asked() {
+    for (text, minutes) in [
+        ("{{ query \"up\" | first | value }}", 5),
+        (
+            "{{ with printf \"rate(x{instance='%s'}[1h])\" $labels.instance | query }}{{ . | first | value }}{{ end }}",
+            60,
+        ),
+        (
+            "{{ range query (printf \"max_over_time(x{a=%q}[2h])\" $labels.instance) }}{{ else }}{{ query \"x offset 3h\" }}{{ end }}",
+            185,
+        ),
+        ("{{ define \"d\" }}{{ query \"x[1d:]\" }}{{ end }}x", 1445),
+        ("nothing {{ $value }} {{ printf \"%d of [5m]\" 1 }}", 0),
+    ] {
+        let window = Template::parse(text).unwrap().window();
+        // Ranges are left-open: the lookback and each range may count a millisecond less.
+        assert_eq!((window.as_secs_f64() / 60.0).round() as u64, minutes, "{text}");
+    }
 }

@@ -70,6 +70,21 @@ pub(super) fn html(text: &str) -> String {
     escaped
 }
 
+/// Go's JavaScript escaping.
+pub(super) fn js(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => escaped.push_str("\\\\"),
+            '\'' => escaped.push_str("\\'"),
+            '"' => escaped.push_str("\\\""),
+            '<' | '>' | '&' | '=' | '\0'..='\x1f' => escaped.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +122,7 @@ mod tests {
     #[test]
     fn escapes() {
         assert_eq!(query_escape("up{a=\"b c\"}*~-._"), "up%7Ba%3D%22b+c%22%7D%2A~-._");
+        assert_eq!(js("a'<\"\\\n="), "a\\'\\u003C\\\"\\\\\\u000A\\u003D");
         assert_eq!(html("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&#34;");
     }
 }

@@ -24,6 +24,8 @@ pub(super) enum Value {
     List(Arc<[Value]>),
     /// One element of a query result: `.Labels`, `.Value`.
     Sample(Labels, f64),
+    /// A month or a weekday: a number that prints as its name.
+    Named(i64, &'static str),
     /// Nanoseconds since the epoch.
     Time(i64),
     /// Nanoseconds.
@@ -40,7 +42,7 @@ impl Value {
         match self {
             Value::Nil => "<nil>",
             Value::Bool(_) => "bool",
-            Value::Int(_) => "int",
+            Value::Int(_) | Value::Named(..) => "int",
             Value::Float(_) => "float64",
             Value::Text(_) => "string",
             Value::Labels(_) => "map[string]string",
@@ -57,7 +59,7 @@ impl Value {
         match self {
             Value::Nil => false,
             Value::Bool(b) => *b,
-            Value::Int(n) => *n != 0,
+            Value::Int(n) | Value::Named(n, _) => *n != 0,
             Value::Float(v) => *v != 0.0,
             Value::Text(text) => !text.is_empty(),
             Value::Labels(labels) => !labels.is_empty(),
@@ -73,6 +75,7 @@ impl Value {
             Value::Nil => "<nil>".to_string(),
             Value::Bool(b) => b.to_string(),
             Value::Int(n) => n.to_string(),
+            Value::Named(_, name) => (*name).to_string(),
             Value::Float(v) => format::shortest(*v),
             Value::Text(text) => text.to_string(),
             Value::Labels(labels) => joined("map[", labels.iter().map(|(name, value)| format!("{name}:{value}")), "]"),
@@ -89,7 +92,7 @@ impl Value {
     /// Go's order of two values: only of one basic type.
     pub(super) fn compare(&self, other: &Value) -> Result<Option<Ordering>, IncomparableError> {
         match (self, other) {
-            (Value::Int(a), Value::Int(b)) => Ok(Some(a.cmp(b))),
+            (Value::Int(a) | Value::Named(a, _), Value::Int(b) | Value::Named(b, _)) => Ok(Some(a.cmp(b))),
             (Value::Float(a), Value::Float(b)) => Ok(a.partial_cmp(b)),
             (Value::Text(a), Value::Text(b)) => Ok(Some(a.cmp(b))),
             _ => Err(self.incomparable(other)),

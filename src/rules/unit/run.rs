@@ -11,10 +11,14 @@ use crate::model::Alert;
 use crate::model::AlertState;
 use crate::model::Labels;
 use crate::model::duration::format_duration;
+use crate::model::histogram::FloatHistogram;
+use crate::model::histogram::ResetHint;
 use crate::model::words;
 use crate::query;
 use crate::query::Limits;
 use crate::query::Value;
+use crate::query::VectorSample;
+use crate::query::notation;
 use crate::query::notation::Item;
 use crate::rules::Cycle;
 use crate::rules::Engine;
@@ -154,7 +158,7 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn new(file: &'a TestFile, groups: &[RuleGroup], test: &'a Test) -> Self {
-        let limits = Limits::default();
+        let limits = Limits { subquery_step: file.interval, ..Limits::default() };
         let settings = Settings {
             external_labels: test.external_labels.clone(),
             external_url: test.external_url.clone(),
@@ -228,7 +232,7 @@ impl<'a> Stage<'a> {
         let failure = Failure { what, line: case.line, missing: vec![], unexpected: vec![], notes: vec![] };
         let refused = |note: String| Some(Failure { notes: vec![note], ..failure.clone() });
         let got = match query::instant(&case.expr, &self.samples, at, &self.limits).map(|answer| answer.value) {
-            Ok(Value::Vector(elements)) => elements.into_iter().map(|e| (e.labels, Item::Float(e.v))).collect(),
+            Ok(Value::Vector(elements)) => elements.into_iter().map(element).collect(),
             Ok(Value::Scalar(point)) => vec![(Labels::empty(), Item::Float(point.v))],
             Ok(Value::String(..) | Value::Matrix(_)) => return refused("the value is no vector and no scalar".into()),
             Err(error) => return refused(error.render(&case.text)),
@@ -279,14 +283,24 @@ fn same_value(a: &Item, b: &Item, fuzzy: bool) -> bool {
         (Item::Float(a), Item::Float(b)) => {
             a == b || (a.is_nan() && b.is_nan()) || (fuzzy && (a.next_up() == *b || a.next_down() == *b))
         }
-        (a, b) => a == b,
+        (Item::Histogram(a), Item::Histogram(b)) => {
+            // Without a word about resets any will do.
+            let mut b = FloatHistogram::clone(b);
+            b.reset_hint = if a.reset_hint == ResetHint::Unknown { ResetHint::Unknown } else { b.reset_hint };
+            notation::written(a) == notation::written(&b)
+        }
+        _ => false,
     }
+}
+
+fn element(element: VectorSample) -> (Labels, Item) {
+    (element.labels, element.h.map_or(Item::Float(element.v), Item::Histogram))
 }
 
 fn shown(item: &Item) -> String {
     match item {
         Item::Gap => "_".to_string(),
         Item::Float(v) => query::format_value(*v),
-        Item::Histogram(histogram) => format!("{histogram:?}"),
+        Item::Histogram(histogram) => notation::written(histogram),
     }
 }
