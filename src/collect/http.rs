@@ -107,6 +107,11 @@ impl<'a> Request<'a> {
             keep: Keep::Close,
         }
     }
+
+    /// A POST without a body, otherwise the same.
+    pub fn post(url: &'a Url, timeout: Duration) -> Self {
+        Request { method: reqwest::Method::POST, ..Request::get(url, timeout) }
+    }
 }
 
 /// An answer: status, headers, capped body.
