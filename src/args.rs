@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
+
 mod rules;
+pub mod tell;
 
 pub use rules::{RulesCommand, TestArgs, TestOutput};
 
@@ -97,6 +100,15 @@ pub enum Command {
     State(StateCommand),
     /// Execute playbooks for a daemon that runs in a closed sandbox (see davylamp-runner.service).
     Runner(ConfigArg),
+    /// Silences of a running daemon, in amtool's manner.
+    #[command(subcommand)]
+    Silence(SilenceCommand),
+    /// Maintenance windows.
+    #[command(subcommand)]
+    Windows(WindowsCommand),
+    /// Receivers of notifications.
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// The configured targets as a dynamic inventory for Ansible.
     #[command(after_help = INVENTORY_EXAMPLES)]
     Inventory(InventoryArgs),

@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Output;
 
+use davylamp::rules::Engine;
+use davylamp::rules::Settings;
 use davylamp::rules::check_files;
 use davylamp::rules::check_text;
 use davylamp::rules::unit;
@@ -117,6 +119,22 @@ fn everything_that_prometheus_accepts_is_read() {
     assert_eq!((Some(alert.hold), Some(alert.keep_firing_for)), (seconds(0), seconds(300)));
     assert_eq!(group.rules[1].line, Some(16));
     assert_eq!(group.rules[2].expr_text, "1");
+}
+
+/// Rules in the manner of the mixins that everybody has: for hosts, clusters, probes, and monitoring itself.
+#[test]
+fn mixins_load_as_they_do_in_prometheus() {
+    let paths = files("tests/rules/mixins", ".yml");
+    let report = check_files(&paths);
+    assert_eq!(report.problems().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    let Some(output) = promtool(&["check", "rules"], &paths) else { return };
+    assert!(output.status.success(), "{}", text(&output));
+    let theirs: Vec<String> =
+        text(&output).lines().filter(|line| line.contains("SUCCESS")).map(|line| line.trim().into()).collect();
+    let ours = report.files.iter().map(|file| format!("SUCCESS: {} rules found", file.rules));
+    assert_eq!(ours.collect::<Vec<_>>(), theirs);
+    let window = Engine::new(report.groups, Settings::default(), 0).window();
+    assert_eq!(window.as_secs() / 3600, 6, "a forecast over six hours is the longest of them");
 }
 
 fn seconds(seconds: u64) -> Option<std::time::Duration> {

@@ -31,6 +31,8 @@ pub(super) type Base = Arc<dyn Backend>;
 /// The rows.
 pub const ROUTES: &[Route<Base>] = &[
     Route::get("/", |methods| on(methods, status_page)),
+    // Where the links in alerts lead (`generatorURL`), as Prometheus writes them.
+    Route::get("/graph", |methods| on(methods, status_page)),
     Route::get("/style.css", |methods| on(methods, style)),
     Route::get("/metrics", |methods| on(methods, super::metrics::metrics)),
     Route::get("/-/healthy", |methods| on(methods, healthy)),

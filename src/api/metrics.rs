@@ -1,13 +1,13 @@
 //! `/metrics`: which format, which compression.
 
 use std::collections::HashMap;
-use std::io::Write;
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::base::Base;
+use super::gzip;
 use super::problem::Problem;
 use crate::store::Format;
 
@@ -22,10 +22,10 @@ pub(super) async fn metrics(
 ) -> Response {
     let accept = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = negotiate(accept(header::ACCEPT));
-    let gzip = wants_gzip(accept(header::ACCEPT_ENCODING));
+    let gzip = gzip::wanted(&headers);
     let work = move || {
         let page = base.page(format, query.get("kind").map(String::as_str));
-        if gzip { compress(&page).map(|packed| (packed, true)) } else { Ok((page, false)) }
+        if gzip { gzip::compress(&page).map(|packed| (packed, true)) } else { Ok((page, false)) }
     };
     // Rendering and compressing a large page takes milliseconds of CPU: not on a thread that others wait for.
     let (body, packed) = match tokio::task::spawn_blocking(work).await {
@@ -60,23 +60,6 @@ fn negotiate(accept: &str) -> Format {
     if open_metrics > 0.0 && open_metrics >= quality("text/plain") { Format::OpenMetrics } else { Format::Text }
 }
 
-fn wants_gzip(accept: &str) -> bool {
-    accept.split(',').any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let refused = parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0)));
-        (name == "gzip" || name == "*") && !refused
-    })
-}
-
-/// Level 1: a page of metrics shrinks to a fifteenth already, and a scrape waits for it.
-fn compress(page: &[u8]) -> std::io::Result<Vec<u8>> {
-    let packed = Vec::with_capacity(page.len() / 10);
-    let mut encoder = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
-    encoder.write_all(page)?;
-    encoder.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,11 +73,5 @@ mod tests {
         for accept in ["", "*/*", "text/html", "text/plain", text_first, "application/openmetrics-text;q=0"] {
             assert_eq!(negotiate(accept), Format::Text, "{accept}");
         }
-    }
-
-    #[test]
-    fn packs_only_for_those_who_ask() {
-        assert!(wants_gzip("gzip") && wants_gzip("deflate, gzip;q=0.5") && wants_gzip("*"));
-        assert!(!wants_gzip("") && !wants_gzip("identity") && !wants_gzip("gzip;q=0"));
     }
 }

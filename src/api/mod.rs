@@ -26,8 +26,10 @@
 
 pub mod base;
 mod guard;
+mod gzip;
 mod metrics;
 mod problem;
+pub mod prometheus;
 mod rate;
 mod route;
 pub mod rules;

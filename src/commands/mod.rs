@@ -1,11 +1,14 @@
 //! What each command does, on top of the library.
 
+mod ask;
 mod check;
 mod demo;
 mod inventory;
 mod kinds;
+mod notify;
 mod poll;
 mod rules;
+mod silence;
 mod state;
 
 use std::io::Write;
@@ -62,6 +65,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::demo(&args),
         Command::Rules(command) => rules::rules(&command),
         Command::Dashboards(command) => check::dashboards(&command),
+        Command::Silence(command) => silence::silence(&command),
+        Command::Windows(command) => silence::windows(&command),
+        Command::Notify(command) => notify::notify(&command),
         Command::State(command) => state::state(&command),
         Command::Runner(args) => runner(&args.config),
         Command::Inventory(args) => inventory::show(&args),

@@ -85,7 +85,9 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let document = Document::read(path).map_err(|problem| ConfigError { problems: vec![problem] })?;
     let mut check = Check { document, problems: Vec::new(), broken: Vec::new(), warnings: Vec::new() };
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut shown = String::new();
     let tree = tree(&mut check).map(|mut tree| {
+        shown = super::shown::yaml(&tree);
         root_files(&mut tree, folder);
         tree
     });
@@ -110,7 +112,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Some(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, windows, notify, warnings }))
+            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, shown, windows, notify, warnings }))
         }
         _ => Err(check.failed()),
     }

@@ -5,6 +5,7 @@ pub mod file;
 mod remediations;
 mod remote;
 mod schema;
+mod shown;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// Maintenance windows.
     pub windows: Windows,
+    /// The file as it was read, as YAML, for people: secrets are references, and whatever looks like one is masked.
+    pub shown: String,
     /// Whom to tell of alerts.
     pub notify: Arc<notify::Checked>,
     /// What is odd, but no mistake.

@@ -312,6 +312,7 @@ impl Evaluator {
         let notes: BTreeMap<String, RuleNote> =
             rules.map(|(group, state)| (state.rule().key.to_string(), note(state, group.interval()))).collect();
         self.shared.rules.set(Arc::new(notes));
+        self.shared.groups.set(Arc::new(super::prometheus::groups(&self.engine)));
     }
 
     /// Tells restored alerts again: whoever acts may not have heard before the process ended.

@@ -13,6 +13,7 @@ mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod prometheus;
 mod receiving;
 mod runner;
 mod sending;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::explain::Desk;
 use super::offenders::Offenders;
+use crate::api::prometheus::Group;
 use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// Written by the keeper of silences.
     pub(super) silences: Snapshot<Silences>,
+    /// Rule groups as `/api/v1/rules` shows them. Written by the rules.
+    pub(super) groups: Snapshot<Vec<Group>>,
     /// Silences of Alertmanagers, where `respect_silences` says so. Written by the notifying part.
     pub(super) heard_silences: Snapshot<Silences>,
     /// What a person must know, by subject. Written by whoever sees it.
@@ -128,6 +131,7 @@ impl Shared {
             alerts: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             silences: Snapshot::new(Arc::default()),
+            groups: Snapshot::new(Arc::default()),
             heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),

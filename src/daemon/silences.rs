@@ -178,7 +178,7 @@ impl Muting for View {
     }
 
     fn firing(&self) -> Vec<FiringAlert> {
-        let (now, silences) = (unix_millis(), self.shared.silences.get());
+        let (now, silences, heard) = (unix_millis(), self.shared.silences.get(), self.shared.heard_silences.get());
         let (alerts, config) = (self.shared.alerts.get(), self.shared.config.get());
         let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing);
         let (notify, rules) = (&config.notify, self.shared.rules.get());
@@ -197,7 +197,10 @@ impl Muting for View {
             annotations: alert.annotations.clone(),
             starts_at: alert.fired_at.unwrap_or(alert.active_at),
             updated_at: alert.last_seen_at,
-            silenced_by: silences.muting(&alert.labels, now).map(|silence| silence.id.clone()).collect(),
+            silenced_by: [&silences, &heard]
+                .into_iter()
+                .flat_map(|silences| silences.muting(&alert.labels, now).map(|silence| silence.id.clone()))
+                .collect(),
             muted_by: config.windows.muting(&alert.labels, now).map(|(window, _)| window.name.clone()).collect(),
             generator_url: link(alert),
             receivers: told(&alert.labels),

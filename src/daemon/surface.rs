@@ -11,6 +11,7 @@ pub(super) fn surface(view: &Arc<View>) -> Api {
     let settings = view.shared.config.get().file.server.clone();
     Api::new(view.shared.telemetry.clone(), settings)
         .mount(api::base::ROUTES, view.clone())
+        .mount(api::prometheus::ROUTES, api::prometheus::Backend::new(view.clone()))
         .mount(api::silences::ROUTES, view.clone())
         .mount(api::rules::ROUTES, view.clone())
         .mount(api::write::ROUTES, Receiving::new(view.shared.clone()))

@@ -64,6 +64,11 @@ pub trait Source: Send + Sync {
     fn series(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Labels>, SourceError> {
         Ok(self.select(matchers, start, end)?.into_iter().map(|series| series.labels).collect())
     }
+
+    /// Whether nobody waits for the answer any more. Asked again and again during an evaluation.
+    fn interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// Why a source could not answer.
@@ -75,6 +80,9 @@ pub enum SourceError {
         /// The limit that was hit.
         limit: usize,
     },
+    /// Nobody waits for the answer any more, or not that long.
+    #[error("the query was ended before it was done")]
+    Interrupted,
     /// The storage failed.
     #[error("storage: {0}")]
     Storage(String),

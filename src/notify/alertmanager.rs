@@ -243,7 +243,10 @@ impl Outlet {
             self.not_before = now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
             return;
         }
-        self.failures = 0;
+        if std::mem::take(&mut self.failures) > 0 {
+            // It may have lost its memory with its process.
+            self.told.clear();
+        }
         for alert in alerts {
             self.told.insert(alert.labels.fingerprint(), (alert.starts_at, alert.resolved_at.is_some(), now));
         }
@@ -333,6 +336,11 @@ mod tests {
         assert!(outlet.failing() && say(&mut outlet, &[notice("Hot", None)], 2_999, Ok(())).is_empty());
         assert_eq!(say(&mut outlet, &[notice("Hot", Some(2_500))], 3_000, Ok(())), ["Hot resolved"]);
         assert!(!outlet.failing());
+        let both = [notice("Old", None), notice("New", None)];
+        assert_eq!(say(&mut outlet, &both[..1], 4_000, Ok(())), ["Old firing"]);
+        assert_eq!(say(&mut outlet, &both, 5_000, Err(Fault::retry("away"))), ["New firing"]);
+        assert_eq!(say(&mut outlet, &both, 6_000, Ok(())), ["New firing"]);
+        assert_eq!(say(&mut outlet, &both, 6_000, Ok(())), ["Old firing"], "it may have forgotten what it knew");
     }
 
     #[test]

@@ -56,12 +56,14 @@ pub struct Order {
     pub letter: Option<Letter>,
     /// What it will know then.
     pub entry: Entry,
+    route: usize,
 }
 
 /// All groups.
 pub struct Dispatcher {
     checked: Arc<Checked>,
-    groups: BTreeMap<String, Group>,
+    /// By route and key: two routes may have the same matchers.
+    groups: BTreeMap<(usize, String), Group>,
     log: HashMap<String, Entry>,
     rates: HashMap<String, VecDeque<i64>>,
 }
@@ -127,18 +129,19 @@ impl Dispatcher {
             let side = known.and_then(|receiver| {
                 (0..receiver.integrations.len()).find(|i| name(receiver, *i) == entry.integration)
             });
-            let (Some(route), Some(_)) = (route, side) else {
+            let labels = route.and_then(|route| {
+                let (first, _) = entry.alerts.first()?;
+                let labels = group_labels(&checked, route, first);
+                (group_key(&checked, route, &labels) == entry.group).then_some((route, labels))
+            });
+            // What was told of the end of everything is over too.
+            let (Some((route, labels)), Some(_)) = (labels, side) else {
                 gone.push((entry.key(), None));
                 continue;
             };
-            let labels = entry.alerts.first().map(|(labels, _)| group_labels(&checked, route, labels));
-            if let Some(labels) = labels.filter(|labels| group_key(&checked, route, labels) == entry.group) {
-                // It looks at once: what it knows keeps it from saying anything twice.
-                dispatcher
-                    .groups
-                    .entry(entry.group.clone())
-                    .or_insert_with(|| dispatcher_group(&checked, route, labels, now));
-            }
+            // It looks at once: what it knows keeps it from saying anything twice.
+            let group = || dispatcher_group(&checked, route, labels, now);
+            dispatcher.groups.entry((route, entry.group.clone())).or_insert_with(group);
             dispatcher.log.insert(entry.key(), entry);
         }
         (dispatcher, gone)
@@ -152,11 +155,11 @@ impl Dispatcher {
     /// What is to be sent now, at most `most` letters, and records of groups that are over.
     pub fn orders(&mut self, world: &dyn World, most: usize) -> (Vec<Order>, Vec<Record>) {
         let (now, notices, checked) = (world.now(), world.notices(), self.checked.clone());
-        let mut members: BTreeMap<String, Vec<&Notice>> = BTreeMap::new();
+        let mut members: BTreeMap<(usize, String), Vec<&Notice>> = BTreeMap::new();
         for notice in notices.iter() {
             for route in checked.routes.of(&notice.labels) {
                 let labels = checked.routes.0[route].group(notice);
-                let key = group_key(&checked, route, &labels);
+                let key = (route, group_key(&checked, route, &labels));
                 if !self.groups.contains_key(&key) {
                     // What resolved before anybody was told of it is nothing to tell.
                     if notice.resolved_at.is_some() || self.groups.len() >= MOST_GROUPS {
@@ -183,7 +186,7 @@ impl Dispatcher {
 
     fn look(
         &mut self,
-        key: &str,
+        key: &(usize, String),
         alerts: &[&Notice],
         world: &dyn World,
         now: i64,
@@ -204,7 +207,7 @@ impl Dispatcher {
                 continue;
             }
             let blank = Entry {
-                group: key.into(),
+                group: key.1.clone(),
                 receiver: receiver.name.clone(),
                 integration: name(receiver, index),
                 ..Entry::default()
@@ -231,7 +234,7 @@ impl Dispatcher {
                 alerts.into_iter().filter(|alert| integration.send_resolved || alert.resolved_at.is_none()).collect();
             let written = Written {
                 receiver: &receiver.name,
-                key,
+                key: &key.1,
                 labels: &group.labels,
                 alerts: &alerts,
                 external_url: &checked.external_url,
@@ -240,27 +243,30 @@ impl Dispatcher {
             };
             let letter = worth.then(|| Letter::of_group(&written, &integration.templates));
             group.sides[index].busy = true;
-            orders.push(Order { receiver: receiver.clone(), integration: index, letter, entry });
+            orders.push(Order { receiver: receiver.clone(), integration: index, letter, entry, route: key.0 });
         }
     }
 
     /// A group with nothing left to tell is over, and its entries with it.
-    fn bury(&mut self, key: &str, alerts: &[&Notice]) -> Vec<Record> {
-        let Some(group) = self.groups.get(key) else { return Vec::new() };
+    fn bury(&mut self, key: &(usize, String), alerts: &[&Notice]) -> Vec<Record> {
+        let Some(group) = self.groups.get(key).filter(|_| alerts.is_empty()) else { return Vec::new() };
+        let receiver = &self.checked.routes.0[group.route].receiver;
+        let own = |entry: &&Entry| entry.group == key.1 && entry.receiver == *receiver;
+        let entries: Vec<&Entry> = self.log.values().filter(own).collect();
         let busy = group.sides.iter().any(|side| side.busy || side.due.is_some());
-        let entries: Vec<String> =
-            self.log.iter().filter(|(_, entry)| entry.group == key).map(|(at, _)| at.clone()).collect();
-        let owes = entries.iter().any(|at| !self.log[at].firing.is_empty());
-        if !alerts.is_empty() || busy || owes {
+        if busy || entries.iter().any(|entry| !entry.firing.is_empty()) {
             return Vec::new();
         }
+        let keys: Vec<String> = entries.into_iter().map(Entry::key).collect();
         self.groups.remove(key);
-        entries.into_iter().map(|at| (self.log.remove(&at).map_or(at, |entry| entry.key()), None)).collect()
+        self.log.retain(|key, _| !keys.contains(key));
+        keys.into_iter().map(|key| (key, None)).collect()
     }
 
     /// How an order went. A record to write, when it arrived.
     pub fn done(&mut self, order: &Order, outcome: &Result<(), Fault>, now: i64) -> Option<Record> {
-        let side = self.groups.get_mut(&order.entry.group).and_then(|group| group.sides.get_mut(order.integration));
+        let key = (order.route, order.entry.group.clone());
+        let side = self.groups.get_mut(&key).and_then(|group| group.sides.get_mut(order.integration));
         if let Some(side) = side {
             side.busy = false;
             match outcome {

@@ -177,6 +177,7 @@ impl Service {
         self.telemetry.notifications_queue.clear();
         self.outlets.clear();
         self.silences.clear();
+        self.world.heard(Silences::default());
         self.write(gone).await;
     }
 

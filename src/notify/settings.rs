@@ -108,7 +108,7 @@ pub struct ReceiverEntry {
     pub discord_configs: Vec<Discord>,
     /// Telegram bots.
     pub telegram_configs: Vec<Telegram>,
-    /// ntfy.
+    /// Topics of ntfy servers.
     pub ntfy_configs: Vec<Ntfy>,
     /// PagerDuty's Events API v2, and what speaks it.
     pub pagerduty_configs: Vec<Pagerduty>,
@@ -203,7 +203,7 @@ kind! {
         smarthost: String = String::new(),
         /// Name in the greeting; else this machine's.
         hello: Option<String> = None,
-        /// User.
+        /// User name at the mail server.
         auth_username: Option<String> = None,
         /// Password.
         auth_password: Option<SecretRef> = None,

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::histogram::ResetHint;
-use crate::model::{FloatHistogram, Labels, Series, Source};
+use crate::model::{FloatHistogram, Labels, Series, Source, SourceError};
 
 use super::annotation::{Notes, Remarks};
 use super::ast::{Edge, Expr, Node, Subquery};
 use super::error::{QueryError, QueryErrorKind};
 use super::gather::{Gathered, merged};
 use super::length::MAX_MILLIS;
-use super::load::{Clock, Loader, Track, key};
+use super::load::{Clock, Loader, Track, key, weight};
 use super::memo::Memos;
 use super::{Limits, aggregate, binary, functions, native, rate, window};
 
@@ -85,6 +85,7 @@ const TICKS: u32 = 16;
 pub(super) struct Evaluator<'a> {
     pub clock: Clock,
     pub notes: Notes,
+    source: &'a dyn Source,
     limits: &'a Limits,
     /// When the evaluation has to be done.
     deadline: Option<Instant>,
@@ -125,6 +126,7 @@ impl<'a> Evaluator<'a> {
         Ok(Evaluator {
             clock,
             notes: Notes::default(),
+            source,
             limits,
             deadline,
             ticks: 0,
@@ -139,8 +141,8 @@ impl<'a> Evaluator<'a> {
     /// The value at one time.
     pub(super) fn eval(&mut self, expr: &Expr, at: i64) -> Result<Eval, QueryError> {
         self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks.is_multiple_of(TICKS) && self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            return Err(QueryError::new(QueryErrorKind::TooSlow { limit: self.limits.time }).at(expr.span));
+        if self.ticks.is_multiple_of(TICKS) {
+            self.watch().map_err(|error| error.at(expr.span))?;
         }
         match &expr.node {
             Node::Number(number) => Ok(Eval::Scalar(*number)),
@@ -158,6 +160,14 @@ impl<'a> Evaluator<'a> {
                 Err(QueryError::typed("a range vector can only be a function's argument", expr.span))
             }
         }
+    }
+
+    /// Whether it may go on.
+    fn watch(&self) -> Result<(), QueryError> {
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(QueryError::new(QueryErrorKind::TooSlow { limit: self.limits.time }));
+        }
+        if self.source.interrupted() { Err(SourceError::Interrupted.into()) } else { Ok(()) }
     }
 
     /// A node whose type is scalar.
@@ -244,7 +254,7 @@ impl<'a> Evaluator<'a> {
         while next <= end {
             let mut samples = self.vector(&subquery.expr, next)?;
             samples.iter_mut().for_each(forget_hint);
-            self.count(samples.len().max(1)).map_err(|error| error.at(expr.span))?;
+            self.count(weighed(&samples).max(1)).map_err(|error| error.at(expr.span))?;
             steps.gathered.add(samples, next).map_err(|error| error.at(expr.span))?;
             steps.known = Some((steps.known.map_or(next, |(low, _)| low), next));
             next = next.saturating_add(step);
@@ -293,13 +303,18 @@ impl<'a> Evaluator<'a> {
                 Eval::Vector(samples) => samples,
                 Eval::String(_) => return Err(QueryError::typed("a string has no range", expr.span)),
             };
-            self.count(samples.len()).map_err(|error| error.at(expr.span))?;
+            self.count(weighed(&samples)).map_err(|error| error.at(expr.span))?;
             gathered.add(samples, at).map_err(|error| error.at(expr.span))?;
             at = at.saturating_add(self.clock.step);
         }
         let tracks = Rc::unwrap_or_clone(gathered.tracks);
         merged(tracks).map_err(|error| error.at(expr.span))
     }
+}
+
+/// How many samples a vector counts for.
+fn weighed(samples: &[Sample]) -> usize {
+    samples.iter().map(|sample| sample.h.as_deref().map_or(1, weight)).sum()
 }
 
 /// A subquery may skip samples: what a hint says of the sample before no longer holds.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::histogram::ResetHint;
+use crate::model::histogram::{Buckets, ResetHint};
 use crate::model::series::is_stale;
 use crate::model::{FloatHistogram, Labels, Matcher, Point, Series, Source};
 
@@ -57,9 +57,10 @@ impl Track {
     }
 }
 
-/// How many samples a histogram counts for, with its buckets.
+/// How many samples a histogram counts for: as many as take up its room.
 pub(super) fn weight(histogram: &FloatHistogram) -> usize {
-    1 + (histogram.positive.counts.len() + histogram.negative.counts.len()) / 4
+    let room = |buckets: &Buckets| buckets.counts.len() + buckets.spans.len();
+    8 + (room(&histogram.positive) + room(&histogram.negative) + histogram.custom_values.len()) / 2
 }
 
 /// The times of a query.

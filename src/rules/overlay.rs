@@ -1,6 +1,7 @@
 //! The source that rules of one cycle see: the samples, and over them what earlier rules of the cycle produced.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::Labels;
@@ -47,8 +48,15 @@ impl<'a> Overlay<'a> {
 impl Source for Overlay<'_> {
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
         let mut series = self.base.select(matchers, start, end)?;
-        for sample in self.matching(matchers, start, end) {
-            let place = series.iter().position(|series| series.labels == sample.labels).unwrap_or_else(|| {
+        let fresh = self.matching(matchers, start, end);
+        if fresh.is_empty() {
+            return Ok(series);
+        }
+        // Looking each one up in a list would take minutes where a rule records thousands of series.
+        let mut places: HashMap<Labels, usize> =
+            series.iter().enumerate().map(|(place, series)| (series.labels.clone(), place)).collect();
+        for sample in fresh {
+            let place = *places.entry(sample.labels.clone()).or_insert_with(|| {
                 series.push(Series::floats(sample.labels.clone(), Vec::new()));
                 series.len() - 1
             });

@@ -3,6 +3,7 @@
 mod append;
 mod block;
 pub mod column;
+mod families;
 pub mod page;
 pub mod recent;
 pub mod state;

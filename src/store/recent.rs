@@ -74,6 +74,11 @@ impl Recent {
         self.write().window = window;
     }
 
+    /// How long points are kept.
+    pub fn window(&self) -> Duration {
+        self.read().window
+    }
+
     /// Makes a target known, or takes over its changed labels. Its series begin anew when the labels differ.
     pub fn declare(&self, target: &Target, subject: &'static str) {
         let mut inner = self.write();
@@ -168,7 +173,7 @@ impl Recent {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Inner> {
         // A writer that panicked leaves at worst one target's last poll half taken in; that is no reason to stop.
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }

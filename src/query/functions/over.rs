@@ -54,6 +54,9 @@ fn pairs(
     floats: fn(f64, f64) -> bool,
     histograms: fn(&FloatHistogram, &FloatHistogram) -> bool,
 ) -> Option<Datum> {
+    if window.edge == Edge::Plain && window.histograms.is_empty() {
+        return Some(Datum::Float(window.points.windows(2).filter(|pair| floats(pair[0].v, pair[1].v)).count() as f64));
+    }
     let items = items(window);
     if window.edge == Edge::Anchored && items.last()?.time() <= window.start {
         return None;

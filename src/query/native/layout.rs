@@ -141,7 +141,7 @@ fn fell(before: &Sparse<f64>, after: &Sparse<f64>) -> bool {
 /// would cut is taken in whole, which widens it further.
 pub(super) fn widened_zero(histogram: &FloatHistogram, threshold: f64) -> (f64, f64) {
     let mut threshold = threshold;
-    if threshold <= histogram.zero_threshold {
+    if threshold <= histogram.zero_threshold || threshold.is_nan() {
         return (histogram.zero_count, histogram.zero_threshold);
     }
     let sides = [sparse(&histogram.positive), sparse(&histogram.negative)];
@@ -156,7 +156,8 @@ pub(super) fn widened_zero(histogram: &FloatHistogram, threshold: f64) -> (f64, 
                 }
             }
         }
-        if wider <= threshold {
+        let cuts = wider > threshold;
+        if !cuts {
             return (count, threshold);
         }
         threshold = wider;

@@ -107,7 +107,8 @@ impl Sum {
 
     /// Both get the wider of the zero buckets, or a wider one still where it would cut a populated bucket.
     fn reconcile_zero(&mut self, other: &mut Sum) {
-        while self.zero_threshold != other.zero_threshold {
+        // Of NaN, which hostile senders may write, there is no wider one.
+        while self.zero_threshold < other.zero_threshold || other.zero_threshold < self.zero_threshold {
             let (narrow, wide) = match self.zero_threshold < other.zero_threshold {
                 true => (&mut *self, &mut *other),
                 false => (&mut *other, &mut *self),
@@ -120,7 +121,7 @@ impl Sum {
         let plain = self.clone().finish();
         let (_, threshold) = widened_zero(&plain, threshold);
         for buckets in [&mut self.positive, &mut self.negative] {
-            let inside = buckets.partition_point(|(index, _)| upper_bound(&plain, index - 1) < threshold);
+            let inside = buckets.partition_point(|(index, _)| upper_bound(&plain, index.saturating_sub(1)) < threshold);
             self.zero_count = buckets.drain(..inside).fold(self.zero_count, |total, (_, count)| join(total, count));
         }
         self.zero_threshold = threshold;
@@ -273,4 +274,46 @@ pub(in super::super) fn collide<'a>(histograms: impl Iterator<Item = &'a FloatHi
         no_reset |= histogram.reset_hint == ResetHint::NoReset;
     }
     reset && no_reset
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::histogram::{Buckets, Span};
+    use crate::query::notation;
+
+    use super::*;
+
+    fn read(text: &str) -> FloatHistogram {
+        notation::histogram(text).unwrap()
+    }
+
+    #[test]
+    fn layouts_are_brought_together() {
+        let sum = |a: &str, b: &str| combined(&read(a), &read(b), 1.0).map(Sum::finish);
+        // A zero bucket that would cut a populated one takes it in whole.
+        let wide = sum("{{z_bucket:1 z_bucket_w:0.7}}", "{{buckets:[1 1 1] offset:-1}}").unwrap();
+        assert_eq!((wide.zero_threshold, wide.zero_count, wide.positive.counts), (1.0, 3.0, vec![1.0]));
+        let custom = "{{schema:-53 custom_values:[1 2 3] buckets:[1 2 3 4]}}";
+        let common = sum(custom, "{{schema:-53 custom_values:[2] buckets:[5 6]}}").unwrap();
+        assert_eq!((common.custom_values, common.positive.counts), (vec![2.0], vec![8.0, 13.0]));
+        assert_eq!(sum(custom, "{{}}"), Err(Incompatible));
+    }
+
+    #[test]
+    fn no_histogram_harms() {
+        let mut odd = read("{{z_bucket:1 buckets:[1 2 3] n_buckets:[1]}}");
+        odd.zero_threshold = f64::NAN;
+        let span = |offset, length| Span { offset, length };
+        let lost =
+            Buckets { spans: vec![span(i32::MIN, 2), span(i32::MAX, 9), span(-7, u32::MAX)], counts: vec![1.0; 5] };
+        let stray = FloatHistogram { positive: lost.clone(), negative: lost, ..odd.clone() };
+        for a in [&odd, &stray, &FloatHistogram { zero_threshold: f64::INFINITY, ..stray.clone() }] {
+            for b in [&odd, &stray, &read("{{schema:3 z_bucket:1 z_bucket_w:4 buckets:[1 1]}}")] {
+                let _ = combined(a, b, -1.0).map(Sum::finish);
+                let _ = (super::super::is_reset(a, b), super::super::equal(a, b));
+                let _ = super::super::trimmed(a, super::super::Side::Above, 0.5);
+                let _ = (super::super::quantile(0.9, a), super::super::fraction(0.1, 0.5, a));
+            }
+        }
+    }
 }

@@ -1,0 +1,66 @@
+//! Asks a running daemon over HTTP: where it is and what its token is stand in its own configuration.
+
+use anyhow::{Context, bail};
+use url::Url;
+
+use super::{load, small_runtime};
+use crate::args::tell::DaemonArgs;
+use davylamp::collect::http::{Call, Caller, Credential, Network, checked_url};
+use davylamp::secret::SecretRef;
+
+/// Longest time for one request.
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A daemon that can be asked.
+pub struct Daemon {
+    base: Url,
+    caller: Caller,
+}
+
+impl Daemon {
+    /// From the command line, or from the configuration.
+    pub fn find(args: &DaemonArgs) -> anyhow::Result<Self> {
+        let token = args.token_file.clone().map(SecretRef::File);
+        let (base, token) = match &args.url {
+            Some(url) => (url.clone(), token),
+            None => {
+                let config = load(&args.config)?;
+                let server = &config.file.server;
+                let mut address = server.listen;
+                if address.ip().is_unspecified() {
+                    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+                }
+                (format!("http://{address}"), token.or(server.token.clone()))
+            }
+        };
+        let base = checked_url(&base, "--url").map_err(|error| anyhow::anyhow!("--url: {}", error.message))?;
+        let caller = Caller::new(token.map(Credential::Bearer), None, Network::Lan, TIMEOUT);
+        Ok(Daemon { base, caller })
+    }
+
+    /// One request; the answer as JSON, null where there is none.
+    pub fn ask(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> anyhow::Result<serde_json::Value> {
+        let url = Url::parse(&format!("{}{path}", self.base.as_str().trim_end_matches('/')))?;
+        let headers = [("content-type", "application/json".to_string())];
+        let call = Call { method, url: &url, headers: &headers, body: body.map(|body| body.to_string().into_bytes()) };
+        let answer = small_runtime()?.block_on(self.caller.call(call));
+        let answer = answer.map_err(|failure| anyhow::anyhow!("{} does not answer: {failure}", self.base))?;
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if !(200..=299).contains(&answer.status) {
+            let detail = said.as_str().or(said["detail"].as_str()).unwrap_or("it does not say why");
+            bail!("HTTP {}: {detail}", answer.status);
+        }
+        Ok(said)
+    }
+
+    /// As [`Daemon::ask`], read into a type.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let said = self.ask("GET", path, None)?;
+        serde_json::from_value(said).with_context(|| format!("{}{path} says something else", self.base))
+    }
+}
