@@ -1,4 +1,4 @@
-//! TCP: one request over one connection, for the line protocols of miners. Same limits as HTTP.
+//! TCP: one request over one connection, for the line protocols of miners and for framed ones. Same limits as HTTP.
 
 use std::time::Duration;
 
@@ -24,6 +24,40 @@ pub async fn exchange(
         let mut stream = connect(address).await?;
         stream.write_all(request).await.map_err(|error| unreachable(&error))?;
         read_reply(&mut stream, max_reply).await
+    };
+    tokio::time::timeout(timeout, work)
+        .await
+        .unwrap_or_else(|_| Err(PollFailure::new(FailureReason::Timeout, "no complete answer in time")))
+}
+
+/// [`exchange`] for protocols that put the length of each message, four bytes with the lowest first, in front of it.
+///
+/// # Errors
+/// As [`exchange`]; `TooLarge` before anything is read when the announced length is more than `max_reply`.
+pub async fn exchange_framed(
+    address: &str,
+    request: &[u8],
+    max_reply: usize,
+    timeout: Duration,
+) -> Result<Bytes, PollFailure> {
+    let too_large =
+        || PollFailure::new(FailureReason::TooLarge, format!("the answer is larger than {max_reply} bytes"));
+    let work = async {
+        let mut stream = connect(address).await?;
+        let mut message = (request.len() as u32).to_le_bytes().to_vec();
+        message.extend_from_slice(request);
+        stream.write_all(&message).await.map_err(|error| unreachable(&error))?;
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).await.map_err(|error| unreachable(&error))?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > max_reply {
+            return Err(too_large());
+        }
+        // Grown as it comes: an announced length is no reason to reserve memory.
+        let mut reply = Vec::new();
+        let mut body = stream.take(length as u64);
+        body.read_to_end(&mut reply).await.map_err(|error| unreachable(&error))?;
+        Ok(Bytes::from(reply))
     };
     tokio::time::timeout(timeout, work)
         .await

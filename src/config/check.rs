@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, remediations, remote, targets};
+use super::{Config, ConfigError, history, remediations, remote, targets};
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::notify;
@@ -100,6 +100,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let groups = rules(&mut check, folder, &file.rules);
     let rules_are_good = check.problems.len() == found;
     let windows = windows(&mut check, &file);
+    let history_match = history::check(&mut check, &file.history);
     let notify = receivers(&mut check, folder, &file, &windows);
     let context = remediations::Context {
         folder: &absolute(folder),
@@ -112,7 +113,19 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     match act {
         Some(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
-            Ok(Arc::new(Config { folder, file, external_labels, jobs, groups, act, shown, windows, notify, warnings }))
+            Ok(Arc::new(Config {
+                folder,
+                file,
+                external_labels,
+                jobs,
+                groups,
+                act,
+                shown,
+                windows,
+                notify,
+                history_match,
+                warnings,
+            }))
         }
         _ => Err(check.failed()),
     }

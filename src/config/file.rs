@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::history::HistoryEntry;
 use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::dashboards;
@@ -25,6 +26,8 @@ pub struct File {
     pub log: Log,
     /// Where state is kept.
     pub storage: Storage,
+    /// What is kept on disk beyond the recent window.
+    pub history: HistoryEntry,
     /// What targets have in common.
     pub defaults: Defaults,
     /// What is polled.

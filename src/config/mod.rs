@@ -2,6 +2,7 @@
 
 mod check;
 pub mod file;
+mod history;
 mod remediations;
 mod remote;
 mod schema;
@@ -12,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use file::File;
+pub use history::HistoryEntry;
 pub use schema::json_schema;
 
 use crate::act;
-use crate::model::Labels;
+use crate::model::{Labels, Matcher};
 use crate::notify;
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
@@ -38,6 +40,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// Maintenance windows.
     pub windows: Windows,
+    /// What is kept in the history.
+    pub history_match: Vec<Matcher>,
     /// The file as it was read, as YAML, for people: secrets are references, and whatever looks like one is masked.
     pub shown: String,
     /// Whom to tell of alerts.

@@ -113,6 +113,7 @@ impl Control {
             ("storage", old.storage.path != new.storage.path || old.storage.cache_bytes != new.storage.cache_bytes),
             ("ansible", ansible(&before) != ansible(&config)),
             ("limits", limits(&before) != limits(&config)),
+            ("history", old.history != new.history),
         ];
         let fixed: Vec<&str> = fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
         // Of kinds that the reload takes away.

@@ -1,4 +1,4 @@
-//! The rules' own task: evaluates what is due on the recent window, keeps alerts, and hands on what changed.
+//! The rules' own task: evaluates what is due on the samples, keeps alerts, and hands on what changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::explain::Question;
+use super::history::{covered_since, window};
 use super::keep::Keeper;
 use super::shared::{RuleNote, Shared};
 use crate::config::Config;
@@ -17,9 +18,6 @@ use crate::rules::{self, Cycle, Engine, Evaluation, RuleState, Settings};
 use crate::schedule::about::TARGET_UP;
 use crate::schedule::poll::unix_millis;
 use crate::store::{Kept, KeptHistogram};
-
-/// Points kept beyond what the rules reach back for, so that one late evaluation still finds its range covered.
-const WINDOW_MARGIN: Duration = Duration::from_secs(60);
 
 /// Longest wait for the next evaluation: the clock may be set forward or back meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -45,7 +43,7 @@ pub(super) struct Evaluator {
     transitions: mpsc::Sender<Transition>,
     engine: Engine,
     questions: mpsc::Receiver<Question>,
-    /// Since when the window has no gap, milliseconds since the epoch.
+    /// Since when the samples have no gap, milliseconds since the epoch.
     since: i64,
     clocks: Clocks,
     noted: Instant,
@@ -94,11 +92,6 @@ pub(super) fn query_limits(config: &Config) -> query::Limits {
     }
 }
 
-/// How long points must be kept for an engine.
-pub(super) fn window(engine: &Engine) -> Duration {
-    engine.window() + WINDOW_MARGIN
-}
-
 impl Evaluator {
     /// An evaluator over a restored engine.
     pub(super) fn new(
@@ -129,6 +122,8 @@ impl Evaluator {
         // What fires must be on show before anybody is told of it.
         self.publish();
         self.tell_restored().await;
+        // Opens a database, which may take a second: nothing else waits for it.
+        self.since = self.since.min(covered_since(&self.shared.samples).await);
         loop {
             let wait = self
                 .engine
@@ -160,12 +155,12 @@ impl Evaluator {
             tracing::warn!(seconds = off.as_secs(), "the clock was set, or the machine slept; rules warm up again");
             self.since = now;
         }
-        let (since, recent) = (self.since, self.shared.recent.clone());
+        let (since, samples) = (self.since, self.shared.samples.clone());
         let mut engine = self.engine;
         let work = move || {
             let started = Instant::now();
             let clock = || started.elapsed();
-            let cycle = Cycle { now, source_since: since, source: &*recent, clock: &clock };
+            let cycle = Cycle { now, source_since: since, source: &samples, clock: &clock };
             let evaluation = engine.evaluate(&cycle);
             (engine, evaluation)
         };
@@ -187,13 +182,14 @@ impl Evaluator {
         let now = unix_millis();
         // Of groups that the reload takes away.
         self.shared.telemetry.rule_group_duration.clear();
-        let before = window(&self.engine);
+        let before = window(&self.engine, config);
         let evaluation = self.engine.replace(config.groups.clone(), settings(config), now);
-        if window(&self.engine) > before {
+        // With a history, it is on disk.
+        if self.shared.samples.history().is_none() && window(&self.engine, config) > before {
             // What older rules did not need is gone already.
             self.since = self.since.max(now - i64::try_from(before.as_millis()).unwrap_or(i64::MAX));
         }
-        self.shared.recent.set_window(window(&self.engine));
+        self.shared.recent.set_window(window(&self.engine, config));
         self.take(evaluation, now).await;
     }
 
@@ -235,7 +231,8 @@ impl Evaluator {
         // One that went while nothing could be written may be back.
         gone.retain(|old| !changed.iter().any(|alert| alert.rule == old.rule && alert.labels == old.labels));
         if changed.is_empty() && gone.is_empty() {
-            return self.shared.notice("alerts", None);
+            self.shared.notice("alerts", None);
+            return;
         }
         let outcome = self.keeper.alerts_now(&changed, &gone).await;
         if let Err(error) = &outcome {

@@ -28,6 +28,6 @@ pub(super) fn refresh(telemetry: &Telemetry, stats: &Stats, book: &Book) {
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
-fn raise(counter: &Count, total: u64) {
+pub(super) fn raise(counter: &Count, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

@@ -9,6 +9,7 @@ mod explain;
 mod eyes;
 mod figures;
 mod hands;
+mod history;
 mod intake;
 mod keep;
 mod notify;
@@ -50,7 +51,7 @@ use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
 use crate::sink::Work;
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
-use crate::store::{Limits, Recent};
+use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
 use evaluate::Evaluator;
@@ -139,9 +140,13 @@ pub async fn run(
     let keeper = Keeper::new(store.clone());
     let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
     let (sink, sending) = sending::open(&config, &telemetry)?;
-    let shared = Shared::new(config.clone(), recent.clone(), telemetry.clone(), unix_millis() / 1000);
+    let (past, no_past) = history::open(&config).await;
+    let samples = Samples::new(recent.clone(), past);
+    recent.begin(unix_millis());
+    let shared = Shared::new(config.clone(), samples, telemetry.clone(), unix_millis() / 1000);
     let shared = Arc::new(Shared { sink, ..shared });
     shared.notice("state", report);
+    shared.notice("no history", no_past);
     // What rules record is for queries: its names hold colons, which belong on no page.
     let blocks =
         [(intake::SELF, "davylamp", false), (evaluate::ALERTS, "alerts", false), (evaluate::RECORDED, "rules", true)];
@@ -151,7 +156,7 @@ pub async fn run(
     restore_targets(&shared, &keeper).await?;
     let mut engine = Engine::new(config.groups.clone(), evaluate::settings(&config), unix_millis());
     let orphans = engine.restore(keeper.alerts().await?);
-    recent.set_window(evaluate::window(&engine));
+    recent.set_window(history::window(&engine, &config));
     if let Err(error) = keeper.alerts_now(&[], &orphans).await {
         tracing::warn!(%error, "cannot remove the alerts of rules that no longer exist");
     }
@@ -278,6 +283,7 @@ impl Parts {
         tasks.spawn("notify", teller.run(stops.rest.clone()));
         tasks.spawn("silences", silences.run(stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
+        tasks.spawn("history", history::run(self.shared.clone(), stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
         self.notifier.ready();
         ready();
@@ -326,8 +332,7 @@ impl Parts {
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();
-        let rest = ["api", "self", "keep", "notify", "silences", "export", "watchdog", "remote_write"];
-        tasks.join(&rest).await;
+        tasks.join_rest().await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || {
             if let Err(error) = store.export_now() {

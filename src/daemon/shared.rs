@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
 use crate::sink::Sink;
-use crate::store::Recent;
+use crate::store::{Recent, Samples};
 use crate::telemetry::Telemetry;
 
 /// Shared by all parts of one daemon. Each field has one writer, named beside it.
@@ -18,6 +18,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Arc<Telemetry>,
     /// Written by intake and the rules.
     pub(super) recent: Arc<Recent>,
+    /// The window and the history. Read it within `spawn_blocking` only.
+    pub(super) samples: Samples,
     /// Where samples are sent on to.
     pub(super) sink: Sink,
     /// Seconds since the epoch.
@@ -120,10 +122,11 @@ pub(super) struct RuleNote {
 }
 
 impl Shared {
-    pub(super) fn new(config: Arc<Config>, recent: Arc<Recent>, telemetry: Arc<Telemetry>, started: i64) -> Self {
+    pub(super) fn new(config: Arc<Config>, samples: Samples, telemetry: Arc<Telemetry>, started: i64) -> Self {
         Shared {
             telemetry,
-            recent,
+            recent: samples.recent().clone(),
+            samples,
             sink: Sink::default(),
             started,
             config: Snapshot::new(config),
@@ -144,13 +147,14 @@ impl Shared {
         work(&mut self.targets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets or clears what a person must know about a subject.
-    pub(super) fn notice(&self, subject: &'static str, text: Option<String>) {
+    /// Sets or clears what a person must know about a subject. Says whether that is new.
+    pub(super) fn notice(&self, subject: &'static str, text: Option<String>) -> bool {
         let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        match text {
+        let before = match text.clone() {
             Some(text) => notices.insert(subject, text),
             None => notices.remove(subject),
         };
+        before != text
     }
 
     pub(super) fn notices(&self) -> Vec<String> {

@@ -267,7 +267,7 @@ mod tests {
     use crate::config::Config;
     use crate::silence::MatcherShape;
     use crate::store::state::MemoryState;
-    use crate::store::{Limits, Recent};
+    use crate::store::{Limits, Recent, Samples};
     use crate::telemetry::Telemetry;
 
     fn shared() -> Arc<Shared> {
@@ -275,7 +275,8 @@ mod tests {
         let path = folder.path().join("davylamp.yml");
         std::fs::write(&path, "").unwrap();
         let recent = Arc::new(Recent::new(Duration::from_secs(60), Limits::default()));
-        Arc::new(Shared::new(Config::load(&path).unwrap(), recent, Telemetry::new(), 0))
+        let samples = Samples::new(recent, None);
+        Arc::new(Shared::new(Config::load(&path).unwrap(), samples, Telemetry::new(), 0))
     }
 
     #[tokio::test]

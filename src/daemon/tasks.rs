@@ -1,4 +1,4 @@
-//! The tasks of the daemon: who runs, and who has ended.
+//! The tasks of the daemon, by name: which one ended, and waiting for those that are to end.
 
 use std::collections::HashMap;
 
@@ -29,6 +29,13 @@ impl Tasks {
             }
             Some(Err(error)) => self.names.remove(&error.id()).unwrap_or("unknown"),
             None => "all",
+        }
+    }
+
+    /// Waits until all parts have ended.
+    pub(super) async fn join_rest(&mut self) {
+        while !self.names.is_empty() {
+            self.ended().await;
         }
     }
 

@@ -54,6 +54,7 @@ impl View {
     /// Reads our own metrics into the window, those of the store and of the acting room brought up to date first.
     pub(super) fn observe_ourselves(&self) {
         super::figures::refresh(&self.shared.telemetry, &self.store.stats(), &self.book);
+        super::history::refresh(&self.shared);
         observe_ourselves(&self.shared);
     }
 }

@@ -92,6 +92,29 @@ impl Labels {
         Labels::new(self.iter().chain([(name.as_ref(), value.as_ref())]))
     }
 
+    /// The labels of both sets; of two with one name that of `other`.
+    pub fn merge(&self, other: &Labels) -> Self {
+        let mut pairs = Vec::with_capacity(self.len() + other.len());
+        let (mut ours, mut theirs) = (self.iter().peekable(), other.iter().peekable());
+        while let (Some(our), Some(their)) = (ours.peek(), theirs.peek()) {
+            match our.0.cmp(their.0) {
+                Ordering::Less => pairs.extend(ours.next()),
+                Ordering::Greater => pairs.extend(theirs.next()),
+                Ordering::Equal => drop(ours.next()),
+            }
+        }
+        pairs.extend(ours);
+        pairs.extend(theirs);
+        Labels::pack(&pairs)
+    }
+
+    /// Whether this set is the union of two others that have no name in common, without building it.
+    pub fn is_union(&self, one: &Labels, other: &Labels) -> bool {
+        let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
+        let all = self.iter().all(|pair| ones.next_if_eq(&pair).or_else(|| others.next_if_eq(&pair)).is_some());
+        all && ones.next().is_none() && others.next().is_none()
+    }
+
     /// Only the labels for which `keep` says yes.
     pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Self {
         let pairs: Vec<_> = self.iter().filter(|(name, _)| keep(name)).collect();
@@ -300,6 +323,16 @@ mod tests {
         // …and of {name="garland, briggs", fear="love is not enough"}, from that package's own tests.
         let labels = Labels::new([("name", "garland, briggs"), ("fear", "love is not enough")]);
         assert_eq!(labels.fingerprint(), 5_799_056_148_416_392_346);
+    }
+
+    #[test]
+    fn sets_are_merged_and_recognised() {
+        let (one, other) = (Labels::new([("a", "1"), ("c", "3")]), Labels::new([("b", "2"), ("c", "4"), ("d", "5")]));
+        let both = one.merge(&other);
+        assert_eq!(both, Labels::new([("a", "1"), ("b", "2"), ("c", "4"), ("d", "5")]));
+        assert!(both.is_union(&Labels::new([("a", "1")]), &other) && !both.is_union(&one, &other));
+        assert!(!both.is_union(&Labels::new([("a", "1"), ("e", "1")]), &other) && !one.is_union(&one, &other));
+        assert!(one.is_union(&one, &Labels::empty()) && one.merge(&Labels::empty()) == one);
     }
 
     #[test]

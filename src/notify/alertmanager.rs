@@ -252,7 +252,7 @@ impl Outlet {
         }
     }
 
-    /// Whether the last request failed.
+    /// Whether the last request failed; it is logged once.
     pub fn failing(&self) -> bool {
         self.failures > 0
     }

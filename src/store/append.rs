@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::{Block, Row};
-use super::column::Column;
+use super::block::{Block, Fresh, Row};
+use super::forms::{Form, Forms, Stamp};
 use super::recent::{Limits, Recent};
 use crate::model::{FamilyRef, FloatHistogram, Labels, Point, Suffix, TargetId};
 
@@ -48,16 +48,42 @@ impl Appended {
 pub type KeptHistogram = (FamilyRef, Labels, i64, Arc<FloatHistogram>);
 
 /// What a row has for itself that does not share the times of its block.
-#[derive(Default)]
 pub(super) struct Own {
     /// Of the values of the row's column.
     pub(super) times: VecDeque<i64>,
     pub(super) histograms: VecDeque<(i64, Arc<FloatHistogram>)>,
+    /// Up to when they were handed on to be kept longer than the window.
+    pub(super) saved: i64,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Own { times: VecDeque::new(), histograms: VecDeque::new(), saved: i64::MIN }
+    }
 }
 
 impl Own {
     fn last(&self) -> Option<i64> {
         self.times.back().copied().max(self.histograms.back().map(|(t, _)| *t))
+    }
+
+    /// Drops what is older than `oldest`, and saved if it must be; says how many values of the column that are.
+    pub(super) fn prune(&mut self, oldest: i64, only_saved: bool) -> usize {
+        let oldest = if only_saved { oldest.min(self.saved.saturating_add(1)) } else { oldest };
+        self.histograms.drain(..self.histograms.partition_point(|(t, _)| *t < oldest));
+        let old = self.times.partition_point(|t| *t < oldest);
+        self.times.drain(..old);
+        old
+    }
+
+    /// Drops what is not older than `limit`; says how many values of the column that are.
+    pub(super) fn rewind(&mut self, limit: i64) -> usize {
+        self.histograms.truncate(self.histograms.partition_point(|(t, _)| *t < limit));
+        let keep = self.times.partition_point(|t| *t < limit);
+        let future = self.times.len() - keep;
+        self.times.truncate(keep);
+        self.saved = self.saved.min(limit.saturating_sub(1));
+        future
     }
 }
 
@@ -79,10 +105,7 @@ impl Recent {
     /// Makes a block known into which somebody pushes samples that are complete as they are. It is there for queries
     /// and rules, and not on the page. It takes as many series as a target.
     pub fn declare_pushed(&self, id: &TargetId, kind: &str) {
-        self.declare_block(id, kind, |block| {
-            block.hidden = true;
-            block.pushed = true;
-        });
+        self.declare_block(id, Block::plain(kind, true, true));
     }
 
     /// Appends points, in the order in which they stand. A stale marker ends a series. `now` is our clock; in a block
@@ -108,73 +131,80 @@ impl Recent {
     }
 
     fn append_entries<'a>(&self, id: &TargetId, entries: impl Iterator<Item = Entry<'a>>, now: i64) -> Appended {
-        self.change_block(id, |block, others, limits, window| {
-            block.append_entries(entries, now, others, limits, window)
-        })
-        .unwrap_or_default()
+        let change = |block: &mut Block, forms: &mut Forms, room: &Room| {
+            let done = block.append_entries(entries, now, room, forms);
+            (done, block.prune(now, room, forms))
+        };
+        self.change_block(id, now, change).unwrap_or_default()
+    }
+}
+
+/// What is left for one block.
+pub(super) struct Room {
+    /// Series of all other blocks.
+    pub(super) others: usize,
+    pub(super) limits: Limits,
+    pub(super) window: Duration,
+    /// How far back pushed points are taken, where that is further than the window.
+    pub(super) backlog: Option<Duration>,
+}
+
+impl Room {
+    /// Whether a block may get one more series, or the limit that is in the way.
+    fn for_one_more(&self, block: &Block) -> Result<(), &'static str> {
+        // What rules record is bounded by their own limits.
+        if block.pushed && block.is_full(self.limits.series_per_target) {
+            return Err("series_per_target");
+        }
+        if self.others + block.rows.len() >= self.limits.series { Err("series") } else { Ok(()) }
     }
 }
 
 impl Block {
-    /// `others` are the series of all other blocks.
     fn append_entries<'a>(
         &mut self,
         entries: impl Iterator<Item = Entry<'a>>,
         now: i64,
-        others: usize,
-        limits: &Limits,
-        window: Duration,
-    ) -> (Appended, bool) {
-        let reach = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        let ahead = MOST_AHEAD.as_millis() as i64; // ten minutes
+        room: &Room,
+        forms: &mut Forms,
+    ) -> Appended {
+        let reach = room.backlog.filter(|_| self.pushed).unwrap_or_default().max(room.window);
+        let oldest = now.saturating_sub(i64::try_from(reach.as_millis()).unwrap_or(i64::MAX));
+        let newest = now.saturating_add(MOST_AHEAD.as_millis() as i64); // ten minutes
         let mut done = Appended::default();
+        let mut fresh = Fresh::new();
         if !self.pushed {
             self.rewind(now.saturating_add(1));
         }
         for entry in entries {
-            if entry.t < now.saturating_sub(reach) {
+            if entry.t < oldest {
                 done.too_old += 1;
-                continue;
-            }
-            if self.pushed && entry.t > now.saturating_add(ahead) {
+            } else if self.pushed && entry.t > newest {
                 done.in_future += 1;
-                continue;
-            }
-            let known = self.by_labels.get(entry.labels).map(|index| *index as usize);
-            let room = || match () {
-                () if self.pushed && self.is_full(limits.series_per_target) => Err("series_per_target"),
-                () if others + self.rows.len() >= limits.series => Err("series"),
-                () => Ok(()),
-            };
-            let index = match known.map_or_else(|| room().map(|()| None), |index| Ok(Some(index))) {
-                Ok(Some(index)) => index,
-                Ok(None) => self.add_own(&entry),
-                Err(limit) => {
-                    done.over_limit += 1;
-                    done.limit = Some(limit);
-                    continue;
+            } else {
+                let form = entry.form();
+                let known = forms.alike(&form).find_map(|number| self.row_of(number, &fresh));
+                match known.map_or_else(|| room.for_one_more(self), |_| Ok(())) {
+                    Ok(()) => {
+                        let row = known.unwrap_or_else(|| self.add(form, Some(Box::default()), forms, &mut fresh));
+                        self.rows[row].append(&entry, &mut done);
+                    }
+                    Err(limit) => {
+                        done.over_limit += 1;
+                        done.limit = Some(limit);
+                    }
                 }
-            };
-            self.rows[index].append(&entry, &mut done);
+            }
         }
-        (done, self.prune(now, window))
+        self.settle(None, fresh);
+        done
     }
+}
 
-    fn add_own(&mut self, entry: &Entry<'_>) -> usize {
-        let index = self.rows.len();
-        self.by_labels.insert(entry.labels.clone(), index as u32);
-        let row = Row {
-            family: entry.family.clone(),
-            suffix: Suffix::None,
-            key: entry.labels.clone(),
-            said: true,
-            labels: entry.labels.clone(),
-            column: Column::default(),
-            own: Some(Box::default()),
-        };
-        self.label_bytes += row.label_bytes();
-        self.rows.push(row);
-        index
+impl Entry<'_> {
+    fn form(&self) -> Form {
+        let (family, suffix) = (self.family.clone(), Suffix::None);
+        Form { stamp: Stamp::None, family, suffix, key: self.labels.clone(), own: self.labels.clone() }
     }
 }
 

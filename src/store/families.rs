@@ -10,10 +10,10 @@ impl Recent {
     /// series carry.
     pub fn families(&self) -> Vec<(Labels, Vec<FamilyRef>)> {
         let inner = self.read();
-        let families = inner.blocks().map(|(_, block)| {
+        let families = inner.shown(None).map(|block| {
             let mut families: BTreeMap<&str, &FamilyRef> = BTreeMap::new();
-            for row in &block.rows {
-                families.entry(&row.family.name).or_insert(&row.family);
+            for form in block.rows.iter().filter_map(|row| inner.forms.get(row.form)) {
+                families.entry(&form.family.name).or_insert(&form.family);
             }
             (block.stamp.clone(), families.into_values().cloned().collect())
         });

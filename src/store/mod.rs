@@ -2,12 +2,21 @@
 
 mod append;
 mod block;
+mod codec;
 pub mod column;
 mod families;
+mod forms;
+pub mod history;
 pub mod page;
 pub mod recent;
+mod samples;
+mod save;
+mod select;
 pub mod state;
 
 pub use append::{Appended, KeptHistogram};
+pub use history::{History, HistoryError, HistoryOptions};
 pub use page::Format;
 pub use recent::{Kept, Limits, Recent};
+pub use samples::Samples;
+pub use select::Stats;

@@ -7,10 +7,9 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::block::Block;
 use super::recent::Inner;
 use crate::model::labels::METRIC_NAME;
-use crate::model::{Family, FamilyRef, Labels, MetricType, Suffix, TargetId};
+use crate::model::{Family, FamilyRef, Labels, MetricType, Suffix};
 
 /// The two formats of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl Page {
             let mut kept = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
             match &*kept {
                 Some(layout) if layout.shape == inner.shape => layout.clone(),
-                _ => kept.insert(Arc::new(Layout::prepare(inner.blocks(), inner.shape))).clone(),
+                _ => kept.insert(Arc::new(Layout::prepare(inner, None))).clone(),
             }
         };
         layout.render(inner, format)
@@ -43,8 +42,8 @@ impl Page {
 /// A prepared page.
 pub(super) struct Layout {
     shape: u64,
-    /// Each with the line of each of its rows.
-    targets: Vec<(TargetId, Vec<u32>)>,
+    /// Numbers of blocks, each with the line of each of its rows.
+    targets: Vec<(u32, Vec<u32>)>,
     families: Vec<Section>,
 }
 
@@ -58,22 +57,22 @@ struct Section {
 }
 
 /// A row on its way to its line.
-struct Entry<'a> {
+struct Entry {
     suffix: Suffix,
-    labels: &'a Labels,
+    labels: Labels,
     target: usize,
     row: usize,
 }
 
 /// All rows of one family on their way to its section.
-struct Group<'a> {
+struct Group {
     family: FamilyRef,
     /// Whether all targets say that it is of the same type.
     agreed: bool,
-    entries: Vec<Entry<'a>>,
+    entries: Vec<Entry>,
 }
 
-type Families<'a> = HashMap<Cow<'a, str>, Group<'a>>;
+type Families<'a> = HashMap<Cow<'a, str>, Group>;
 
 /// Takes families apart of which one target says something else than another, series name by series name, without a
 /// type. One section cannot hold a gauge and a histogram, and no two sections series of one name: some readers refuse
@@ -83,15 +82,15 @@ fn split_disputed(families: &mut Families<'_>) {
     let has_parts = |kind| matches!(kind, MetricType::Histogram | MetricType::Summary);
     let clashes = |name: &str| PARTS.iter().any(|part| families.contains_key(&*format!("{name}{}", part.as_str())));
     let disputed =
-        |(name, group): &(&Cow<'_, str>, &Group<'_>)| !group.agreed || (has_parts(group.family.kind) && clashes(name));
+        |(name, group): &(&Cow<'_, str>, &Group)| !group.agreed || (has_parts(group.family.kind) && clashes(name));
     let names: Vec<_> = families.iter().filter(disputed).map(|(name, _)| name.clone()).collect();
     let groups: Vec<_> = names.iter().filter_map(|name| families.remove(name)).collect();
     for entry in groups.into_iter().flat_map(|group| group.entries) {
-        let name = entry.labels.name().unwrap_or_default();
-        let fresh = || Group { family: untyped(name), agreed: true, entries: Vec::new() };
+        let name = entry.labels.name().unwrap_or_default().to_string();
+        let fresh = || Group { family: untyped(&name), agreed: true, entries: Vec::new() };
         // A line of its own has no place in the order of buckets.
         let entry = Entry { suffix: Suffix::None, ..entry };
-        families.entry(Cow::Borrowed(name)).or_insert_with(fresh).entries.push(entry);
+        families.entry(Cow::Owned(name.clone())).or_insert_with(fresh).entries.push(entry);
     }
 }
 
@@ -102,32 +101,34 @@ fn untyped(name: &str) -> FamilyRef {
 }
 
 impl Layout {
-    pub(super) fn prepare<'a>(blocks: impl Iterator<Item = (&'a TargetId, &'a Block)>, shape: u64) -> Self {
+    pub(super) fn prepare(inner: &Inner, kind: Option<&str>) -> Self {
         let mut targets = Vec::new();
         let mut by_family: Families<'_> = HashMap::new();
-        for (id, block) in blocks {
-            for (row, known) in block.rows().iter().enumerate() {
-                let fresh = || Group { family: known.family.clone(), agreed: true, entries: Vec::new() };
-                let group = by_family.entry(Cow::Borrowed(&known.family.name)).or_insert_with(fresh);
-                group.agreed &= group.family.kind == known.family.kind;
-                group.entries.push(Entry { suffix: known.suffix, labels: &known.labels, target: targets.len(), row });
+        for block in inner.shown(kind) {
+            for (row, known) in block.rows.iter().enumerate() {
+                let Some(form) = inner.forms.get(known.form) else { continue };
+                let fresh = || Group { family: form.family.clone(), agreed: true, entries: Vec::new() };
+                let group = by_family.entry(Cow::Borrowed(&form.family.name)).or_insert_with(fresh);
+                group.agreed &= group.family.kind == form.family.kind;
+                let (suffix, labels) = (form.suffix, block.labels(form));
+                group.entries.push(Entry { suffix, labels, target: targets.len(), row });
             }
-            targets.push((id.clone(), vec![0; block.rows().len()]));
+            targets.push((block.number, vec![0; block.rows.len()]));
         }
         split_disputed(&mut by_family);
         let mut families: Vec<_> = by_family.into_iter().collect();
         families.sort_by(|a, b| a.0.cmp(&b.0));
         let mut names: HashSet<String> = families.iter().map(|(name, _)| name.to_string()).collect();
         let mut lines = 0..;
-        let mut section = |(_, Group { family, mut entries, .. }): (_, Group<'_>)| {
-            entries.sort_by_cached_key(|entry| sort_key(entry.suffix, entry.labels));
+        let mut section = |(_, Group { family, mut entries, .. }): (_, Group)| {
+            entries.sort_by_cached_key(|entry| sort_key(entry.suffix, &entry.labels));
             for (entry, line) in entries.iter().zip(&mut lines) {
                 targets[entry.target].1[entry.row] = line;
             }
             Section::prepare(&family, &entries, &mut names)
         };
         let families = families.into_iter().map(&mut section).collect();
-        Layout { shape, targets, families }
+        Layout { shape: inner.shape, targets, families }
     }
 
     pub(super) fn render(&self, inner: &Inner, format: Format) -> Vec<u8> {
@@ -163,8 +164,8 @@ impl Layout {
     /// The value of each line. Read target by target, in the order of memory: line by line, each would be waited for.
     fn values(&self, inner: &Inner) -> Vec<Option<f64>> {
         let mut values = vec![None; self.families.iter().map(|family| family.ends.len()).sum()];
-        for (id, lines) in &self.targets {
-            for (row, line) in inner.rows(id).iter().zip(lines) {
+        for (number, lines) in &self.targets {
+            for (row, line) in inner.rows(*number).iter().zip(lines) {
                 values[*line as usize] = row.column.last();
             }
         }
@@ -174,10 +175,10 @@ impl Layout {
 
 impl Section {
     /// `names` are those that are taken by other sections.
-    fn prepare(family: &FamilyRef, entries: &[Entry<'_>], names: &mut HashSet<String>) -> Self {
+    fn prepare(family: &FamilyRef, entries: &[Entry], names: &mut HashSet<String>) -> Self {
         let mut starts = Vec::new();
         let ends = entries.iter().map(|entry| {
-            write_start(&mut starts, entry.labels);
+            write_start(&mut starts, &entry.labels);
             starts.len()
         });
         let ends = ends.collect();
@@ -284,7 +285,7 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Observation, Reading, Sample};
+    use crate::model::{Observation, Reading, Sample, TargetId};
     use crate::store::recent::{Limits, Recent};
     use std::sync::Arc;
     use std::time::Duration;

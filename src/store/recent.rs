@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use super::block::{Block, Row};
+use super::append::Room;
+use super::block::{Block, Fresh, Row};
+use super::forms::Forms;
 use super::page::{Format, Layout, Page};
+use super::save::Cut;
 use crate::model::series::stale_nan;
-use crate::model::{
-    FamilyRef, Labels, Matcher, Observation, Point, Reading, Sample, Series, Source, SourceError, Target, TargetId,
-};
+use crate::model::{FamilyRef, Labels, Observation, Point, Reading, Sample, Target, TargetId};
 
 /// How much may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +54,21 @@ pub struct Recent {
 
 #[derive(Default)]
 pub(super) struct Inner {
-    limits: Limits,
+    pub(super) limits: Limits,
     window: Duration,
+    pub(super) forms: Forms,
+    /// By number; a number is used again.
+    pub(super) blocks: Vec<Option<Block>>,
     /// Sorted, so that of two families with one name always the same gives the page its help text.
-    blocks: BTreeMap<TargetId, Block>,
+    pub(super) numbers: BTreeMap<TargetId, u32>,
     series: usize,
+    /// Since when there was nothing to be lost: the start, or the last time of a target that went.
+    begun: i64,
+    /// Newest time of any append.
+    newest: i64,
+    /// How far back pushed points are taken although the window does not reach so far; `None` without a history.
+    pub(super) backlog: Option<Duration>,
+    pub(super) leavers: Vec<Cut>,
     /// Rises whenever a series appears or goes: the page's layout is then prepared anew.
     pub(super) shape: u64,
 }
@@ -65,13 +76,33 @@ pub(super) struct Inner {
 impl Recent {
     /// An empty window that keeps points for `window`.
     pub fn new(window: Duration, limits: Limits) -> Self {
-        let inner = Inner { limits, window, ..Inner::default() };
+        let inner = Inner { limits, window, begun: i64::MAX, newest: i64::MIN, ..Inner::default() };
         Recent { inner: RwLock::new(inner), page: Page::default() }
     }
 
     /// How long points are kept from now on; derived from what the rules read.
     pub fn set_window(&self, window: Duration) {
-        self.write().window = window;
+        let mut inner = self.write();
+        if window > inner.window {
+            // What was not needed until now is gone already.
+            inner.begun = inner.complete_since();
+        }
+        inner.window = window;
+    }
+
+    /// Says that samples are taken in from `now` on: what is older is not here, but may be in the history.
+    pub fn begin(&self, now: i64) {
+        self.write().begun = now;
+    }
+
+    /// Since when the window holds every sample there is, milliseconds since the epoch.
+    pub fn complete_since(&self) -> i64 {
+        self.read().complete_since()
+    }
+
+    /// How much may be held.
+    pub fn limits(&self) -> Limits {
+        self.read().limits
     }
 
     /// How long points are kept.
@@ -82,27 +113,30 @@ impl Recent {
     /// Makes a target known, or takes over its changed labels. Its series begin anew when the labels differ.
     pub fn declare(&self, target: &Target, subject: &'static str) {
         let mut inner = self.write();
-        let stamp = target.labels.with(subject, target.id.as_ref());
-        if inner.blocks.get(&target.id).is_some_and(|block| block.stamp == stamp && *block.kind == *target.kind) {
-            return;
+        let block = Block::of_target(target, subject);
+        let same = |known: &Block| {
+            known.stamp == block.stamp
+                && known.about == block.about
+                && known.subject == subject
+                && known.kind == block.kind
+        };
+        if !inner.block(&target.id).is_some_and(same) {
+            inner.remove(&target.id);
+            inner.enter(&target.id, block);
         }
-        inner.remove(&target.id);
-        let block = Block { kind: target.kind.to_string(), stamp, subject, ..Block::default() };
-        inner.blocks.insert(target.id.clone(), block);
     }
 
     /// Makes a block known whose samples are complete as they are: rule groups, self-metrics.
     /// A hidden one is there for queries and not on the page.
     pub fn declare_plain(&self, id: &TargetId, kind: &str, hidden: bool) {
-        self.declare_block(id, kind, |block| block.hidden = hidden);
+        self.declare_block(id, Block::plain(kind, hidden, false));
     }
 
-    pub(super) fn declare_block(&self, id: &TargetId, kind: &str, set: impl FnOnce(&mut Block)) {
-        self.write().blocks.entry(id.clone()).or_insert_with(|| {
-            let mut block = Block { kind: kind.to_string(), ..Block::default() };
-            set(&mut block);
-            block
-        });
+    pub(super) fn declare_block(&self, id: &TargetId, block: Block) {
+        let mut inner = self.write();
+        if inner.block(id).is_none() {
+            inner.enter(id, block);
+        }
     }
 
     /// Forgets a target and all of its series.
@@ -122,41 +156,48 @@ impl Recent {
     pub fn observe_into(&self, observation: &Observation, about: &[Sample], kept: Option<&mut Vec<Kept>>) -> Taken {
         let empty = Reading::default();
         let reading = observation.outcome.as_ref().unwrap_or(&empty);
-        self.write().append(&observation.target, observation.at, &reading.samples, about, kept)
+        let at = observation.at;
+        let change = |block: &mut Block, forms: &mut Forms, room: &Room| {
+            let taken = append(block, at, (&reading.samples, about), room, forms, kept);
+            (taken, block.prune(at, room, forms))
+        };
+        self.change_block(&observation.target, at, change).unwrap_or_default()
     }
 
     /// The stale markers that end the series of a target that is about to be forgotten.
     pub fn farewell(&self, id: &TargetId, at: i64) -> Vec<Kept> {
         let inner = self.read();
-        let alive = inner.rows(id).iter().filter(|row| row.column.last().is_some());
-        alive.map(|row| row.kept(at, stale_nan())).collect()
+        let Some(block) = inner.block(id) else { return Vec::new() };
+        let alive = block.rows.iter().filter(|row| row.column.last().is_some());
+        alive.filter_map(|row| block.kept(row, &inner.forms, at, stale_nan())).collect()
     }
 
-    /// Changes a block that is known. `change` is told the series of all others, the limits and the window, and says
-    /// whether rows went.
+    /// Changes a block that is known, at a time. `change` says whether rows went.
     pub(super) fn change_block<T>(
         &self,
         id: &TargetId,
-        change: impl FnOnce(&mut Block, usize, &Limits, Duration) -> (T, bool),
+        now: i64,
+        change: impl FnOnce(&mut Block, &mut Forms, &Room) -> (T, bool),
     ) -> Option<T> {
         let mut inner = self.write();
-        let Inner { blocks, limits, window, series, shape, .. } = &mut *inner;
-        let block = blocks.get_mut(id)?;
+        inner.newest = inner.newest.max(now);
+        let Inner { blocks, numbers, forms, limits, window, series, shape, backlog, .. } = &mut *inner;
+        let block = blocks.get_mut(*numbers.get(id)? as usize)?.as_mut()?;
         let before = block.rows.len();
-        let others = *series - before;
-        let (done, died) = change(block, others, limits, *window);
+        let room = Room { others: *series - before, limits: *limits, window: *window, backlog: *backlog };
+        let (done, died) = change(block, forms, &room);
         let after = block.rows.len();
         if died || after != before {
             *shape += 1;
         }
-        *series = others + after;
+        *series = room.others + after;
         Some(done)
     }
 
     /// Series that are held, by kind of target.
     pub fn series_by_kind(&self) -> Vec<(String, usize)> {
         let mut counts: HashMap<String, usize> = HashMap::new();
-        for block in self.read().blocks.values() {
+        for block in self.read().all() {
             *counts.entry(block.kind.clone()).or_default() += block.rows.len();
         }
         let mut counts: Vec<_> = counts.into_iter().collect();
@@ -169,7 +210,7 @@ impl Recent {
         let inner = self.read();
         match kind {
             None => self.page.render(&inner, format),
-            Some(kind) => Layout::prepare(inner.blocks_of_kind(kind), inner.shape).render(&inner, format),
+            Some(_) => Layout::prepare(&inner, kind).render(&inner, format),
         }
     }
 
@@ -178,118 +219,122 @@ impl Recent {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
+    pub(super) fn block(&self, id: &TargetId) -> Option<&Block> {
+        self.by_number(*self.numbers.get(id)?)
+    }
+
+    pub(super) fn by_number(&self, number: u32) -> Option<&Block> {
+        self.blocks.get(number as usize)?.as_ref()
+    }
+
+    fn enter(&mut self, id: &TargetId, mut block: Block) {
+        let free = self.numbers.len() < self.blocks.len();
+        let place = free.then(|| self.blocks.iter().position(Option::is_none)).flatten().unwrap_or_else(|| {
+            self.blocks.push(None);
+            self.blocks.len() - 1
+        });
+        block.number = place as u32;
+        self.blocks[place] = Some(block);
+        self.numbers.insert(id.clone(), place as u32);
+    }
+
     fn remove(&mut self, id: &TargetId) {
-        if let Some(block) = self.blocks.remove(id) {
+        let Some(number) = self.numbers.remove(id) else { return };
+        if let Some(block) = self.blocks[number as usize].take() {
+            // A query that reaches back to it finds it in the history only.
+            let last = block.times.back().copied().or((!block.rows.is_empty()).then_some(self.newest));
+            self.begun = self.begun.max(last.map_or(i64::MIN, |last| last.saturating_add(1)));
+            self.see_off(id, &block);
+            block.rows.iter().for_each(|row| self.forms.detach(row.form, number));
             self.series -= block.rows.len();
             self.shape += 1;
         }
     }
 
-    fn append(
-        &mut self,
-        id: &TargetId,
-        at: i64,
-        samples: &[Sample],
-        about: &[Sample],
-        mut kept: Option<&mut Vec<Kept>>,
-    ) -> Taken {
-        let mut taken = Taken::default();
-        let limits = self.limits;
-        let (others, window) = (self.series, self.window);
-        let Some(block) = self.blocks.get_mut(id) else { return taken };
-        block.rewind(at);
-        let rows_before = block.rows.len();
-        let mut seen = vec![false; rows_before];
-        let mut index = None;
-        let mut order = Vec::with_capacity(samples.len() + about.len());
-        let stamped = samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
-        for (position, (sample, stamp)) in stamped.enumerate() {
-            let row = match block.find(position, sample, stamp, &mut index) {
-                Some(row) => row,
-                // What we say of a target is a handful of series, and the last to go dark.
-                None if !stamp => block.add(sample, stamp, &mut index),
-                None if block.is_full(limits.series_per_target) => {
-                    taken.over_target_limit += 1;
-                    continue;
-                }
-                None if others - rows_before + block.rows.len() >= limits.series => {
-                    taken.over_total_limit += 1;
-                    continue;
-                }
-                None => block.add(sample, stamp, &mut index),
-            } as usize;
-            seen.resize(block.rows.len(), false);
-            // Of two samples for one series in one poll the first counts.
-            if !std::mem::replace(&mut seen[row], true) {
-                block.rows[row].column.push(sample.value);
-                taken.kept += 1;
-                if let Some(kept) = &mut kept {
-                    kept.push(block.rows[row].kept(at, sample.value));
-                }
-            }
-            order.push(row as u32);
-        }
-        for (row, _) in block.rows.iter_mut().zip(&seen).filter(|(_, seen)| !**seen) {
-            if let Some(kept) = kept.as_mut().filter(|_| row.column.last().is_some()) {
-                kept.push(row.kept(at, stale_nan()));
-            }
-            row.column.push_missing();
-        }
-        block.order = order;
-        block.times.push_back(at);
-        let died = block.prune(at, window);
-        let rows_after = block.rows.len();
-        if died || rows_after != rows_before {
-            self.shape += 1;
-        }
-        self.series = others - rows_before + rows_after;
-        taken
+    fn complete_since(&self) -> i64 {
+        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
+        self.begun.max(self.newest.saturating_sub(window))
     }
 
-    pub(super) fn blocks(&self) -> impl Iterator<Item = (&TargetId, &Block)> {
-        self.blocks.iter().filter(|(_, block)| !block.hidden)
+    /// All blocks, in the order of their numbers.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().flatten()
     }
 
-    fn blocks_of_kind(&self, kind: &str) -> impl Iterator<Item = (&TargetId, &Block)> {
-        self.blocks().filter(move |(_, block)| block.kind == kind)
+    /// The blocks of the page, in the order of their ids; those of a kind only if one is named.
+    pub(super) fn shown(&self, kind: Option<&str>) -> impl Iterator<Item = &Block> {
+        let blocks = self.numbers.values().filter_map(|number| self.by_number(*number));
+        blocks.filter(move |block| !block.hidden && kind.is_none_or(|kind| block.kind == kind))
     }
 
-    pub(super) fn rows(&self, id: &TargetId) -> &[Row] {
-        self.blocks.get(id).map_or(&[], |block| &block.rows)
+    pub(super) fn rows(&self, number: u32) -> &[Row] {
+        self.by_number(number).map_or(&[], |block| &block.rows)
     }
 }
 
-impl Source for Recent {
-    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
-        let inner = self.read();
-        let limit = inner.limits.points_per_query;
-        let (mut found, mut loaded) = (Vec::new(), 0);
-        for block in inner.blocks.values() {
-            for row in block.rows.iter().filter(|row| matchers.iter().all(|matcher| matcher.matches(&row.labels))) {
-                let Some(series) = block.series(row, start, end) else { continue };
-                loaded += series.points.len() + series.histograms.len();
-                if loaded > limit {
-                    return Err(SourceError::TooManySamples { limit });
-                }
-                found.push(series);
+/// Appends the samples of one poll.
+fn append(
+    block: &mut Block,
+    at: i64,
+    (samples, about): (&[Sample], &[Sample]),
+    room: &Room,
+    forms: &mut Forms,
+    mut kept: Option<&mut Vec<Kept>>,
+) -> Taken {
+    let mut taken = Taken::default();
+    block.rewind(at);
+    let mut seen = vec![false; block.rows.len()];
+    let mut fresh = Fresh::new();
+    let mut order = Vec::with_capacity(samples.len() + about.len());
+    let stamped = samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
+    for (position, (sample, said)) in stamped.enumerate() {
+        let row = match block.find(position, sample, said, forms, &fresh) {
+            Ok(row) => row,
+            // What we say of a target is a handful of series, and the last to go dark.
+            Err(_) if said && block.is_full(room.limits.series_per_target) => {
+                taken.over_target_limit += 1;
+                continue;
+            }
+            Err(_) if said && room.others + block.rows.len() >= room.limits.series => {
+                taken.over_total_limit += 1;
+                continue;
+            }
+            Err(form) => block.add(form, None, forms, &mut fresh),
+        };
+        seen.resize(block.rows.len(), false);
+        // Of two samples for one series in one poll the first counts.
+        if !std::mem::replace(&mut seen[row], true) {
+            block.rows[row].column.push(sample.value);
+            taken.kept += 1;
+            if let Some(kept) = &mut kept {
+                kept.extend(block.kept(&block.rows[row], forms, at, sample.value));
             }
         }
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(found)
+        order.push(row as u32);
     }
+    for index in (0..block.rows.len()).filter(|index| !seen[*index]) {
+        let row = &block.rows[index];
+        if let Some(kept) = kept.as_mut().filter(|_| row.column.last().is_some()) {
+            kept.extend(block.kept(row, forms, at, stale_nan()));
+        }
+        block.rows[index].column.push_missing();
+    }
+    block.times.push_back(at);
+    block.settle(Some(order), fresh);
+    taken
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::series::is_stale;
-    use crate::model::{FailureReason, Family, PollFailure, Suffix};
+    use crate::model::{FailureReason, Family, Matcher, PollFailure, Series, Source, Suffix};
 
     static HEAT: Family = Family::gauge("miner_temperature_celsius", "Heat", &["sensor"]);
     static UP: Family = Family::gauge("davylamp_target_up", "Up", &["target"]);

@@ -4,6 +4,7 @@
 //! writes OpenMetrics; the exposition reads that text back with the reader of the `prometheus` kind, so that
 //! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
 
+mod history;
 mod log;
 mod process;
 mod remote;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use history::HistoryMetrics;
 pub use log::{LogFormat, log_filter, start_logging};
 use process::Process;
 pub use remote::{RemoteWriteIn, RemoteWriteOut};
@@ -77,6 +79,8 @@ pub struct Telemetry {
     pub values_rejected: Counters,
     /// Limits that were hit, by limit.
     pub limit_hits: Counters,
+    /// The samples on disk.
+    pub history: HistoryMetrics,
     /// Samples that a limit dropped, by limit and target.
     pub samples_over_limit: Counters,
     /// Series that are held, by kind.
@@ -149,6 +153,7 @@ impl Telemetry {
             poll_duration: list.histogram("davylamp_poll_duration", "How long polls take, by kind"),
             values_rejected: list.counter("davylamp_values_rejected", "Impossible values that were not exported"),
             limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
+            history: HistoryMetrics::new(&mut list),
             samples_over_limit: list
                 .counter("davylamp_samples_over_limit", "Samples that a limit dropped, by limit and target"),
             series: list.gauge("davylamp_series", "Series that are held, by kind"),

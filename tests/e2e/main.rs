@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // a failure shows itself
 #![allow(clippy::disallowed_methods)] // these tests wait for processes, outside of any runtime
 
+mod api;
 mod canary;
 mod container;
 #[path = "../support/docker.rs"]

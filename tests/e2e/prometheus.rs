@@ -55,6 +55,10 @@ impl Prometheus {
         Some(server)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()

@@ -40,6 +40,8 @@ pub struct Question {
 pub enum How {
     /// A command of cgminer's API: its name alone, or a whole JSON request.
     Rpc(&'static str),
+    /// A JSON request with its length in front of it.
+    Framed(&'static str),
     /// A path over HTTP.
     Get(&'static str),
     /// A path over HTTP and a body.
@@ -74,7 +76,7 @@ impl How {
     /// The name of its reply. Of a JSON request it is the command.
     pub fn name(self) -> String {
         match self {
-            How::Rpc(request) if request.starts_with('{') => {
+            How::Rpc(request) | How::Framed(request) if request.starts_with('{') => {
                 let request: serde_json::Value = serde_json::from_str(request).unwrap_or_default();
                 let word = |key: &str| request.get(key).and_then(serde_json::Value::as_str).map(str::to_string);
                 let command = word("command").or_else(|| word("cmd")).unwrap_or_default();
@@ -83,7 +85,7 @@ impl How {
                     None => command,
                 }
             }
-            How::Rpc(command) => command.to_string(),
+            How::Rpc(command) | How::Framed(command) => command.to_string(),
             How::Get(path) => format!("GET {path}"),
             How::Post { path, .. } => format!("POST {path}"),
         }
@@ -217,6 +219,10 @@ impl Asker {
                 let request = format!("{{\"command\":\"{command}\"}}");
                 let body = tcp::exchange(&self.rpc, request.as_bytes(), MAX_REPLY, left).await?;
                 Ok(Reply::new(command, body))
+            }
+            How::Framed(request) => {
+                let body = tcp::exchange_framed(&self.rpc, request.as_bytes(), MAX_REPLY, left).await?;
+                Ok(Reply::new(how.name(), body))
             }
             How::Get(path) => self.fetch(how, Ask::get(path), deadline).await,
             How::Post { path, content, body } => {

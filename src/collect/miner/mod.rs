@@ -2,10 +2,13 @@
 
 pub mod antminer;
 mod ask;
+pub mod auradine;
+pub mod avalon;
 pub mod axeos;
 pub mod cgminer;
 pub mod device;
 mod documents;
+pub mod epic;
 pub mod families;
 pub mod iceriver;
 pub mod luxos;
@@ -16,4 +19,5 @@ pub mod repair;
 mod restart;
 mod values;
 pub mod vnish;
+pub mod whatsminer;
 pub mod xmrig;

@@ -170,7 +170,7 @@ impl Folder {
 }
 
 /// Removes a folder with all that is in it; one that is not there is no error.
-pub(super) fn remove_dir(path: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn remove_dir(path: &Path) -> Result<(), OpenError> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(OpenError::io("cannot remove", path)(error)),
         _ => Ok(()),
@@ -194,7 +194,7 @@ pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<(), OpenError> {
 }
 
 /// Makes names in a folder durable: a rename or a new file is lost in a power cut without it.
-pub(super) fn sync_dir(path: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn sync_dir(path: &Path) -> Result<(), OpenError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(OpenError::io("cannot sync", path))
 }
 
@@ -215,7 +215,7 @@ pub(super) fn sync_tree(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Replaces a small file so that after a power cut it is the old or the new one, never a torn one.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
+pub(in crate::store) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
     let mut name = path.file_name().map(OsString::from).unwrap_or_default();
     name.push(".new");
     let fresh = path.with_file_name(name);
@@ -230,13 +230,13 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
 }
 
 /// Bytes on the disk below `path` that this process may still use.
-pub(super) fn free_bytes(path: &Path) -> u64 {
+pub(in crate::store) fn free_bytes(path: &Path) -> u64 {
     // If it cannot be told, nothing is refused for it: the write itself will say.
     rustix::fs::statvfs(path).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Bytes that the files of a folder hold, two levels deep.
-pub(super) fn size_of(path: &Path) -> u64 {
+pub(in crate::store) fn size_of(path: &Path) -> u64 {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let size =
         |entry: std::fs::DirEntry| entry.metadata().map_or(0, |data| if data.is_file() { data.len() } else { 0 });

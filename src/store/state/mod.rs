@@ -9,12 +9,13 @@ use futures_util::future::BoxFuture;
 
 mod admin;
 mod ballast;
+pub(in crate::store) mod database;
 mod dump;
 mod engine;
 mod error;
 #[doc(hidden)]
 pub mod fault;
-mod folder;
+pub(in crate::store) mod folder;
 mod hub;
 mod ladder;
 mod lease;

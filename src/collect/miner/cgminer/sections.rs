@@ -37,7 +37,10 @@ pub fn put_boards(device: &mut Device, devs: &[Value]) {
 
 fn board(dev: Fields<'_>, name: String) -> Board {
     let sensor = |(key, place)| dev.temperature(key).map(|celsius| Sensor { place, celsius });
-    let hertz = dev.number_of(&["Frequency", "GPU Clock"]).filter(|clock| *clock > 0.0).map(|clock| clock * 1e6);
+    let hertz = dev
+        .number_of(&["Frequency", "Chip Frequency", "GPU Clock"])
+        .filter(|clock| *clock > 0.0)
+        .map(|clock| clock * 1e6);
     Board {
         name,
         serial: dev.text_of(&["PCB SN", "Serial"]).unwrap_or_default(),
