@@ -108,9 +108,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A POST without a body, otherwise the same.
-    pub fn post(url: &'a Url, timeout: Duration) -> Self {
-        Request { method: reqwest::Method::POST, ..Request::get(url, timeout) }
+    /// A POST, otherwise as [`Request::get`].
+    pub fn post(url: &'a Url, body: Vec<u8>, timeout: Duration) -> Self {
+        Request { method: reqwest::Method::POST, body: Some(body), ..Request::get(url, timeout) }
     }
 }
 

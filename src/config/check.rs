@@ -162,6 +162,9 @@ fn sections(check: &mut Check, folder: &Path, file: &mut File) {
     for (inner, message) in file.server.check() {
         check.report(format!("server.{inner}"), message);
     }
+    for (inner, message) in file.webhooks.check() {
+        check.report(format!("webhooks.{inner}"), message);
+    }
     for mistake in file.dashboards.mistakes() {
         check.report(format!("dashboards.{}", mistake.path), mistake.message);
     }

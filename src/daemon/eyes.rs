@@ -24,8 +24,9 @@ impl World for Eyes {
     }
 
     fn firing(&self) -> Vec<Alert> {
-        let alerts = self.0.alerts.get();
-        alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect()
+        let (alerts, posted) = (self.0.alerts.get(), self.0.posted.get());
+        let ours = alerts.iter().filter(|alert| alert.state == AlertState::Firing);
+        ours.chain(posted.iter()).cloned().collect()
     }
 
     fn rule(&self, rule: &str) -> Option<RuleFacts> {

@@ -3,6 +3,7 @@
 //! Every part is a task of one set. A part that ends by itself takes the daemon down, and systemd starts it again: a
 //! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
+mod audit;
 mod control;
 mod evaluate;
 mod explain;
@@ -24,6 +25,7 @@ mod surface;
 mod tasks;
 mod tell;
 mod thresholds;
+mod webhooks;
 mod world;
 
 use std::net::SocketAddr;
@@ -41,7 +43,7 @@ use crate::act::book::Book;
 use crate::act::control::Control as RunControl;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api;
+use crate::api::{self, WriteSeen};
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::notify::Outbox;
@@ -63,8 +65,10 @@ use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
 use tasks::Tasks;
 use tell::{Ears, StateLog};
-use world::View;
+use webhooks::Inbox;
+use world::{ReloadRequest, View};
 
+pub use audit::audit_page;
 pub use control::drawings;
 pub use runner::run_runner;
 pub use world::host;
@@ -165,8 +169,10 @@ pub async fn run(
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
     let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
+    let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, outbox, sending };
+    let parts =
+        Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
     parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
@@ -217,6 +223,7 @@ struct Parts {
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
     outbox: Outbox,
+    inbox: Arc<Inbox>,
     sending: Option<Work>,
 }
 
@@ -257,22 +264,17 @@ impl Parts {
             notifier: self.notifier.clone(),
         };
         control.start().await;
+        let heard = transitions_in.clone();
+        let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let (actor, runs) = self.actor(bindings);
-        let view = View {
-            shared: self.shared.clone(),
-            book: self.book.clone(),
-            runs,
-            store: self.store.clone(),
-            reloads: reloads_in,
-            wishes: self.wishes.clone(),
-        };
-        let view = Arc::new(view);
+        let view = Arc::new(self.view(runs, reloads_in, seen));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
+        tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         if let Some(sending) = self.sending.take() {
             tasks.spawn("remote_write", sending.run(stops.rest.clone()));
@@ -282,6 +284,7 @@ impl Parts {
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
         tasks.spawn("notify", teller.run(stops.rest.clone()));
         tasks.spawn("silences", silences.run(stops.rest.clone()));
+        tasks.spawn("audit", self.keeper.auditor().run(written, stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("history", history::run(self.shared.clone(), stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
@@ -307,6 +310,21 @@ impl Parts {
         })
     }
 
+    /// What the HTTP surface stands on.
+    fn view(&self, runs: RunControl, reloads: mpsc::Sender<ReloadRequest>, writes: WriteSeen) -> View {
+        View {
+            shared: self.shared.clone(),
+            book: self.book.clone(),
+            runs,
+            store: self.store.clone(),
+            reloads,
+            wishes: self.wishes.clone(),
+            inbox: self.inbox.clone(),
+            auditor: self.keeper.auditor(),
+            writes,
+        }
+    }
+
     /// Until somebody says stop, or a part dies.
     async fn wait(&self, tasks: &mut Tasks) -> Result<(), DaemonError> {
         tokio::select! {
@@ -328,7 +346,7 @@ impl Parts {
         stops.polls.cancel();
         tasks.join(&["schedule", "intake"]).await;
         stops.rules.cancel();
-        tasks.join(&["rules"]).await;
+        tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();

@@ -7,14 +7,16 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Auditor;
 use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
+use super::webhooks::Inbox;
 use crate::act::book::Book;
 use crate::act::control::{Control as RunControl, Filter};
 use crate::act::facts::Host;
 use crate::act::run::Run;
-use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow};
+use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow, WriteSeen};
 use crate::model::{Alert, AlertState, Target};
 use crate::schedule::poll::unix_millis;
 use crate::store::Format;
@@ -48,6 +50,9 @@ pub(super) struct View {
     pub(super) store: Arc<SledState>,
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) wishes: Wishes,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) auditor: Auditor,
+    pub(super) writes: WriteSeen,
 }
 
 impl View {
@@ -73,7 +78,9 @@ impl Backend for View {
         let mut rows: Vec<TargetRow> = config.jobs.iter().map(|job| row(&job.target)).collect();
         // What is down comes first, and then what has something to say.
         rows.sort_by_key(|row| (row.up != Some(false), row.detail.is_empty(), row.id.clone()));
-        let mut alerts: Vec<AlertRow> = shared.alerts.get().iter().map(|alert| alert_row(shared, alert)).collect();
+        let (ours, posted) = (shared.alerts.get(), shared.posted.get());
+        let mut alerts: Vec<AlertRow> =
+            ours.iter().chain(posted.iter()).map(|alert| alert_row(shared, alert)).collect();
         alerts.sort_by_key(|row| (row.state != "firing", row.state != "pending", -row.since));
         let rules = shared.rules.get();
         let mut notices = shared.notices();

@@ -26,8 +26,9 @@ async fn post(target: &Target) -> Result<(), CommandError> {
     let refused = |text: String| CommandError::Refused(text);
     let place = Place::read(&target.address, "http", 80).map_err(|error| refused(error.to_string()))?;
     let url = Url::parse(&format!("http://{place}/api/system/restart")).map_err(|error| refused(error.to_string()))?;
-    let answer =
-        http::send(http::Request::post(&url, target.timeout)).await.map_err(|failure| CommandError::sent(&failure))?;
+    let answer = http::send(http::Request::post(&url, Vec::new(), target.timeout))
+        .await
+        .map_err(|failure| CommandError::sent(&failure))?;
     // A status of failure is an answer: the device did not take it.
     answer.success().map(drop).map_err(|failure| refused(failure.to_string()))
 }
