@@ -20,9 +20,13 @@ const TOKEN: (&str, &str) = ("Authorization", "Bearer pushing");
 const CONFIG: &str = "server: {listen: '127.0.0.1:0', token: {file: token}, requests_per_second: 0}\n\
                       storage: {path: state}\nhistory: {flush_interval: 10s}\n\
                       rules: {files: [rules.yml], evaluation_interval: 1s}\n";
-const RULES: &str = "groups:\n- name: pushed\n  interval: 1s\n  rules:\n\
-                     - {alert: Always, expr: 'vector(1)'}\n\
-                     - {alert: Pushed, expr: 'max_over_time(pushed[1h]) > 0', for: 2s}\n";
+const RULES: &str = r"groups:
+- name: pushed
+  interval: 1s
+  rules:
+  - {alert: Always, expr: 'vector(1)'}
+  - {alert: Pushed, expr: 'max_over_time(pushed[1h]) > 0', for: 2s}
+";
 
 /// What the daemon has acknowledged.
 #[derive(Default)]
