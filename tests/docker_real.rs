@@ -153,17 +153,22 @@ async fn restarts_are_counted_through_manual_ones(engine: &Engine, collector: &d
 /// The engine's own client is the reference for memory; it rounds, and the two look at different moments, so the
 /// smallest difference of a few looks counts.
 async fn agrees_with_docker_stats(engine: &Engine, collector: &dyn Collector) {
-    engine.run("cache", &[], &["sh", "-c", "dd if=/dev/zero of=/big bs=1M count=20; exec sleep 1000"]);
+    // Written again and again: a machine that needs memory takes the page cache away.
+    let work = "while :; do dd if=/dev/zero of=/big bs=1M count=20; sleep 2; done";
+    engine.run("cache", &[], &["sh", "-c", work]);
     let usage = |reading: &Reading| value(reading, "docker_container_memory_usage_bytes", &[("container", "cache")]);
     poll_until(collector, "its file in the page cache", |reading| usage(reading) > Some(15e6)).await;
     let mut differences = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..15 {
         let reading = poll(collector).await;
         let of = |family: &str| value(&reading, family, &[("container", "cache")]).unwrap();
         let shown = mebibytes(&engine.docker(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "cache"]));
         let ours = of("docker_container_memory_working_set_bytes") / 1_048_576.0;
         let usage = of("docker_container_memory_usage_bytes") / 1_048_576.0;
-        assert!(usage - ours > 10.0, "the file of 20 MiB is in the page cache: {usage} used, {ours} without it");
+        if usage - ours < 10.0 {
+            differences.push(f64::INFINITY);
+            continue;
+        }
         let interface = [("container", "cache"), ("interface", "eth0")];
         assert!(value(&reading, "docker_container_network_receive_bytes_total", &interface).is_some());
         differences.push((ours - shown).abs());
@@ -171,7 +176,9 @@ async fn agrees_with_docker_stats(engine: &Engine, collector: &dyn Collector) {
             return;
         }
     }
-    panic!("the working set differs from docker stats by {differences:?} MiB");
+    panic!(
+        "the file of 20 MiB is not told from the working set, or that differs from docker stats by {differences:?} MiB"
+    );
 }
 
 /// The first number of `1.5MiB / 8GiB`.
