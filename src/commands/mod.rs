@@ -10,6 +10,7 @@ mod kinds;
 mod notify;
 mod poll;
 mod rules;
+mod runs;
 mod silence;
 mod state;
 
@@ -67,6 +68,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::demo(&args),
         Command::Rules(command) => rules::rules(&command),
         Command::Dashboards(command) => check::dashboards(&command),
+        Command::Runs(command) => runs::runs(&command),
         Command::Silence(command) => silence::silence(&command),
         Command::Windows(command) => silence::windows(&command),
         Command::Notify(command) => notify::notify(&command),
