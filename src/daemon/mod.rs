@@ -15,6 +15,7 @@ mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod process;
 mod prometheus;
 mod receiving;
 mod runner;
@@ -61,6 +62,7 @@ use eyes::Eyes;
 use hands::Effects;
 use keep::Keeper;
 use notify::Notifier;
+use process::{descriptors, terminated, watchdog};
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
 use tasks::Tasks;
@@ -363,20 +365,6 @@ impl Parts {
     }
 }
 
-/// How many files may be open, after the soft limit was raised as far as it goes and as we can use.
-fn descriptors() -> u64 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    /// Room for every target of a large farm with a kept connection.
-    const ENOUGH: u64 = 65_536;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.unwrap_or(ENOUGH).min(ENOUGH);
-    let current = current.unwrap_or(ENOUGH);
-    if current < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
-        return wanted;
-    }
-    current
-}
-
 async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: CancellationToken) {
     loop {
         tokio::select! {
@@ -389,31 +377,5 @@ async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: Cancellati
             Ok(Err(error)) => tracing::error!(%error, "cannot export the state"),
             Err(error) => tracing::error!(%error, "cannot export the state"),
         }
-    }
-}
-
-/// Says that we are alive, as long as the runtime turns.
-async fn watchdog(notifier: Arc<Notifier>, stop: CancellationToken) {
-    let Some(interval) = notifier.watchdog_interval() else {
-        return stop.cancelled().await;
-    };
-    let mut tick = tokio::time::interval(interval);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => notifier.alive(),
-        }
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
     }
 }
