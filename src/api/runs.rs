@@ -93,13 +93,12 @@ impl IntoResponse for ControlError {
     }
 }
 
-fn bad(detail: impl Into<String>) -> Response {
-    Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 /// A run's id from its path.
-#[expect(clippy::result_large_err, reason = "the error is the answer")]
-pub(super) fn run_id(text: String) -> Result<RunId, Response> {
+fn run_id(text: String) -> Result<RunId, Problem> {
     RunId::try_from(text).map_err(|error| bad(error.to_string()))
 }
 
@@ -130,7 +129,7 @@ fn shape(run: &Run) -> Value {
 async fn show(State(runs): State<Control>, Path(id): Path<String>) -> Response {
     let id = match run_id(id) {
         Ok(id) => id,
-        Err(answer) => return answer,
+        Err(problem) => return problem.into_response(),
     };
     match runs.show(&id) {
         Ok(run) => {
@@ -178,7 +177,7 @@ struct Tail {
 async fn output(State(runs): State<Control>, Path(id): Path<String>, Query(from): Query<Tail>) -> Response {
     let id = match run_id(id) {
         Ok(id) => id,
-        Err(answer) => return answer,
+        Err(problem) => return problem.into_response(),
     };
     // The state first: what was printed after it was looked at is still to be asked for.
     let state = runs.show(&id).map(|run| run.state);
@@ -203,8 +202,7 @@ struct Order {
 }
 
 /// The order, and who gives it: the token is one for all, so the address belongs to it.
-#[expect(clippy::result_large_err, reason = "the error is the answer")]
-fn read(body: &Bytes, peer: Option<Extension<Peer>>) -> Result<(Order, String), Response> {
+fn read(body: &Bytes, peer: Option<Extension<Peer>>) -> Result<(Order, String), Problem> {
     let order: Order = match body.is_empty() {
         true => Order::default(),
         false => serde_json::from_slice(body).map_err(|error| bad(format!("the body is no order: {error}")))?,
@@ -222,7 +220,7 @@ async fn order(
 ) -> Response {
     let (id, by) = match run_id(id).and_then(|id| Ok((id, read(&body, peer)?.1))) {
         Ok(read) => read,
-        Err(answer) => return answer,
+        Err(problem) => return problem.into_response(),
     };
     let done = match verb.as_str() {
         "approve" => runs.approve(&id, &by).await,
@@ -255,7 +253,7 @@ async fn episodes(State(runs): State<Control>) -> Response {
 async fn close(State(runs): State<Control>, peer: Option<Extension<Peer>>, body: Bytes) -> Response {
     let (order, by) = match read(&body, peer) {
         Ok(read) => read,
-        Err(answer) => return answer,
+        Err(problem) => return problem.into_response(),
     };
     match runs.close_episode(&order.binding, &order.target, &by).await {
         Ok(()) => Json(json!({"closed": true})).into_response(),
