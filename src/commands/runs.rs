@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::ask::Daemon;
 use super::silence::table;
-use super::{complain, say};
+use super::{complain, say, small_runtime};
 use crate::args::runs::{ListArgs, OrderArgs, RunArg, RunsCommand};
 use crate::args::tell::{DaemonArgs, Output};
 use davylamp::act::executor::Printed;
@@ -132,6 +132,6 @@ fn follow(run: &RunArg) -> anyhow::Result<ExitCode> {
             let well = matches!(heard.state, RunState::Succeeded | RunState::Healed);
             return Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
-        std::thread::sleep(FOLLOW_EVERY);
+        small_runtime()?.block_on(tokio::time::sleep(FOLLOW_EVERY));
     }
 }
