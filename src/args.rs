@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use runs::RunsCommand;
 use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
 mod query;
 mod rules;
+pub mod runs;
 pub mod tell;
 
 pub use audit::{AuditCommand, AuditRange};
@@ -107,6 +109,9 @@ pub enum Command {
     State(StateCommand),
     /// Execute playbooks for a daemon that runs in a closed sandbox (see davylamp-runner.service).
     Runner(ConfigArg),
+    /// Runs of a running daemon: look, approve, cancel, follow.
+    #[command(subcommand)]
+    Runs(RunsCommand),
     /// Silences of a running daemon, in amtool's manner.
     #[command(subcommand)]
     Silence(SilenceCommand),

@@ -106,7 +106,7 @@ impl Actor {
     /// An actor, and the door through which people give it orders.
     pub fn new(setup: Setup) -> (Self, Control) {
         let Setup { bindings, limits, kill_grace, approval_url, book, executor, hands, world } = setup;
-        let (control, orders) = Control::new(book.clone());
+        let (control, orders) = Control::new(book.clone(), executor.clone());
         let (now, started) = (world.now(), Instant::now());
         let actor = Actor {
             bindings,

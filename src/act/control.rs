@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::act::approval::Decision;
 use crate::act::book::{Book, Held};
 use crate::act::episode::Episode;
-use crate::act::executor::ExecutorError;
+use crate::act::executor::{Executor, ExecutorError, Printed};
 use crate::act::ledger::LedgerError;
 use crate::act::run::{Run, RunId, RunState};
 
@@ -18,6 +18,7 @@ pub(super) const ORDERS: usize = 32;
 #[derive(Clone)]
 pub struct Control {
     book: Arc<Book>,
+    executor: Arc<dyn Executor>,
     orders: mpsc::Sender<Order>,
 }
 
@@ -90,9 +91,9 @@ pub enum ControlError {
 }
 
 impl Control {
-    pub(super) fn new(book: Arc<Book>) -> (Control, mpsc::Receiver<Order>) {
+    pub(super) fn new(book: Arc<Book>, executor: Arc<dyn Executor>) -> (Control, mpsc::Receiver<Order>) {
         let (orders, receiver) = mpsc::channel(ORDERS);
-        (Control { book, orders }, receiver)
+        (Control { book, executor, orders }, receiver)
     }
 
     /// Runs, newest first.
@@ -139,6 +140,20 @@ impl Control {
             text.push_str(&format!("\nstep {number} of the episode: {} {state}, run {}", other.playbook, other.id));
         }
         Ok(text)
+    }
+
+    /// The check run that came before the approval of a run.
+    pub fn check_of(&self, id: &RunId) -> Option<Run> {
+        self.book.run(&id.rehearsal())
+    }
+
+    /// What a run has printed so far, from an offset on that an answer before this one named; 0 for the beginning.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn printed(&self, id: &RunId, from: u64) -> Result<Printed, ControlError> {
+        self.show(id)?;
+        Ok(self.executor.printed(id.clone(), from).await?)
     }
 
     /// All episodes, open and closed.

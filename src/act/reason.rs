@@ -125,6 +125,39 @@ impl Reason {
         }
     }
 
+    /// What it means, for a person.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::ModeOff => "the binding or its step is switched off (mode: off)",
+            Self::NotFiring => "the alert does not fire any more",
+            Self::NoTarget => "the alert lacks a label that the target's name is made of",
+            Self::StartupGrace => "the daemon has only just started (ansible.startup_grace)",
+            Self::ClockJump => "the clock was set or the machine slept; nothing is done until that has settled",
+            Self::WarmingUp => "the rule's range is not covered by samples yet",
+            Self::InventoryUnavailable => "the inventory cannot be read",
+            Self::TargetNotInInventory => "the inventory has no such host",
+            Self::TargetAmbiguous => "the target could mean more than one host",
+            Self::Blind => "the target does not answer, and the rule needs what it measures",
+            Self::Silenced => "a silence or a mute window covers the alert",
+            Self::WindowClosed => "none of the binding's windows is open",
+            Self::Brake => "too large a part of the fleet fires at once: that is the network, or davylamp itself",
+            Self::Flapping => "the alert comes and goes too often (guards.flap)",
+            Self::Cooldown => "the target was worked on a short while ago (guards.cooldown)",
+            Self::EpisodeDone => "this episode's step was taken already; the next one follows by its result",
+            Self::Exhausted => "every step was taken and the alert fires on: a person has to look",
+            Self::MaxRuns => "the target had its share of runs (guards.max_runs_per_target)",
+            Self::MaxTargets => "as many targets were worked on as may be (guards.max_targets)",
+            Self::Breaker => "the step failed too often in a row (guards.breaker)",
+            Self::MinHealthy => "the expression of guards.min_healthy does not hold",
+            Self::MinHealthyUnknown => "there are no data for guards.min_healthy",
+            Self::RunInProgress => "another run works on the target",
+            Self::Concurrency => "as many runs are going on as may (max_concurrent)",
+            Self::QueueFull => "as many runs wait as may",
+            Self::Expired => "it waited too long",
+            Self::LedgerUnavailable => "the claim could not be written",
+        }
+    }
+
     /// Whether a run waits for this in the queue, rather than being held back.
     pub const fn only_waits(self) -> bool {
         matches!(self, Self::InventoryUnavailable | Self::RunInProgress | Self::Concurrency)

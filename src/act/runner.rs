@@ -134,6 +134,7 @@ async fn carry_out(executor: &Local, ask: Ask) -> Result<Answer, ExecutorError> 
         Ask::Status(run) => Answer::Status(executor.status(run).await?),
         Ask::Cancel(run) => executor.cancel(run).await.map(|()| Answer::Done)?,
         Ask::Abandon(run) => executor.abandon(run).await.map(|()| Answer::Done)?,
+        Ask::Printed(run, from) => Answer::Printed(executor.printed(run, from).await?),
         Ask::Inventory => Answer::Inventory(executor.inventory().await?),
         Ask::List => Answer::Runs(executor.list().await?),
     })

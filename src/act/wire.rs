@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::act::executor::{ExecutorError, RunRequest, RunStatus, Started};
+use crate::act::executor::{ExecutorError, Printed, RunRequest, RunStatus, Started};
 use crate::act::inventory::Inventory;
 use crate::act::run::RunId;
 use crate::act::settings::Access;
@@ -34,6 +34,8 @@ pub enum Ask {
     Cancel(RunId),
     /// Give a run up, so that it cannot start any more.
     Abandon(RunId),
+    /// What has a run printed from this offset on?
+    Printed(RunId, u64),
     /// Which hosts are there?
     Inventory,
     /// Which runs have a folder?
@@ -50,6 +52,8 @@ pub enum Answer {
     Started(Started),
     /// To `status`.
     Status(RunStatus),
+    /// To `printed`.
+    Printed(Printed),
     /// To `inventory`; none when inventories are generated.
     Inventory(Option<Inventory>),
     /// To `list`.

@@ -145,10 +145,9 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     let mut response = guard.answer(request, next).await;
     let status = response.status();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"),
-    );
+    // A page may be stricter.
+    let policy = headers.entry(header::CONTENT_SECURITY_POLICY);
+    policy.or_insert(HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     match status {
         StatusCode::METHOD_NOT_ALLOWED => {

@@ -24,6 +24,7 @@
 //! reads the body within [`BODY_BYTES`] or what `.body(…)` says, before the handler runs. Requests are counted by the row's
 //! path. Errors of our own routes are problem JSON (`problem::Problem`); `/api/v1` and `/api/v2` speak their models' JSON.
 
+pub mod approval;
 pub mod audit;
 pub mod base;
 mod guard;
@@ -34,6 +35,7 @@ pub mod prometheus;
 mod rate;
 mod route;
 pub mod rules;
+pub mod runs;
 mod serve;
 pub mod silences;
 mod status;
@@ -58,7 +60,7 @@ pub use base::Backend;
 pub use guard::{Write, WriteSeen};
 pub use route::{BODY_BYTES, Route, Scope};
 pub use serve::serve;
-pub use status::{AlertRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
+pub use status::{AlertRow, HeldRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
 
 use crate::secret::SecretRef;
 use crate::telemetry::Telemetry;

@@ -21,6 +21,10 @@ pub struct Status {
     pub rules: Vec<RuleRow>,
     /// Last runs, newest first.
     pub runs: Vec<RunRow>,
+    /// Runs that wait for a person's word.
+    pub approvals: Vec<RunRow>,
+    /// Alerts for which nothing is run now.
+    pub held: Vec<HeldRow>,
     /// Silences that are not over, and maintenance windows that are open.
     pub silences: Vec<SilenceRow>,
 }
@@ -110,6 +114,19 @@ pub struct RunRow {
     pub detail: String,
 }
 
+/// One alert that is held back.
+#[derive(Clone, Debug, Default)]
+pub struct HeldRow {
+    /// Binding.
+    pub binding: String,
+    /// The alert's labels.
+    pub labels: String,
+    /// The reason's word and what it means.
+    pub reason: (String, String),
+    /// Since when, seconds since the epoch.
+    pub since: i64,
+}
+
 /// Rows of one table on the page; farms have more targets than a browser wants to see.
 const MOST_ROWS: usize = 500;
 
@@ -138,6 +155,8 @@ pub fn html(status: &Status) -> String {
     }
     alerts(&mut page, status);
     silences(&mut page, status);
+    approvals(&mut page, status);
+    held(&mut page, status);
     runs(&mut page, status);
     targets(&mut page, status);
     rules(&mut page, status);
@@ -179,17 +198,47 @@ fn silences(page: &mut String, status: &Status) {
     table(page, "Silences", ["State", "Mutes", "Comment", "When"], rows, "");
 }
 
-fn runs(page: &mut String, status: &Status) {
-    let rows = status.runs.iter().map(|run| {
+/// As silences: only where somebody is waited for.
+fn approvals(page: &mut String, status: &Status) {
+    if status.approvals.is_empty() {
+        return;
+    }
+    let rows = status.approvals.iter().map(|run| {
+        let order = format!("davylamp runs approve {}", run.id);
+        let [state, target, playbook, _, since] = run_cells(run, status.now);
+        [state, target, playbook, escape(&order), since]
+    });
+    table(page, "Approvals", ["State", "Target", "Playbook", "To approve", "Since"], rows, "");
+}
+
+fn held(page: &mut String, status: &Status) {
+    if status.held.is_empty() {
+        return;
+    }
+    let rows = status.held.iter().map(|held| {
         [
-            badge(&run.state),
-            escape(&run.target),
-            format!("{}<br><small>{} · {}</small>", escape(&run.playbook), escape(&run.binding), escape(&run.id)),
-            escape(&run.detail),
-            age(status.now - run.at),
+            badge(&held.reason.0),
+            format!("{}<br><small>{}</small>", escape(&held.binding), escape(&held.labels)),
+            escape(&held.reason.1),
+            age(status.now - held.since),
         ]
     });
+    table(page, "Suppressed", ["Reason", "Binding and alert", "Nothing is run because", "Since"], rows, "");
+}
+
+fn runs(page: &mut String, status: &Status) {
+    let rows = status.runs.iter().map(|run| run_cells(run, status.now));
     table(page, "Runs", ["State", "Target", "Playbook", "Detail", "Ago"], rows, "No playbook has run.");
+}
+
+fn run_cells(run: &RunRow, now: i64) -> [String; 5] {
+    [
+        badge(&run.state),
+        escape(&run.target),
+        format!("{}<br><small>{} · {}</small>", escape(&run.playbook), escape(&run.binding), escape(&run.id)),
+        escape(&run.detail),
+        age(now - run.at),
+    ]
 }
 
 fn targets(page: &mut String, status: &Status) {
@@ -282,7 +331,7 @@ fn age(seconds: i64) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -324,6 +373,13 @@ mod tests {
             }],
             rules: vec![RuleRow { name: evil.into(), remark: evil.into() }],
             runs: vec![RunRow { id: evil.into(), target: evil.into(), state: evil.into(), ..RunRow::default() }],
+            approvals: vec![RunRow { id: evil.into(), playbook: evil.into(), ..RunRow::default() }],
+            held: vec![HeldRow {
+                binding: evil.into(),
+                labels: evil.into(),
+                reason: (evil.into(), evil.into()),
+                since: 0,
+            }],
             silences: vec![SilenceRow {
                 state: evil.into(),
                 id: evil.into(),

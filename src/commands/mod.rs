@@ -11,6 +11,7 @@ mod notify;
 mod poll;
 mod query;
 mod rules;
+mod runs;
 mod silence;
 mod state;
 
@@ -69,6 +70,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Query(command) => query::query(&command),
         Command::Rules(command) => rules::rules(&command),
         Command::Dashboards(command) => check::dashboards(&command),
+        Command::Runs(command) => runs::runs(&command),
         Command::Silence(command) => silence::silence(&command),
         Command::Windows(command) => silence::windows(&command),
         Command::Notify(command) => notify::notify(&command),

@@ -12,11 +12,11 @@ use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
 use super::webhooks::Inbox;
-use crate::act::book::Book;
+use crate::act::book::{Book, Held};
 use crate::act::control::{Control as RunControl, Filter};
 use crate::act::facts::Host;
-use crate::act::run::Run;
-use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow, WriteSeen};
+use crate::act::run::{Run, RunState};
+use crate::api::{AlertRow, Backend, HeldRow, RuleRow, RunRow, Status, TargetRow, WriteSeen};
 use crate::model::{Alert, AlertState, Target};
 use crate::schedule::poll::unix_millis;
 use crate::store::Format;
@@ -62,6 +62,10 @@ impl View {
         super::history::refresh(&self.shared);
         observe_ourselves(&self.shared);
     }
+
+    fn run_rows(&self, state: Option<RunState>) -> Vec<RunRow> {
+        self.runs.list(&Filter { state, most: RUNS_SHOWN, ..Filter::default() }).iter().map(run_row).collect()
+    }
 }
 
 impl Backend for View {
@@ -93,7 +97,9 @@ impl Backend for View {
             targets: rows,
             alerts,
             rules: remarkable.map(|note| RuleRow { name: note.name.clone(), remark: note.remark.clone() }).collect(),
-            runs: self.runs.list(&Filter { most: RUNS_SHOWN, ..Filter::default() }).iter().map(run_row).collect(),
+            runs: self.run_rows(None),
+            approvals: self.run_rows(Some(RunState::WaitingApproval)),
+            held: self.runs.held().iter().map(held_row).collect(),
             silences: super::silences::rows(shared, unix_millis()),
         }
     }
@@ -150,6 +156,15 @@ fn alert_row(shared: &Shared, alert: &Alert) -> AlertRow {
         since: since / 1000,
         value: alert.value,
         muted: shared.muted_by(&alert.labels, unix_millis()).map(|mute| mute.to_string()).unwrap_or_default(),
+    }
+}
+
+fn held_row(held: &Held) -> HeldRow {
+    HeldRow {
+        binding: held.binding.clone(),
+        labels: held.labels.to_string(),
+        reason: (held.reason.as_str().to_string(), held.reason.why().to_string()),
+        since: held.since / 1000,
     }
 }
 

@@ -21,6 +21,7 @@ mod refuse;
 mod reload;
 mod road;
 mod rules;
+mod runs;
 mod service;
 mod stop;
 mod webhooks;

@@ -11,7 +11,9 @@ use tokio::io::AsyncReadExt;
 
 use crate::act::check::Ansible;
 use crate::act::events::{Events, cut};
-use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus, Started, prepare};
+use crate::act::executor::{
+    Executor, ExecutorError, Printed, Report, RunRequest, RunStatus, Started, prepare, printed,
+};
 use crate::act::files::{FileError, MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
 use crate::act::inventory::Inventory;
 use crate::act::job::{Ending, ExitRecord, names};
@@ -328,6 +330,10 @@ impl Executor for Local {
 
     fn abandon(&self, run: RunId) -> BoxFuture<'_, Result<(), ExecutorError>> {
         self.blocking(move |inner| inner.abandon(&run)).boxed()
+    }
+
+    fn printed(&self, run: RunId, from: u64) -> BoxFuture<'_, Result<Printed, ExecutorError>> {
+        self.blocking(move |inner| printed::read(&inner.folder(&run), from).map_err(|error| away(&error))).boxed()
     }
 
     fn inventory(&self) -> BoxFuture<'_, Result<Option<Inventory>, ExecutorError>> {

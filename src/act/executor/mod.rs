@@ -2,6 +2,7 @@
 
 pub mod local;
 mod prepare;
+mod printed;
 pub mod remote;
 
 use futures_util::future::BoxFuture;
@@ -67,6 +68,19 @@ pub struct Report {
     pub events: Events,
 }
 
+/// A part of what a play has printed so far, secrets masked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Printed {
+    /// Whole lines, as far as they are there.
+    pub text: String,
+    /// From where to ask for what follows.
+    pub next: u64,
+    /// What was asked for is gone, because the play printed too much: this is from the beginning of what is left.
+    pub cut: bool,
+    /// There is more by now.
+    pub more: bool,
+}
+
 /// Why an executor did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,6 +114,12 @@ pub trait Executor: Send + Sync {
     /// Gives up a run whose supervisor is gone or never came: from then on it cannot start any more, and whatever is
     /// left of its processes is killed. [`ExecutorError::StillRunning`] when its supervisor lives.
     fn abandon(&self, run: RunId) -> BoxFuture<'_, Result<(), ExecutorError>>;
+
+    /// What a run has printed, from an offset on that an answer before this one named; 0 for the beginning.
+    fn printed(&self, run: RunId, from: u64) -> BoxFuture<'_, Result<Printed, ExecutorError>> {
+        let text = format!("the output of {run} is not kept here, so nothing of it after {from} can be shown");
+        Box::pin(std::future::ready(Err(ExecutorError::Refused(text))))
+    }
 
     /// The hosts of the configured inventory; `None` when inventories are generated per run.
     fn inventory(&self) -> BoxFuture<'_, Result<Option<Inventory>, ExecutorError>>;

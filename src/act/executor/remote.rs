@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::net::UnixStream;
 
-use crate::act::executor::{Executor, ExecutorError, RunRequest, RunStatus, Started};
+use crate::act::executor::{Executor, ExecutorError, Printed, RunRequest, RunStatus, Started};
 use crate::act::inventory::Inventory;
 use crate::act::run::RunId;
 use crate::act::settings::Access;
@@ -92,6 +92,16 @@ impl Executor for Remote {
 
     fn abandon(&self, run: RunId) -> BoxFuture<'_, Result<(), ExecutorError>> {
         self.done(Ask::Abandon(run)).boxed()
+    }
+
+    fn printed(&self, run: RunId, from: u64) -> BoxFuture<'_, Result<Printed, ExecutorError>> {
+        async move {
+            match self.ask(Ask::Printed(run, from)).await? {
+                Answer::Printed(printed) => Ok(printed),
+                other => Err(unexpected(&other)),
+            }
+        }
+        .boxed()
     }
 
     fn inventory(&self) -> BoxFuture<'_, Result<Option<Inventory>, ExecutorError>> {
