@@ -4,6 +4,7 @@
 //! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
 mod audit;
+mod awx;
 mod control;
 mod evaluate;
 mod explain;
@@ -69,6 +70,7 @@ use webhooks::Inbox;
 use world::{ReloadRequest, View};
 
 pub use audit::audit_page;
+pub use awx::controller;
 pub use control::drawings;
 pub use runner::run_runner;
 pub use world::host;
