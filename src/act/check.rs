@@ -210,15 +210,13 @@ impl Problems {
     fn awx(&mut self, written: &AnsibleSettings, base: &Path) -> Option<AwxSettings> {
         let mut awx = written.awx.clone()?;
         if written.runner.is_some() {
-            self.add("ansible.awx", "runs go to a controller or to ansible.runner, not to both; remove one of them");
+            let message = "is not used: ansible.awx runs everything; remove one of them".to_string();
+            self.warnings.push(Problem { path: "ansible.runner".into(), message });
         }
         if !awx.api.starts_with('/') {
             self.add("ansible.awx.api", format!("{:?} is no path: write for example /api/v2", awx.api));
         }
         awx.ca_file = awx.ca_file.map(|path| base.join(path));
-        if let Some(path) = awx.ca_file.as_ref().filter(|path| !path.is_file()) {
-            self.add("ansible.awx.ca_file", format!("there is no file {}", path.display()));
-        }
         Some(awx)
     }
 

@@ -23,6 +23,8 @@ pub struct State {
     pub ignored: Json,
     /// Statuses of the next answers, in place of what would be right.
     pub failures: VecDeque<u16>,
+    /// So many requests to cancel are answered with 503, and nothing done.
+    pub lost_cancels: u32,
     /// Launches, and hangs up without an answer.
     pub loses_launches: bool,
     pub events: Vec<Json>,
@@ -49,6 +51,7 @@ impl Server {
             cancels: Vec::new(),
             ignored: json!({}),
             failures: VecDeque::new(),
+            lost_cancels: 0,
             loses_launches: false,
             events: Vec::new(),
             summary: json!({"ok": 1}),
@@ -122,7 +125,8 @@ impl State {
             ("GET", ["me"]) => list(vec![json!({"id": 1})]),
             ("GET", ["job_templates"]) => {
                 let id = self.template["id"].to_string();
-                let is = query.get("id") == Some(&id) || query.get("name__exact").is_some_and(|name| self.template["name"] == **name);
+                let is = query.get("id") == Some(&id)
+                    || query.get("name__exact").is_some_and(|name| self.template["name"] == **name);
                 list(if is { vec![self.template.clone()] } else { Vec::new() })
             }
             ("POST", ["job_templates", "7", "launch"]) => {
@@ -130,9 +134,12 @@ impl State {
                 // As the real one keeps them: JSON as text.
                 let vars = body["extra_vars"].to_string();
                 self.launches.push(body);
-                self.jobs.insert(job, json!({"id": job, "status": "running", "extra_vars": vars, "elapsed": 0.5,
+                self.jobs.insert(
+                    job,
+                    json!({"id": job, "status": "running", "extra_vars": vars, "elapsed": 0.5,
                     "started": "2026-01-02T03:04:05.5Z", "finished": null, "event_processing_finished": false,
-                    "job_explanation": "", "result_traceback": ""}));
+                    "job_explanation": "", "result_traceback": ""}),
+                );
                 if self.loses_launches {
                     return None;
                 }
@@ -146,6 +153,10 @@ impl State {
                 None => Some((404, json!({"detail": "Not found."}))),
             },
             ("POST", ["jobs", _, "cancel"]) => {
+                if self.lost_cancels > 0 {
+                    self.lost_cancels -= 1;
+                    return Some((503, json!({})));
+                }
                 self.cancels.push(number);
                 let job = self.jobs.get_mut(&number)?;
                 if job["finished"].is_string() {
@@ -162,7 +173,9 @@ impl State {
                 list(vec![summary])
             }
             ("GET", ["jobs", _, "job_events"]) => list(self.events.clone()),
-            ("GET", ["inventories", "3", "hosts"]) => list(self.hosts.iter().map(|name| json!({"name": name})).collect()),
+            ("GET", ["inventories", "3", "hosts"]) => {
+                list(self.hosts.iter().map(|name| json!({"name": name})).collect())
+            }
             ("GET", ["inventories", "3", "groups"]) => list(vec![json!({"name": "miners"})]),
             _ => Some((404, json!({"detail": "Not found."}))),
         }

@@ -65,7 +65,6 @@ pub(super) fn job_type(check: bool) -> &'static str {
 /// The answer to a launch.
 #[derive(Deserialize)]
 pub(super) struct Launched {
-    #[serde(alias = "id")]
     pub(super) job: u64,
     #[serde(default)]
     pub(super) ignored_fields: BTreeMap<String, Json>,
