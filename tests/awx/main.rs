@@ -1,6 +1,6 @@
 //! Runs on an AWX: launched with everything that was decided or not at all, followed through faults, found again.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
 
 #[path = "../act/kit.rs"]
 mod kit;
