@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand};
 use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
+mod query;
 mod rules;
 pub mod tell;
 
 pub use audit::{AuditCommand, AuditRange};
+pub use query::{QueryCommand, QueryOutput};
 pub use rules::{RulesCommand, TestArgs, TestOutput};
 
 /// The safety lamp for mining hardware, containers and cloud services.
@@ -91,6 +93,9 @@ pub enum Command {
     },
     /// Watch a simulated fleet being polled, drawn, alerted on and repaired. Needs nothing, changes nothing.
     Demo(DemoArgs),
+    /// Ask a running daemon in PromQL.
+    #[command(after_help = query::EXAMPLES)]
+    Query(QueryCommand),
     /// Prometheus rule files.
     #[command(subcommand)]
     Rules(RulesCommand),

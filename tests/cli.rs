@@ -44,7 +44,7 @@ fn golden(name: &str, found: &str) {
     assert_eq!(found, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
 }
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "",
     "run",
     "check",
@@ -52,6 +52,7 @@ const COMMANDS: [&str; 22] = [
     "parse",
     "kinds",
     "demo",
+    "query",
     "rules",
     "rules check",
     "rules test",
@@ -354,4 +355,24 @@ fn output_that_goes_nowhere_is_no_panic() {
         assert_eq!(status, 1, "{arguments:?}");
         assert!(err.starts_with("cannot write to standard output: No space left on device"), "{err}");
     }
+}
+
+#[test]
+fn windows_are_listed_with_what_they_mute_and_when_they_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("davylamp.yml");
+    let config = "windows:\n\
+        - {name: always, cron: '0 * * * * *', duration: 2m, mute: ['miner=~\"garage-.*\"'], comment: \"up\\e[31mdates\"}\n\
+        - {name: leap, cron: '0 0 2 29 2 *', time_zone: Europe/Berlin, duration: 1h}\n";
+    std::fs::write(&path, config).unwrap();
+    let list = |output: &str| run(&["windows", "list", "--config", path.to_str().unwrap(), "-o", output]);
+    let (status, out, err) = list("simple");
+    assert_eq!(status, 0, "{err}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("Name    State") && !lines[0].contains("Comment"), "{out}");
+    assert!(lines[1].contains("open until 2") && lines[1].ends_with("2m        miner=~\"garage-.*\""), "{out}");
+    assert!(lines[2].starts_with("leap    opens 2028-02-29T01:00:00"), "two in the morning in Berlin: {out}");
+    assert!(!list("extended").1.contains('\u{1b}'), "a comment must not steer the terminal");
+    let json: serde_json::Value = serde_json::from_str(&list("json").1).unwrap();
+    assert_eq!((&json[0]["comment"], &json[1]["time_zone"]), (&"up\u{1b}[31mdates".into(), &"Europe/Berlin".into()));
 }

@@ -93,6 +93,7 @@ impl Guard {
             }
         }
         if !host.is_some_and(|host| host_allowed(host, &settings.hosts)) {
+            let host = host.unwrap_or_default();
             let text = format!("the host name {host:?} is not one of ours; list it under server.hosts");
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, text));
         }

@@ -52,7 +52,8 @@ impl Daemon {
         let answer = answer.map_err(|failure| anyhow::anyhow!("{} does not answer: {failure}", self.base))?;
         let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if !(200..=299).contains(&answer.status) {
-            let detail = said.as_str().or(said["detail"].as_str()).unwrap_or("it does not say why");
+            let detail =
+                said.as_str().or(said["detail"].as_str()).or(said["error"].as_str()).unwrap_or("it does not say why");
             bail!("HTTP {}: {detail}", answer.status);
         }
         Ok(said)

@@ -9,6 +9,7 @@ mod inventory;
 mod kinds;
 mod notify;
 mod poll;
+mod query;
 mod rules;
 mod silence;
 mod state;
@@ -65,6 +66,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
+        Command::Query(command) => query::query(&command),
         Command::Rules(command) => rules::rules(&command),
         Command::Dashboards(command) => check::dashboards(&command),
         Command::Silence(command) => silence::silence(&command),

@@ -169,7 +169,7 @@ pub fn windows(command: &WindowsCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Columns as wide as what stands in them; control characters of foreign text are taken out.
-fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> anyhow::Result<ExitCode> {
+pub(super) fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> anyhow::Result<ExitCode> {
     let clean = |text: String| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     let mut all = vec![heads.iter().map(|head| (*head).to_string()).collect::<Vec<_>>()];
     all.extend(rows.map(|row| row.into_iter().map(clean).collect()));

@@ -5,7 +5,6 @@
 
 mod audit;
 mod awx;
-mod chores;
 mod control;
 mod evaluate;
 mod explain;
@@ -17,6 +16,7 @@ mod intake;
 mod keep;
 mod notify;
 mod offenders;
+mod process;
 mod prometheus;
 mod receiving;
 mod runner;
@@ -57,13 +57,13 @@ use crate::sink::Work;
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
-use chores::{descriptors, export_state, terminated, watchdog};
 use control::Control;
 use evaluate::Evaluator;
 use eyes::Eyes;
 use hands::Effects;
 use keep::Keeper;
 use notify::Notifier;
+use process::{descriptors, terminated, watchdog};
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
 use tasks::Tasks;
@@ -364,5 +364,20 @@ impl Parts {
         });
         let _ = closed.await;
         tracing::info!("stopped");
+    }
+}
+
+async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = wake.notified() => {}
+        }
+        let store = store.clone();
+        match tokio::task::spawn_blocking(move || store.export_now()).await {
+            Ok(Ok((path, _))) => tracing::info!(path = %path.display(), "state exported"),
+            Ok(Err(error)) => tracing::error!(%error, "cannot export the state"),
+            Err(error) => tracing::error!(%error, "cannot export the state"),
+        }
     }
 }

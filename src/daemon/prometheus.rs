@@ -9,7 +9,7 @@ use super::world::View;
 use crate::api::prometheus::{Alerting, Facts, Group, Metadata, Prometheus, Rule, Target};
 use crate::collect::kind;
 use crate::model::duration::format_duration;
-use crate::model::{self, AlertState, Source};
+use crate::model::{self, AlertState, Labels, Source};
 use crate::query::Limits;
 use crate::rules::{Engine, GroupState, RuleState};
 use crate::schedule::poll::unix_millis;
@@ -20,7 +20,7 @@ impl Prometheus for View {
     }
 
     fn source(&self) -> Arc<dyn Source> {
-        self.shared.recent.clone()
+        Arc::new(self.shared.samples.clone())
     }
 
     fn limits(&self) -> Limits {
@@ -28,7 +28,9 @@ impl Prometheus for View {
     }
 
     fn metadata(&self) -> Vec<Metadata> {
-        let families = self.shared.recent.families().into_iter();
+        // What was pushed belongs to no target.
+        let pushed = (Labels::empty(), self.shared.intake.families());
+        let families = self.shared.recent.families().into_iter().chain([pushed]);
         let entries = families.flat_map(|(target, families)| {
             families.into_iter().map(move |family| Metadata {
                 target: target.clone(),
@@ -51,12 +53,15 @@ impl Prometheus for View {
     }
 
     fn alertmanagers(&self) -> Vec<String> {
-        Vec::new()
+        let config = self.shared.config.get();
+        config.notify.alertmanagers.iter().flat_map(|cluster| cluster.urls()).map(String::from).collect()
     }
 
     fn facts(&self) -> Facts {
         let (config, telemetry) = (self.shared.config.get(), &self.shared.telemetry);
+        let history = &config.file.history;
         let window = self.shared.recent.window();
+        let kept = self.shared.samples.history().map_or(window, |_| window.max(history.retention));
         let flag = |name: &str, value: String| (name.to_string(), value);
         let limits = self.limits();
         let flags = [
@@ -72,7 +77,7 @@ impl Prometheus for View {
             config: config.shown.clone(),
             configured: (telemetry.reload_timestamp.get_or_create(&Vec::new()).get() * 1000.0) as i64,
             reload_succeeded: telemetry.reload_successful.get_or_create(&Vec::new()).get() == 1.0,
-            retention: format_duration(window),
+            retention: format_duration(kept),
             oldest: unix_millis() - millis(window),
             flags: BTreeMap::from(flags),
         }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use crate::api::write::Pushes;
-use crate::ingest::{Answer, Intake, Request};
+use crate::ingest::{Answer, Request};
 use crate::schedule::poll::unix_millis;
 
 /// Requests that are unpacked at once: each may take some 40 MiB.
@@ -20,15 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The way in for what is pushed.
 pub(super) struct Receiving {
     shared: Arc<Shared>,
-    intake: Arc<Intake>,
     turns: Arc<Semaphore>,
 }
 
 impl Receiving {
     pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        let settings = shared.config.get().file.ingest.remote_write.clone();
-        let intake = Arc::new(Intake::new(settings, shared.recent.clone(), shared.telemetry.clone()));
-        Arc::new(Receiving { shared, intake, turns: Arc::new(Semaphore::new(AT_ONCE)) })
+        Arc::new(Receiving { shared, turns: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 }
 
@@ -36,7 +33,7 @@ impl Pushes for Receiving {
     fn push(&self, request: Request) -> BoxFuture<'_, Option<Answer>> {
         async move {
             let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await.ok()?.ok()?;
-            let intake = self.intake.clone();
+            let intake = self.shared.intake.clone();
             let work = move || {
                 let answer = intake.receive(&request, unix_millis());
                 drop(turn);

@@ -7,6 +7,7 @@ use super::explain::Desk;
 use super::offenders::Offenders;
 use crate::api::prometheus::Group;
 use crate::config::Config;
+use crate::ingest::Intake;
 use crate::model::{Alert, Identity, Observation, TargetId};
 use crate::silence::Silences;
 use crate::sink::Sink;
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) samples: Samples,
     /// Where samples are sent on to.
     pub(super) sink: Sink,
+    /// Takes in what others push, and knows what they say of it.
+    pub(super) intake: Arc<Intake>,
     /// Seconds since the epoch.
     pub(super) started: i64,
     /// Written by the control task.
@@ -125,9 +128,11 @@ pub(super) struct RuleNote {
 
 impl Shared {
     pub(super) fn new(config: Arc<Config>, samples: Samples, telemetry: Arc<Telemetry>, started: i64) -> Self {
+        let (recent, ingest) = (samples.recent().clone(), config.file.ingest.remote_write.clone());
         Shared {
+            intake: Arc::new(Intake::new(ingest, recent.clone(), telemetry.clone())),
             telemetry,
-            recent: samples.recent().clone(),
+            recent,
             samples,
             sink: Sink::default(),
             started,

@@ -9,6 +9,7 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod observation;
+pub mod relabel;
 pub mod series;
 pub mod target;
 pub mod words;

@@ -4,7 +4,8 @@
 //! while it fires and for a quarter of an hour after it resolved. An address that is away is tried again with back-off; what
 //! is due then is computed then, so it hears the newest state of everything and nothing stale.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use super::Notice;
 use super::parcel::Fault;
 use super::settings::AlertmanagerEntry;
 use crate::collect::http::{Call, Caller, Credential, Network, checked_url};
+use crate::model::relabel::{Step, relabel};
 use crate::silence::{Silence, SilenceShape, rfc3339};
 
 /// A firing alert is said again this often.
@@ -37,6 +39,7 @@ pub struct Cluster {
     prefix: String,
     targets: Vec<String>,
     files: Vec<PathBuf>,
+    steps: Vec<Step>,
     /// Whether its silences hold back others.
     pub respect_silences: bool,
     read: Mutex<HashMap<PathBuf, (SystemTime, Vec<String>)>>,
@@ -67,6 +70,15 @@ impl Cluster {
         if let Some(Err(error)) = entry.tls_config.as_ref().map(|tls| tls.check("tls_config")) {
             mistakes.push((error.path, error.message));
         }
+        let mut steps = Vec::new();
+        for (index, config) in entry.alert_relabel_configs.iter().enumerate() {
+            match Step::new(config.clone()) {
+                Ok(step) => steps.push(step),
+                Err(error) => {
+                    mistakes.push((format!("alert_relabel_configs[{index}].{}", error.field), error.message));
+                }
+            }
+        }
         let mut targets = Vec::new();
         for (at, config) in entry.static_configs.iter().enumerate() {
             for (index, target) in config.targets.iter().enumerate() {
@@ -93,6 +105,7 @@ impl Cluster {
             prefix: entry.path_prefix.clone(),
             targets,
             files: files.collect(),
+            steps,
             respect_silences: entry.respect_silences,
             read: Mutex::default(),
         })
@@ -115,6 +128,28 @@ impl Cluster {
             all.extend(read.get(file).into_iter().flat_map(|(_, targets)| targets.iter().cloned()));
         }
         all.into_iter().take(MAX_ADDRESSES).collect()
+    }
+
+    /// The alerts as this entry's addresses hear them. Of those that relabelling makes one, the oldest that fires is heard.
+    fn relabelled<'a>(&self, notices: &'a [Notice]) -> Cow<'a, [Notice]> {
+        if self.steps.is_empty() {
+            return Cow::Borrowed(notices);
+        }
+        let heard = notices.iter().filter_map(|notice| {
+            let labels = relabel(&self.steps, &notice.labels).filter(|labels| !labels.is_empty())?;
+            Some(Notice { labels, ..notice.clone() })
+        });
+        let mut heard: Vec<Notice> = heard.collect();
+        heard.sort_by_key(|notice| (notice.resolved_at.is_some(), notice.starts_at));
+        let mut seen = HashSet::new();
+        heard.retain(|notice| seen.insert(notice.labels.fingerprint()));
+        Cow::Owned(heard)
+    }
+
+    /// The URLs that alerts are posted to, as of now.
+    pub fn urls(&self) -> Vec<Url> {
+        let url = |target: &String| address(&self.scheme, &self.prefix, target, "alerts").ok();
+        self.addresses().iter().filter_map(url).collect()
     }
 
     /// Posts alerts to one address.
@@ -210,7 +245,7 @@ impl Outlet {
         if self.busy || now < self.not_before {
             return None;
         }
-        let known: std::collections::HashSet<u64> = notices.iter().map(|notice| notice.labels.fingerprint()).collect();
+        let known: HashSet<u64> = notices.iter().map(|notice| notice.labels.fingerprint()).collect();
         self.told.retain(|fingerprint, _| known.contains(fingerprint));
         let delay = i64::try_from(RESEND_DELAY.as_millis()).unwrap_or(i64::MAX);
         let wanted = |notice: &&Notice| match self.told.get(&notice.labels.fingerprint()) {
@@ -276,10 +311,11 @@ pub fn errands(clusters: &[Arc<Cluster>], outlets: &mut Outlets, notices: &[Noti
     let mut found = Vec::new();
     let mut known = BTreeSet::new();
     for (index, cluster) in clusters.iter().enumerate() {
+        let heard = cluster.relabelled(notices);
         for address in cluster.addresses() {
             let key = (index, address);
             let outlet = outlets.entry(key.clone()).or_default();
-            if let Some(due) = outlet.due(notices, now) {
+            if let Some(due) = outlet.due(&heard, now) {
                 found.push(Errand { cluster: cluster.clone(), key: key.clone(), due });
             }
             known.insert(key);
@@ -389,13 +425,45 @@ mod tests {
     }
 
     #[test]
+    fn each_entry_hears_alerts_under_its_own_labels() {
+        let entry: AlertmanagerEntry = serde_yaml::from_str(
+            "{static_configs: [{targets: ['a:1']}], alert_relabel_configs: [\
+             {action: drop, source_labels: [alertname], regex: Quiet}, {action: labeldrop, regex: replica}]}",
+        )
+        .unwrap();
+        let plain: AlertmanagerEntry = serde_yaml::from_str("{static_configs: [{targets: ['b:1']}]}").unwrap();
+        let clusters = [entry, plain].map(|entry| Arc::new(Cluster::check(&entry, Path::new("/")).ok().unwrap()));
+        let of = |replica: &str, starts_at| Notice {
+            labels: Labels::new([("alertname", "Hot"), ("replica", replica)]),
+            starts_at,
+            ..notice("Hot", None)
+        };
+        let notices = [of("a", 2_000), of("b", 1_000), notice("Quiet", None)];
+        let mut outlets = Outlets::new();
+        let found = errands(&clusters, &mut outlets, &notices, 3_000);
+        let heard = |index: usize| {
+            let errand = found.iter().find(|errand| errand.key.0 == index).unwrap();
+            errand.due.alerts.iter().map(|alert| (alert.labels.to_string(), alert.starts_at)).collect::<Vec<_>>()
+        };
+        assert_eq!(heard(0), [("{alertname=\"Hot\"}".to_string(), 1_000)]);
+        assert_eq!(heard(1).len(), 3);
+        for errand in &found {
+            outlets.get_mut(&errand.key).unwrap().done(&errand.due.alerts, &Ok(()), 3_000);
+        }
+        assert!(errands(&clusters, &mut outlets, &notices, 4_000).is_empty(), "said is said, whatever it is called");
+    }
+
+    #[test]
     fn every_mistake_is_said_at_once() {
         let entry: AlertmanagerEntry = serde_yaml::from_str(
-            "{scheme: ftp, api_version: v1, timeout: 0s, static_configs: [{targets: ['http://a:1/x']}]}",
+            "{scheme: ftp, api_version: v1, timeout: 0s, alert_relabel_configs: [{regex: '('}], static_configs: [{targets: ['http://a:1/x']}]}",
         )
         .unwrap();
         let Err(mistakes) = Cluster::check(&entry, Path::new("/")) else { panic!() };
         let paths: Vec<&str> = mistakes.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["scheme", "api_version", "timeout", "static_configs[0].targets[0]"]);
+        assert_eq!(
+            paths,
+            ["scheme", "api_version", "timeout", "alert_relabel_configs[0].regex", "static_configs[0].targets[0]"]
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::collect::http::{Network, TlsOptions};
 use crate::model::duration::{self, serde_text};
+use crate::model::relabel::RelabelConfig;
 use crate::secret::SecretRef;
 
 /// One set of Alertmanagers, as in Prometheus' `alerting.alertmanagers`.
@@ -36,6 +37,8 @@ pub struct AlertmanagerEntry {
     pub network: Option<Network>,
     /// Whether its silences also hold back our own receivers and automation.
     pub respect_silences: bool,
+    /// What becomes of alerts' labels before they are sent here; an alert may be dropped.
+    pub alert_relabel_configs: Vec<RelabelConfig>,
 }
 
 impl Default for AlertmanagerEntry {
@@ -52,6 +55,7 @@ impl Default for AlertmanagerEntry {
             tls_config: None,
             network: None,
             respect_silences: false,
+            alert_relabel_configs: Vec::new(),
         }
     }
 }

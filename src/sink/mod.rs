@@ -6,7 +6,6 @@
 
 mod position;
 mod queue;
-mod relabel;
 mod send;
 mod settings;
 
@@ -20,9 +19,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use queue::{Batch, Depth, Queue, QueueError};
-pub use relabel::{Action, RelabelConfig, RelabelError, Step, relabel};
 pub use settings::{Authorization, BasicAuth, MetadataConfig, Mistake, QueueConfig, Receiver, RemoteWrite, check};
 
+use crate::model::relabel::relabel;
 use crate::model::{FamilyRef, FloatHistogram, Labels, Point};
 use crate::telemetry::{RemoteWriteOut, SelfLabels, Telemetry};
 use crate::wire::{Message, SeriesOut, compress, write};

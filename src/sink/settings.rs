@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::relabel::{RelabelConfig, Step};
 use crate::collect::http::{self, Credential, Endpoint, Keep, Network, TlsOptions, checked_url};
 use crate::model::duration::{self, serde_text};
+use crate::model::relabel::{RelabelConfig, Step};
 use crate::secret::SecretRef;
 use crate::wire::Message;
 

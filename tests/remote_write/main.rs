@@ -6,6 +6,7 @@
 
 #[path = "../e2e/http.rs"]
 mod http;
+mod kill;
 #[path = "../e2e/lamp.rs"]
 mod lamp;
 mod receive;

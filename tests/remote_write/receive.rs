@@ -1,6 +1,8 @@
 //! A real Prometheus pushes to the daemon.
 
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use davylamp::model::{Family, Labels, Point};
 use davylamp::wire::{Message, SeriesOut, compress, write};
@@ -50,6 +52,11 @@ fn a_prometheus_pushes_and_rules_see_its_samples() {
     assert!(received("davylamp_remote_write_received_samples_total", &[("type", "float")]) > 100.0);
     assert_eq!(received("davylamp_remote_write_received_samples_rejected_total", &[]), 0.0, "{}", lamp.log());
     assert!(received("davylamp_series", &[("kind", "remote_write")]) > 100.0);
+    // What it says of its metrics is passed on.
+    lamp.until("metadata", Duration::from_secs(60), || {
+        let said = lamp.get("/api/v1/metadata?metric=prometheus_http_requests_total").body;
+        said.contains("\"type\":\"counter\"").then_some(())
+    });
     // It is content with our answers.
     let failed = prometheus
         .query("prometheus_remote_storage_samples_failed_total + prometheus_remote_storage_samples_dropped_total");
@@ -63,7 +70,7 @@ fn a_prometheus_pushes_and_rules_see_its_samples() {
 fn the_answers_are_those_of_the_specification() {
     let mut lamp = lamp();
     let family = Family::gauge("pushed_total", "Pushed", &[]);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now = now();
     let series = |value: f64| SeriesOut {
         labels: Labels::new([("__name__", "pushed_total"), ("job", "test")]),
         family: std::sync::Arc::new(family.clone()).into(),
@@ -97,16 +104,42 @@ fn the_answers_are_those_of_the_specification() {
 }
 
 /// Status, head in lower case, body.
-fn post(address: std::net::SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, String) {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
+type Said = (u16, String, String);
+
+fn post(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> Said {
+    post_to(address, "/api/v1/write", headers, body).unwrap()
+}
+
+/// Posts a body; an error when the daemon goes away meanwhile.
+pub fn post_to(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Said> {
+    use std::io::{Error, Read, Write};
+    let mut stream = TcpStream::connect(address)?;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();
-    write!(stream, "POST /api/v1/write HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n{headers}\r\n")
-        .unwrap();
-    stream.write_all(body).unwrap();
+    write!(stream, "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n{headers}\r\n")?;
+    stream.write_all(body)?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_lowercase(), body.to_string())
+    stream.read_to_string(&mut text)?;
+    let cut = || Error::other("the answer is cut off");
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(cut)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(cut)?;
+    Ok((status, head.to_lowercase(), body.to_string()))
+}
+
+/// Milliseconds since the epoch.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// Pushes one sample of a gauge by remote write 2.0.
+pub fn push(address: SocketAddr, name: &'static str, t: i64, value: f64, token: (&str, &str)) -> std::io::Result<Said> {
+    let series = SeriesOut {
+        labels: Labels::new([("__name__", name), ("job", "test")]),
+        family: Arc::new(Family::gauge(name, "Pushed", &[])).into(),
+        samples: vec![Point { t, v: value }],
+        histograms: vec![],
+    };
+    let body = compress(&write(Message::V2, &[series])).unwrap();
+    let headers = [token, ("Content-Encoding", "snappy"), ("Content-Type", Message::V2.content_type())];
+    post_to(address, "/api/v1/write", &headers, &body)
 }

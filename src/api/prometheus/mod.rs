@@ -142,7 +142,7 @@ pub struct Facts {
     pub reload_succeeded: bool,
     /// How long samples are kept, in Prometheus' notation.
     pub retention: String,
-    /// Oldest time of which there may be a sample, milliseconds since the epoch.
+    /// Oldest time of which there may be a sample in memory, milliseconds since the epoch.
     pub oldest: i64,
     /// What was set on the command line or stands in the configuration under another name.
     pub flags: BTreeMap<String, String>,

@@ -78,7 +78,8 @@ pub(super) async fn samples(State(backend): State<Backend>, params: Params) -> P
                 _ => return Err(ApiError::bad("limit must be a positive number")),
             },
         };
-        let all = job.source.series(&[], 0, i64::MAX / 2);
+        // As in Prometheus, the head alone: what is on disk takes no memory.
+        let all = job.source.series(&[], facts.oldest, i64::MAX / 2);
         let all = all.map_err(|error| ApiError::new(ErrorType::Execution, error.to_string()))?;
         let (mut names, mut pairs) = (HashMap::<&str, usize>::new(), HashMap::<(&str, &str), usize>::new());
         let mut values: HashMap<&str, BTreeSet<&str>> = HashMap::new();

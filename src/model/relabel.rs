@@ -1,12 +1,13 @@
-//! Relabelling as Prometheus does it: every action of `write_relabel_configs`, in order, on one label set. Pure.
+//! Relabelling as Prometheus does it: every action of `write_relabel_configs` and `alert_relabel_configs`, in
+//! order, on one label set. Pure.
 //!
 //! Source: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config>.
 
 use md5::{Digest, Md5};
 use regex::Regex;
 
-use crate::model::Labels;
-use crate::model::matcher::{anchored, is_label_name};
+use super::labels::Labels;
+use super::matcher::{anchored, is_label_name};
 
 /// One step of relabelling, in Prometheus' words.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]

@@ -1,12 +1,10 @@
-//! Small chores of the process: its limit of open files, its signals, its watchdog, exports of the state.
+//! The daemon as a process: how many files it may open, that it is alive, and when it is asked to stop.
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::notify::Notifier;
-use crate::store::state::SledState;
 
 /// How many files may be open, after the soft limit was raised as far as it goes and as we can use.
 pub(super) fn descriptors() -> u64 {
@@ -20,22 +18,6 @@ pub(super) fn descriptors() -> u64 {
         return wanted;
     }
     current
-}
-
-/// Exports the state whenever it is woken.
-pub(super) async fn export_state(store: Arc<SledState>, wake: Arc<Notify>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = wake.notified() => {}
-        }
-        let store = store.clone();
-        match tokio::task::spawn_blocking(move || store.export_now()).await {
-            Ok(Ok((path, _))) => tracing::info!(path = %path.display(), "state exported"),
-            Ok(Err(error)) => tracing::error!(%error, "cannot export the state"),
-            Err(error) => tracing::error!(%error, "cannot export the state"),
-        }
-    }
 }
 
 /// Says that we are alive, as long as the runtime turns.
