@@ -209,10 +209,6 @@ impl Problems {
     /// The controller, with its paths made absolute.
     fn awx(&mut self, written: &AnsibleSettings, base: &Path) -> Option<AwxSettings> {
         let mut awx = written.awx.clone()?;
-        if written.runner.is_some() {
-            let message = "is not used: ansible.awx runs everything; remove one of them".to_string();
-            self.warnings.push(Problem { path: "ansible.runner".into(), message });
-        }
         if !awx.api.starts_with('/') {
             self.add("ansible.awx.api", format!("{:?} is no path: write for example /api/v2", awx.api));
         }

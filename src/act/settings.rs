@@ -295,7 +295,7 @@ pub struct AnsibleSettings {
     pub runner: Option<PathBuf>,
     /// Who may be on the other end of that socket.
     pub runner_access: Access,
-    /// An AWX or automation controller that runs everything instead; a step's `playbook` then names a job template.
+    /// An AWX or automation controller that runs everything, whatever `runner` says; a step's `playbook` then names a job template.
     pub awx: Option<AwxSettings>,
 }
 
