@@ -93,6 +93,8 @@ pub struct Setup {
 /// What is the same for everything that is judged in one look around.
 pub(super) struct Round {
     pub(super) firing: Vec<Alert>,
+    /// Places in `firing` by binding and target: a thousand alerts must not be searched through for each of them.
+    pub(super) by_target: HashMap<(String, String), Vec<usize>>,
     pub(super) hosts: Vec<Host>,
     /// Answers by expression.
     pub(super) healthy: HashMap<String, Option<bool>>,

@@ -18,15 +18,11 @@ use crate::act::settings::{AlertSource, Mode};
 use crate::act::steps::Position;
 use crate::model::Alert;
 
-/// Alerts by binding and target, for what is asked of all of them at once.
 impl Round {
     /// The alerts that fire for a target of a binding.
-    pub(super) fn firing_for<'a>(&'a self, binding: &'a Binding, target: &'a str) -> impl Iterator<Item = &'a Alert> {
-        let ours = move |alert: &&Alert| {
-            binding.matches(&alert.rule, &alert.labels)
-                && binding.target.expand(&alert.labels).as_deref() == Some(target)
-        };
-        self.firing.iter().filter(ours)
+    pub(super) fn firing_for<'a>(&'a self, binding: &Binding, target: &str) -> impl Iterator<Item = &'a Alert> {
+        let found = self.by_target.get(&(binding.name.clone(), target.to_string()));
+        found.into_iter().flatten().filter_map(|place| self.firing.get(*place))
     }
 }
 
@@ -37,10 +33,17 @@ impl Actor {
         let (firing, hosts, bindings) = (world.firing(), world.hosts(), self.bindings.borrow().clone());
         let mut healthy = HashMap::new();
         let mut braked = BTreeSet::new();
+        let mut by_target: HashMap<(String, String), Vec<usize>> = HashMap::new();
         for binding in bindings.iter().filter(|binding| binding.mode != Mode::Off) {
-            let ours = firing.iter().filter(|alert| binding.matches(&alert.rule, &alert.labels));
-            // What is no host of ours proves nothing about the fleet.
-            let targets: BTreeSet<String> = ours.filter_map(|alert| self.target_of(binding, alert).ok()).collect();
+            let mut targets = BTreeSet::new();
+            let ours = |(_, alert): &(usize, &Alert)| binding.matches(&alert.rule, &alert.labels);
+            for (place, alert) in firing.iter().enumerate().filter(ours) {
+                // What is no host of ours is not acted on, and proves nothing about the fleet.
+                if let Ok(target) = self.target_of(binding, alert) {
+                    by_target.entry((binding.name.clone(), target.clone())).or_default().push(place);
+                    targets.insert(target);
+                }
+            }
             let Some(first) = targets.first() else { continue };
             if brakes(binding, targets.len(), fleet(&hosts, self.inventory.as_ref(), first)) {
                 braked.insert(binding.name.clone());
@@ -52,7 +55,7 @@ impl Actor {
             }
         }
         self.brake_changed(&bindings, &braked, &firing);
-        Round { firing, hosts, healthy, braked: !braked.is_empty() }
+        Round { firing, by_target, hosts, healthy, braked: !braked.is_empty() }
     }
 
     /// Opens or continues the episodes of a firing alert and queues what may run. `edge`: it has only just fired.
@@ -208,7 +211,9 @@ impl Actor {
         let host = split_target(target).0;
         let windows = &binding.windows;
         let facts = Facts {
-            firing: round.firing.iter().find(|firing| firing.rule == alert.rule && firing.labels == alert.labels),
+            firing: round
+                .firing_for(binding, target)
+                .find(|firing| firing.rule == alert.rule && firing.labels == alert.labels),
             age: (self.started.elapsed(), self.limits.startup_grace),
             clock_jumped: self.clock_jumped(),
             rule: rule(world.as_ref(), &alert.rule),

@@ -67,3 +67,61 @@ pub fn position<'a>(
     }
     Position::Exhausted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::binding::{Action, StepPlan};
+    use crate::act::judge::tests::{alert, binding};
+    use crate::act::run::Wanted;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    fn ladder() -> Binding {
+        let plan = |action| StepPlan { action, mode: None, timeout: Duration::from_secs(1), verify: None };
+        let actions =
+            [Action::Device("restart".into()), Action::Notify("ops".into()), Action::Playbook("p.yml".into())];
+        Binding { steps: actions.into_iter().map(plan).collect(), ..binding() }
+    }
+
+    proptest! {
+        /// Whatever becomes of runs in whatever order, and wherever a crash comes between two records, no step of an
+        /// episode is begun twice, steps are begun in order, and what a crash or a person ended is the end.
+        #[test]
+        fn no_order_of_events_takes_a_step_twice(ends in prop::collection::vec((0..RunState::FINAL.len(), any::<bool>()), 0..20)) {
+            let binding = ladder();
+            let alert = alert(&[("miner", "m1")]);
+            let episode = Episode::of(None, "b", "m1", &alert, 1, false);
+            let mut runs: BTreeMap<RunId, Run> = BTreeMap::new();
+            let mut begun = BTreeSet::new();
+            for (end, back) in ends {
+                let position = position(&episode, &binding, |id| runs.get(id), |_| back);
+                match position {
+                    Position::Next { step, attempt, .. } => {
+                        prop_assert!(begun.insert((step, attempt)), "step {} twice", step);
+                        prop_assert!(begun.iter().all(|(earlier, _)| *earlier <= step), "out of order");
+                        let action = &binding.steps[step as usize].action;
+                        let wanted = Wanted {
+                            binding: "b", target: "m1", episode: 1, step, attempt, blind: false,
+                            mode: Mode::Auto, action, alert: &alert,
+                        };
+                        let run = Run::wanted(&wanted, 1);
+                        runs.insert(run.id.clone(), run);
+                    }
+                    Position::Busy(id) => {
+                        if let Some(run) = runs.get_mut(&id) {
+                            (run.state, run.ended_at) = (RunState::FINAL[end], Some(1));
+                        }
+                    }
+                    Position::Halted(id, state) => {
+                        prop_assert_eq!(runs[&id].state, state);
+                        prop_assert!(state.helped().is_none());
+                    }
+                    Position::Done => prop_assert!(runs.values().any(|run| run.state.helped() == Some(true))),
+                    Position::Exhausted => prop_assert_eq!(begun.len(), 3),
+                }
+            }
+        }
+    }
+}

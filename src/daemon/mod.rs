@@ -3,6 +3,7 @@
 //! Every part is a task of one set. A part that ends by itself takes the daemon down, and systemd starts it again: a
 //! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
+mod acting;
 mod audit;
 mod awx;
 mod control;
@@ -39,13 +40,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::act::actor::{Actor, Setup};
-use crate::act::binding::Binding;
 use crate::act::book::Book;
-use crate::act::control::Control as RunControl;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api::{self, WriteSeen};
+use crate::api;
 use crate::config::Config;
 use crate::model::TargetId;
 use crate::notify::Outbox;
@@ -59,8 +57,6 @@ use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
 use evaluate::Evaluator;
-use eyes::Eyes;
-use hands::Effects;
 use keep::Keeper;
 use notify::Notifier;
 use process::{descriptors, terminated, watchdog};
@@ -69,7 +65,6 @@ use silences::{SilenceKeeper, Wishes};
 use tasks::Tasks;
 use tell::{Ears, StateLog};
 use webhooks::Inbox;
-use world::{ReloadRequest, View};
 
 pub use audit::audit_page;
 pub use awx::controller;
@@ -297,36 +292,6 @@ impl Parts {
         let outcome = self.wait(&mut tasks).await;
         self.shut_down(tasks, stops).await;
         outcome
-    }
-
-    /// The acting room with everything that it sees and does.
-    fn actor(&self, bindings: watch::Receiver<Arc<Vec<Binding>>>) -> (Actor, RunControl) {
-        let act = &self.config.act;
-        Actor::new(Setup {
-            bindings,
-            limits: act.limits,
-            kill_grace: act.ansible.kill_grace,
-            approval_url: act.approval_url.clone(),
-            book: self.book.clone(),
-            executor: runner::executor(&self.config),
-            hands: Arc::new(Effects { shared: self.shared.clone(), outbox: self.outbox.clone() }),
-            world: Arc::new(Eyes(self.shared.clone())),
-        })
-    }
-
-    /// What the HTTP surface stands on.
-    fn view(&self, runs: RunControl, reloads: mpsc::Sender<ReloadRequest>, writes: WriteSeen) -> View {
-        View {
-            shared: self.shared.clone(),
-            book: self.book.clone(),
-            runs,
-            store: self.store.clone(),
-            reloads,
-            wishes: self.wishes.clone(),
-            inbox: self.inbox.clone(),
-            auditor: self.keeper.auditor(),
-            writes,
-        }
     }
 
     /// Until somebody says stop, or a part dies.

@@ -176,13 +176,15 @@ pub struct FileLedger {
     pub kill: Option<KillPoint>,
     /// The next write of a record in this state fails; true: after it was written.
     pub failure: Mutex<Option<(String, bool)>>,
+    /// No write succeeds: the disk is full.
+    pub broken: Mutex<bool>,
 }
 
 type Entries = BTreeMap<String, (u64, String)>;
 
 impl FileLedger {
     pub fn new(path: PathBuf) -> Self {
-        FileLedger { path, lock: Mutex::new(()), kill: None, failure: Mutex::new(None) }
+        FileLedger { path, lock: Mutex::new(()), kill: None, failure: Mutex::new(None), broken: Mutex::new(false) }
     }
 
     pub fn read(&self) -> Entries {
@@ -201,6 +203,9 @@ impl FileLedger {
             let value: serde_json::Value = serde_json::from_str(value).unwrap();
             value["state"].as_str().unwrap_or("episode").to_string()
         });
+        if *self.broken.lock().unwrap() {
+            return failed();
+        }
         let failure = self.failure.lock().unwrap().take_if(|(at, _)| Some(&*at) == state.as_ref());
         if matches!(failure, Some((_, false))) {
             return failed();
@@ -259,6 +264,33 @@ pub fn known() -> Known<'static> {
     }
 }
 
+/// A ledger in memory, for more records than a file could take in the time.
+#[derive(Default)]
+pub struct MemoryLedger(Mutex<BTreeMap<String, (u64, Vec<u8>)>>);
+
+impl Ledger for MemoryLedger {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<LedgerEntry>, LedgerError>> {
+        let entries = self.0.lock().unwrap().clone().into_iter();
+        let entries = entries.map(|(key, (revision, value))| LedgerEntry { key, value, revision });
+        std::future::ready(Ok(entries.collect())).boxed()
+    }
+
+    fn put(&self, key: String, value: Vec<u8>, expected: u64) -> BoxFuture<'_, Result<u64, LedgerError>> {
+        let mut entries = self.0.lock().unwrap();
+        let known = entries.get(&key).map_or(0, |(revision, _)| *revision);
+        if known != expected {
+            return std::future::ready(Err(LedgerError::Conflict { key })).boxed();
+        }
+        entries.insert(key, (expected + 1, value));
+        std::future::ready(Ok(expected + 1)).boxed()
+    }
+
+    fn delete(&self, key: String, _expected: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
+        self.0.lock().unwrap().remove(&key);
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
 /// A world in which is the case what the test says.
 pub struct TestWorld {
     pub firing: Mutex<Vec<Alert>>,
@@ -270,6 +302,8 @@ pub struct TestWorld {
     pub symptom: Mutex<Symptom>,
     /// The wall clock goes wrong by so many milliseconds.
     pub skew: Mutex<i64>,
+    /// One moment on the wall clock and on tokio's, which a test may let jump.
+    began: (i64, tokio::time::Instant),
 }
 
 impl Default for TestWorld {
@@ -283,8 +317,13 @@ impl Default for TestWorld {
             window: Mutex::new(true),
             symptom: Mutex::new(Symptom::Present),
             skew: Mutex::default(),
+            began: (wall(), tokio::time::Instant::now()),
         }
     }
+}
+
+fn wall() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// Hands that note what they are asked to do.
@@ -309,8 +348,8 @@ impl Hands for TestHands {
 
 impl World for TestWorld {
     fn now(&self) -> i64 {
-        let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap();
-        now + *self.skew.lock().unwrap()
+        let passed = i64::try_from(self.began.1.elapsed().as_millis()).unwrap();
+        self.began.0 + passed + *self.skew.lock().unwrap()
     }
     fn firing(&self) -> Vec<Alert> {
         self.firing.lock().unwrap().clone()
@@ -368,7 +407,12 @@ pub struct Acting {
 
 impl Acting {
     /// Starts an actor with these remediations (YAML), without a grace at its start.
-    pub async fn start(bench: &Bench, ledger: FileLedger, executor: Arc<dyn Executor>, yaml: &str) -> Acting {
+    pub async fn start(
+        bench: &Bench,
+        ledger: impl Ledger + 'static,
+        executor: Arc<dyn Executor>,
+        yaml: &str,
+    ) -> Acting {
         let remediations: Vec<Remediation> = serde_yaml::from_str(yaml).unwrap();
         let settings = AnsibleSettings {
             startup_grace: Duration::ZERO,

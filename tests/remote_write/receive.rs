@@ -94,6 +94,12 @@ fn the_answers_are_those_of_the_specification() {
     for (name, count) in [("samples", 1), ("histograms", 0), ("exemplars", 0)] {
         assert!(head.contains(&format!("x-prometheus-remote-write-{name}-written: {count}")), "{head}");
     }
+    let url = format!("http://{}", lamp.address());
+    let asked = lamp.output(&["query", "--url", &url, "pushed_total + 1"]);
+    let table = "Series        Value\n{job=\"test\"}  2\n";
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), table, "{}", String::from_utf8_lossy(&asked.stderr));
+    let asked = lamp.output(&["query", "--url", &url, "pushed_total", "--range", "1h", "-o", "chart"]);
+    assert!(asked.status.success() && String::from_utf8_lossy(&asked.stdout).contains('▄'), "{asked:?}");
     let (status, head, body) = post(Message::V2, 2.0, &[token]);
     assert!(status == 400 && head.contains("samples-written: 0") && body.contains("1 conflict"), "{status} {body}");
     assert_eq!(post(Message::V1, 1.0, &[token]).0, 204, "the same once more");
