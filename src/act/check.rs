@@ -10,7 +10,7 @@ use crate::act::artifacts::Quota;
 use crate::act::binding::Binding;
 use crate::act::facts::Host;
 use crate::act::keys::{self, Keys};
-use crate::act::settings::{Access, AnsibleSettings, GENERATED, Mode, Remediation};
+use crate::act::settings::{Access, AnsibleSettings, AwxSettings, GENERATED, Mode, Remediation};
 use crate::model::duration::format_duration;
 use crate::model::matcher::is_label_name;
 use bindings::Place;
@@ -117,6 +117,8 @@ pub struct Checked {
     pub limits: Limits,
     /// Socket of the runner, if there is one, and who may be on its other end.
     pub runner: Option<(PathBuf, Access)>,
+    /// The controller that runs everything instead, if there is one.
+    pub awx: Option<AwxSettings>,
     /// What one-time links begin with.
     pub approval_url: Option<String>,
     /// What is odd, but no mistake.
@@ -163,9 +165,10 @@ pub fn check(
         artifacts: ansible.artifacts,
     };
     let acting = remediations.iter().any(|remediation| remediation.mode != Mode::Off);
-    problems.ansible(ansible, &resolved, runner.is_none() && acting);
-    // The runner owns the playbooks; the collector may not even be allowed to see them.
-    let look = runner.is_none() || resolved.playbooks.is_dir();
+    let awx = problems.awx(ansible, base);
+    problems.ansible(ansible, &resolved, runner.is_none() && awx.is_none() && acting);
+    // The runner owns the playbooks; the collector may not even be allowed to see them. A controller has its own.
+    let look = awx.is_none() && (runner.is_none() || resolved.playbooks.is_dir());
     let mut names = BTreeSet::new();
     let mut bindings = Vec::new();
     for (index, remediation) in remediations.iter().enumerate() {
@@ -174,7 +177,7 @@ pub fn check(
             problems.add(format!("{at}.name"), format!("{:?} is used twice; names must be unique", remediation.name));
         }
         let playbooks = look.then_some(resolved.playbooks.as_path());
-        let place = Place { at: &at, playbooks, generated: resolved.inventory.is_none(), known };
+        let place = Place { at: &at, playbooks, generated: resolved.inventory.is_none() && awx.is_none(), known };
         bindings.extend(problems.binding(&place, remediation));
     }
     let limits = Limits {
@@ -189,7 +192,7 @@ pub fn check(
         return Err(problems.mistakes);
     }
     let (warnings, approval_url) = (problems.warnings, ansible.approval_url.clone());
-    Ok(Checked { bindings, ansible: resolved, limits, runner, approval_url, warnings })
+    Ok(Checked { bindings, ansible: resolved, limits, runner, awx, approval_url, warnings })
 }
 
 #[derive(Default)]
@@ -201,6 +204,16 @@ struct Problems {
 impl Problems {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.mistakes.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    /// The controller, with its paths made absolute.
+    fn awx(&mut self, written: &AnsibleSettings, base: &Path) -> Option<AwxSettings> {
+        let mut awx = written.awx.clone()?;
+        if !awx.api.starts_with('/') {
+            self.add("ansible.awx.api", format!("{:?} is no path: write for example /api/v2", awx.api));
+        }
+        awx.ca_file = awx.ca_file.map(|path| base.join(path));
+        Some(awx)
     }
 
     fn ansible(&mut self, written: &AnsibleSettings, resolved: &Ansible, local: bool) {

@@ -73,9 +73,9 @@ impl Driver {
             Ok(started) => {
                 run.state = RunState::Spawned;
                 run.spawned_at = Some(self.world.now());
-                run.playbook_sha256 = Some(started.playbook_sha256);
+                run.playbook_sha256 = started.playbook_sha256;
                 run.vars_sha256 = Some(started.vars_sha256);
-                run.supervisor = Some(started.supervisor);
+                run.supervisor = started.supervisor;
                 self.save(run).await
             }
             Err(ExecutorError::Refused(why)) => self.end(run, RunState::Failed, why).await,
@@ -114,7 +114,7 @@ impl Driver {
                 Ok(RunStatus::Lost | RunStatus::Unknown) => {
                     // Only when it can no longer start, and nothing of it is left, is it over.
                     if self.executor.abandon(run.id.clone()).await.is_ok() {
-                        let why = "its supervisor is gone without a record; how far the play got is unknown";
+                        let why = "whoever ran it is gone without a record; how far the play got is unknown";
                         return self.end(run, RunState::Interrupted, why.into()).await;
                     }
                 }

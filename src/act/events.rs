@@ -93,7 +93,8 @@ impl Events {
         events
     }
 
-    fn keep(&mut self, mut task: TaskResult) {
+    /// Keeps a result, cut to size.
+    pub(super) fn keep(&mut self, mut task: TaskResult) {
         for name in [&mut task.host, &mut task.task, &mut task.module, &mut task.status] {
             *name = cut(name, MAX_NAME);
         }

@@ -295,6 +295,8 @@ pub struct AnsibleSettings {
     pub runner: Option<PathBuf>,
     /// Who may be on the other end of that socket.
     pub runner_access: Access,
+    /// An AWX or automation controller that runs everything, whatever `runner` says; a step's `playbook` then names a job template.
+    pub awx: Option<AwxSettings>,
 }
 
 impl Default for AnsibleSettings {
@@ -325,8 +327,31 @@ impl Default for AnsibleSettings {
             startup_grace: Duration::from_secs(30),
             runner: None,
             runner_access: Access::User,
+            awx: None,
         }
     }
+}
+
+/// An AWX or automation controller.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwxSettings {
+    /// Its address, without the path of its API: `https://awx.example.org`.
+    pub url: String,
+    /// Path of its API: `/api/v2`, or `/api/controller/v2` behind a gateway.
+    #[serde(default = "default_api")]
+    pub api: String,
+    /// OAuth 2 token of a user who may launch the job templates and read the inventory.
+    pub token: SecretRef,
+    /// Trust only the authorities of this PEM file instead of the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Number of the inventory whose hosts are targets; every job runs on it.
+    pub inventory: u64,
+    /// Job templates by playbook, as a name or a number: `{restart-miner.yml: Restart a miner}`. A playbook that is not
+    /// listed names its job template itself.
+    #[serde(default)]
+    pub job_templates: BTreeMap<String, String>,
 }
 
 /// Who may be on the other end of the runner's socket, besides root.
@@ -342,6 +367,10 @@ pub enum Access {
 
 /// The word for an inventory that is written per run.
 pub const GENERATED: &str = "generated";
+
+fn default_api() -> String {
+    "/api/v2".into()
+}
 
 fn default_sources() -> Vec<AlertSource> {
     vec![AlertSource::Rules]

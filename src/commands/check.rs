@@ -15,7 +15,8 @@ pub fn configuration(path: &Path) -> anyhow::Result<ExitCode> {
     for warning in &config.warnings {
         complain(&warning.to_string());
     }
-    if config.act.runner.is_none() && config.act.ansible.program("ansible-playbook").is_none() {
+    let local = config.act.runner.is_none() && config.act.awx.is_none();
+    if local && config.act.ansible.program("ansible-playbook").is_none() {
         complain("note: ansible-playbook is not installed, so no remediation can run (ansible.command)");
     }
     let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();

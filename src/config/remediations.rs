@@ -8,6 +8,7 @@ use super::file::File;
 use crate::act::binding::Action;
 use crate::act::check::{Checked, Known, Problem as Mistake, RuleShape, check as check_act};
 use crate::act::facts::Host;
+use crate::collect::http::checked_url;
 use crate::collect::kind;
 use crate::model::Labels;
 use crate::notify::settings::ReceiverEntry;
@@ -47,12 +48,19 @@ pub(super) fn check(check: &mut Check, file: &File, context: &Context<'_>) -> Op
         },
         expression: &expression,
     };
+    if let Some(awx) = &file.ansible.awx
+        && let Err(error) = checked_url(&awx.url, "ansible.awx.url")
+    {
+        check.report(error.path, error.message);
+    }
     match check_act(&file.remediations, &file.ansible, context.folder, context.state, &known) {
         Ok(act) => {
             for Mistake { path, message } in &act.warnings {
                 check.warn(path, message);
             }
-            playbooks(check, &act);
+            if act.awx.is_none() {
+                playbooks(check, &act);
+            }
             Some(act)
         }
         Err(mistakes) => {

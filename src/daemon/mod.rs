@@ -5,6 +5,7 @@
 
 mod acting;
 mod audit;
+mod awx;
 mod control;
 mod evaluate;
 mod explain;
@@ -66,6 +67,7 @@ use tell::{Ears, StateLog};
 use webhooks::Inbox;
 
 pub use audit::audit_page;
+pub use awx::controller;
 pub use control::drawings;
 pub use runner::run_runner;
 pub use world::host;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::awx::controller;
 use super::notify::Notifier;
 use super::{DaemonError, terminated};
 use crate::act::executor::Executor;
+use crate::act::executor::awx::Awx;
 use crate::act::executor::local::Local;
 use crate::act::executor::remote::Remote;
 use crate::act::runner::Runner;
@@ -39,10 +41,11 @@ pub async fn run_runner(config: &Config) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Who carries out the runs of a daemon: itself, or a runner behind a socket.
+/// Who carries out the runs of a daemon: itself, a runner behind a socket, or a controller.
 pub(super) fn executor(config: &Config) -> Arc<dyn Executor> {
-    match &config.act.runner {
-        Some((socket, access)) => Arc::new(Remote::new(socket.clone(), *access)),
-        None => Arc::new(Local::new(config.act.ansible.clone(), Local::own_binary())),
+    match (&config.act.awx, &config.act.runner) {
+        (Some(awx), _) => Arc::new(Awx::new(controller(awx), awx.clone(), config.act.ansible.clone())),
+        (None, Some((socket, access))) => Arc::new(Remote::new(socket.clone(), *access)),
+        (None, None) => Arc::new(Local::new(config.act.ansible.clone(), Local::own_binary())),
     }
 }

@@ -15,8 +15,10 @@ use crate::act::executor::{
     Executor, ExecutorError, Printed, Report, RunRequest, RunStatus, Started, prepare, printed,
 };
 use crate::act::files::{FileError, MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
+use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus, Started, folders, prepare};
+use crate::act::files::{MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
 use crate::act::inventory::Inventory;
-use crate::act::job::{Ending, ExitRecord, names};
+use crate::act::job::{Ending, ExitRecord, Supervisor, names};
 use crate::act::keys;
 use crate::act::process;
 use crate::act::run::RunId;
@@ -94,7 +96,7 @@ impl Local {
         let run = request.run.clone();
         let digests = self
             .blocking(move |inner| {
-                let folder = inner.new_folder(&request.run)?;
+                let folder = folders::begin(&inner.ansible, &request.run)?;
                 let prepared = prepare::run(&inner.ansible, &request, &folder);
                 if prepared.is_err() {
                     // The folder stays, so that the id cannot be used again, and says that nothing will happen in it.
@@ -106,14 +108,14 @@ impl Local {
             .await?;
         let folder = self.inner.folder(&run);
         self.supervise(&folder).await?;
-        let supervisor = self
+        let supervisor: Supervisor = self
             .blocking(move |inner| {
-                inner.prune();
+                folders::prune(&inner.ansible);
                 read_json(&folder.join(names::SUPERVISOR)).map_err(|error| away(&error))
             })
             .await?
             .ok_or_else(|| ExecutorError::Away("the supervisor left no record".into()))?;
-        Ok(Started { playbook_sha256: digests.playbook, vars_sha256: digests.vars, supervisor })
+        Ok(Started { playbook_sha256: Some(digests.playbook), vars_sha256: digests.vars, supervisor: Some(supervisor) })
     }
 
     /// Starts the supervisor of a prepared folder and waits until it holds the folder's lock.
@@ -159,13 +161,13 @@ impl Local {
     async fn ask_inventory(&self, path: PathBuf) -> Result<Inventory, ExecutorError> {
         let (folder, holder) = self
             .blocking(move |inner| {
-                inner.runs()?;
+                folders::all(&inner.ansible)?;
                 let holder = tempfile::Builder::new().prefix("inventory-").tempdir_in(&inner.ansible.runs);
                 let holder = holder.map_err(|error| away(&error))?;
                 let folder = holder.path().to_path_buf();
                 let args = vec!["-i".into(), path.to_string_lossy().into_owned(), "--list".into()];
                 let timeout = u64::try_from(INVENTORY_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-                prepare::create_folder(&folder.join(names::SECRETS)).map_err(|error| away(&error))?;
+                folders::create(&folder.join(names::SECRETS)).map_err(|error| away(&error))?;
                 // Its group_vars may be in a vault.
                 let keys = inner.ansible.keys.write(&folder).map_err(|error| away(&error))?;
                 let mut job = prepare::job(&inner.ansible, "ansible-inventory", args, timeout, &folder)
@@ -204,30 +206,7 @@ impl Local {
 
 impl Inner {
     fn folder(&self, run: &RunId) -> PathBuf {
-        self.ansible.runs.join(run.as_str())
-    }
-
-    fn runs(&self) -> Result<(), ExecutorError> {
-        match prepare::create_folder(&self.ansible.runs) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                Err(away(&FileError::on("create", &self.ansible.runs)(error)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The folder is the executor's own guard: it can be created only once, so an id can be started only once, even
-    /// if whoever asks has lost his memory.
-    fn new_folder(&self, run: &RunId) -> Result<PathBuf, ExecutorError> {
-        self.runs()?;
-        let folder = self.folder(run);
-        match prepare::create_folder(&folder) {
-            Ok(()) => Ok(folder),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(ExecutorError::Away(format!("the run {run} was begun before")))
-            }
-            Err(error) => Err(ExecutorError::Refused(FileError::on("create", &folder)(error).to_string())),
-        }
+        folders::of(&self.ansible, run)
     }
 
     fn status(&self, run: &RunId) -> Result<RunStatus, ExecutorError> {
@@ -252,9 +231,9 @@ impl Inner {
     }
 
     fn abandon(&self, run: &RunId) -> Result<(), ExecutorError> {
-        self.runs()?;
+        folders::all(&self.ansible)?;
         let folder = self.folder(run);
-        match prepare::create_folder(&folder) {
+        match folders::create(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(away(&error)),
             _ => {}
         }
@@ -271,32 +250,6 @@ impl Inner {
             tracing::warn!(%run, killed = sweep.killed, survivors = sweep.survivors, "killed what was left of a lost run");
         }
         Ok(())
-    }
-
-    /// Removes the folders of the oldest ended runs. What cannot be removed is tried again the next time.
-    fn prune(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.ansible.runs) else { return };
-        let ended = entries.flatten().filter_map(|entry| {
-            RunId::try_from(entry.file_name().into_string().ok()?).ok()?;
-            let over = [names::EXIT, names::ABANDONED].iter().any(|name| entry.path().join(name).exists());
-            let changed = entry.metadata().ok()?.modified().ok()?;
-            over.then(|| (changed, entry.path()))
-        });
-        let mut ended: Vec<(SystemTime, PathBuf)> = ended.collect();
-        ended.sort();
-        for (changed, folder) in &ended {
-            let artifacts = folder.join(names::ARTIFACTS);
-            if changed.elapsed().is_ok_and(|age| age > self.ansible.artifacts.keep) && artifacts.exists() {
-                // What cannot be removed now is tried again with the next run.
-                let _ = std::fs::remove_dir_all(&artifacts);
-            }
-        }
-        let surplus = ended.len().saturating_sub(self.ansible.keep_runs);
-        for (_, folder) in ended.into_iter().take(surplus) {
-            if let Err(error) = std::fs::remove_dir_all(&folder) {
-                tracing::warn!(folder = %folder.display(), %error, "cannot remove an old run folder");
-            }
-        }
     }
 }
 

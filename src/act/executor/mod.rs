@@ -1,5 +1,8 @@
-//! Who carries runs out: this process's own supervisors, or a `davylamp runner` behind a socket.
+//! Who carries runs out: this process's own supervisors, a `davylamp runner` behind a socket, or an AWX.
 
+pub mod awx;
+mod awx_shapes;
+mod folders;
 pub mod local;
 mod prepare;
 mod printed;
@@ -37,12 +40,12 @@ pub struct RunRequest {
 /// A run that was started.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Started {
-    /// Digest of the playbook.
-    pub playbook_sha256: String,
+    /// Digest of the playbook; `None` where it is not ours.
+    pub playbook_sha256: Option<String>,
     /// Digest of the variables.
     pub vars_sha256: String,
-    /// The supervisor.
-    pub supervisor: Supervisor,
+    /// The supervisor; `None` where a controller does its work.
+    pub supervisor: Option<Supervisor>,
 }
 
 /// What is known of a run.

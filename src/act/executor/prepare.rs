@@ -2,12 +2,10 @@
 //! anything is started.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::act::check::Ansible;
-use crate::act::executor::{ExecutorError, RunRequest};
+use crate::act::executor::{ExecutorError, RunRequest, folders};
 use crate::act::facts::Host;
 use crate::act::files::{FileError, create_json, create_private};
 use crate::act::inventory::{generate, is_plain};
@@ -27,11 +25,6 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) struct Digests {
     pub(super) playbook: String,
     pub(super) vars: String,
-}
-
-/// Creates a private folder. It exists already: somebody else was first, and that is an error.
-pub(super) fn create_folder(path: &Path) -> Result<(), std::io::Error> {
-    DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Writes the folder of a run, which must exist and be empty.
@@ -64,7 +57,7 @@ pub(super) fn run(ansible: &Ansible, request: &RunRequest, folder: &Path) -> Res
         args.extend(["--extra-vars".to_string(), "ansible_python_interpreter={{ ansible_playbook_python }}".into()]);
     }
     for name in [names::SECRETS, names::ARTIFACTS] {
-        create_folder(&folder.join(name)).map_err(|error| refused(&error))?;
+        folders::create(&folder.join(name)).map_err(|error| refused(&error))?;
     }
     let written = ansible.keys.write(folder).map_err(|error| refused(&error))?;
     if let Some(path) = &written.vars {
@@ -97,7 +90,7 @@ pub(super) fn job(
     let callback = folder.join("callback");
     for name in ["home", "ansible", "tmp", "callback"] {
         let path = folder.join(name);
-        create_folder(&path).map_err(FileError::on("create", &path))?;
+        folders::create(&path).map_err(FileError::on("create", &path))?;
     }
     create_private(&callback.join(format!("{PLUGIN_NAME}.py")), PLUGIN.as_bytes())?;
     let mut env: BTreeMap<String, String> = ansible
