@@ -24,6 +24,8 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("avalon", "", "avalon"),
     ("epic", "", "epic"),
     ("auradine", "", "auradine"),
+    ("elphapex", "", "elphapex"),
+    ("hammer", "", "hammer"),
     ("xmrig", "", "xmrig"),
 ];
 
@@ -79,6 +81,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("softoff", "no SUMMARY", "the answer to a command"),
     ("softon", "no SUMMARY", "the answer to a command"),
     ("workmode", "no SUMMARY", "the answer to a command"),
+    ("get_blink_status", "no STATS|in it", "whether a light is on"),
     ("led", "only LED", "whether a light is on"),
     ("events", "only EVENTS", "a diary, which is no measurement"),
     ("profiles", "only PROFILES", "what could be set"),

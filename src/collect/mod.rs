@@ -168,6 +168,8 @@ pub const KINDS: &[Kind] = &[
     miner::avalon::KIND,
     miner::epic::KIND,
     miner::auradine::KIND,
+    miner::elphapex::KIND,
+    miner::hammer::KIND,
     miner::iceriver::KIND,
     miner::xmrig::KIND,
     docker::KIND,
