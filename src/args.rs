@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand};
 
 use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
 
+mod audit;
 mod rules;
 pub mod tell;
 
+pub use audit::{AuditCommand, AuditRange};
 pub use rules::{RulesCommand, TestArgs, TestOutput};
 
 /// The safety lamp for mining hardware, containers and cloud services.
@@ -112,6 +114,9 @@ pub enum Command {
     /// The configured targets as a dynamic inventory for Ansible.
     #[command(after_help = INVENTORY_EXAMPLES)]
     Inventory(InventoryArgs),
+    /// The audit log: what was done, by whom, why, and what came of it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the version.
     Version,
     /// Print a completion script for a shell.

@@ -19,9 +19,11 @@ pub mod query; // PromQL over a Source; pure
 pub mod rules; // rule files and samples → alerts; pure steps
 
 pub mod act; // transition → verdict → run: playbooks, once and never blind
-pub mod dashboards;
+pub mod audit; // what was done, by whom and why, in a chain that shows tampering
+pub mod dashboards; // families and rules → Grafana JSON
 pub mod notify; // who is told of alerts: Alertmanagers, mail, chat, pagers
-pub mod silence; // which alerts are muted when: silences, maintenance windows // families and rules → Grafana JSON
+pub mod silence; // which alerts are muted when: silences, maintenance windows
+pub mod webhook; // alerts that Alertmanager and Grafana send
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page
 pub mod config; // YAML → checked configuration, every mistake at once

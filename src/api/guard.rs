@@ -1,7 +1,7 @@
 //! What is asked of every request before a handler sees it, and what is counted and added after.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -20,12 +20,34 @@ use crate::telemetry::Telemetry;
 /// A client must send its body within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Longest path that is handed on, in characters.
+const MAX_URI: usize = 200;
+
 /// What all guards share.
 pub(super) struct Gate {
     settings: Settings,
     telemetry: Arc<Telemetry>,
     rate: Rate,
+    /// Who is told of writes.
+    pub(super) seen: OnceLock<WriteSeen>,
 }
+
+/// A request that would change something, and how it was answered.
+pub struct Write<'a> {
+    /// Method.
+    pub method: &'a str,
+    /// As in the table of routes.
+    pub path: &'a str,
+    /// The path that was asked for, without its query, which may hold secrets.
+    pub uri: &'a str,
+    /// Status of the answer.
+    pub status: u16,
+    /// Address of the client.
+    pub peer: &'a str,
+}
+
+/// Is told of every write, refused ones included.
+pub type WriteSeen = Arc<dyn Fn(&Write<'_>) + Send + Sync>;
 
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +64,7 @@ pub(super) struct Guard {
 
 impl Gate {
     pub(super) fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Self {
-        Gate { rate: Rate::new(settings.requests_per_second), settings, telemetry }
+        Gate { rate: Rate::new(settings.requests_per_second), settings, telemetry, seen: OnceLock::new() }
     }
 
     pub(super) fn telemetry(&self) -> Arc<Telemetry> {
@@ -79,8 +101,11 @@ impl Guard {
             let text = format!("{} answers {} only", self.path, self.allowed());
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text));
         }
-        if settings.protect_reads || row.is_some_and(|row| row.scope == Scope::Write) {
-            token?;
+        match row.map(|row| row.scope) {
+            Some(Scope::Own) => {}
+            Some(Scope::Write) => token?,
+            _ if settings.protect_reads => token?,
+            _ => {}
         }
         Ok(row)
     }
@@ -95,6 +120,7 @@ impl Guard {
             Ok(row) => row,
             Err(problem) => return problem.into_response(),
         };
+        let uri: String = request.uri().path().chars().take(MAX_URI).collect();
         let writes = row.is_some_and(|row| row.scope == Scope::Write);
         let (method, peer) = (request.method().clone(), request.extensions().get::<Peer>().copied());
         let response = match with_body(request, row.map_or(0, |row| row.body)).await {
@@ -104,6 +130,10 @@ impl Guard {
         if writes {
             let peer = peer.map(|Peer(address)| address.to_string()).unwrap_or_default();
             tracing::debug!(%method, path = self.path, status = response.status().as_u16(), peer, "write");
+            if let Some(seen) = self.gate.seen.get() {
+                let (method, status) = (method.as_str(), response.status().as_u16());
+                seen(&Write { method, path: self.path, uri: &uri, status, peer: &peer });
+            }
         }
         response
     }

@@ -24,6 +24,7 @@
 //! reads the body within [`BODY_BYTES`] or what `.body(…)` says, before the handler runs. Requests are counted by the row's
 //! path. Errors of our own routes are problem JSON (`problem::Problem`); `/api/v1` and `/api/v2` speak their models' JSON.
 
+pub mod audit;
 pub mod base;
 mod guard;
 mod gzip;
@@ -36,6 +37,7 @@ pub mod rules;
 mod serve;
 pub mod silences;
 mod status;
+pub mod webhooks;
 pub mod write;
 
 use std::collections::BTreeMap;
@@ -53,6 +55,7 @@ use guard::{Gate, Guard, guard};
 use problem::Problem;
 
 pub use base::Backend;
+pub use guard::{Write, WriteSeen};
 pub use route::{BODY_BYTES, Route, Scope};
 pub use serve::serve;
 pub use status::{AlertRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
@@ -135,6 +138,14 @@ impl Api {
     /// A surface with nothing on it.
     pub fn new(telemetry: Arc<Telemetry>, settings: Settings) -> Self {
         Api { gate: Arc::new(Gate::new(settings, telemetry)), router: Router::new(), paths: Vec::new() }
+    }
+
+    /// Says who is told of every request that would change something.
+    #[must_use]
+    pub fn telling(self, seen: WriteSeen) -> Self {
+        // The first word counts; there is one caller.
+        let _ = self.gate.seen.set(seen);
+        self
     }
 
     /// Adds a table of routes, each behind its guard, with what their handlers are given.

@@ -10,6 +10,8 @@ pub enum Scope {
     Read,
     /// Changes something, or takes something in. Always needs the token.
     Write,
+    /// Takes something in from a sender that proves itself to the handler, by credentials of its own.
+    Own,
 }
 
 /// Largest body of a request, in bytes, where a row names no other.

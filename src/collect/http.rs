@@ -107,6 +107,11 @@ impl<'a> Request<'a> {
             keep: Keep::Close,
         }
     }
+
+    /// A POST, otherwise as [`Request::get`].
+    pub fn post(url: &'a Url, body: Vec<u8>, timeout: Duration) -> Self {
+        Request { method: reqwest::Method::POST, body: Some(body), ..Request::get(url, timeout) }
+    }
 }
 
 /// An answer: status, headers, capped body.

@@ -1,7 +1,9 @@
 //! What each command does, on top of the library.
 
 mod ask;
+mod audit;
 mod check;
+mod client;
 mod demo;
 mod inventory;
 mod kinds;
@@ -70,6 +72,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Notify(command) => notify::notify(&command),
         Command::State(command) => state::state(&command),
         Command::Runner(args) => runner(&args.config),
+        Command::Audit(command) => audit::audit(&command),
         Command::Inventory(args) => inventory::show(&args),
         Command::Version => say(&format!("davylamp {}", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {

@@ -36,7 +36,7 @@ pub fn state(command: &StateCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// The folder that is named, or that of the configuration.
-fn folder(path: &StatePath) -> anyhow::Result<PathBuf> {
+pub(super) fn folder(path: &StatePath) -> anyhow::Result<PathBuf> {
     match &path.path {
         Some(folder) => Ok(folder.clone()),
         None => Ok(load(&path.config.config)?.file.storage.path.clone()),

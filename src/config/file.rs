@@ -15,6 +15,7 @@ use crate::silence::WindowEntry;
 use crate::sink::RemoteWrite;
 use crate::store::Limits;
 use crate::telemetry::LogFormat;
+use crate::webhook;
 
 /// The configuration file of davylamp.
 #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
@@ -48,6 +49,8 @@ pub struct File {
     pub windows: Vec<WindowEntry>,
     /// Silences.
     pub silences: SilencesEntry,
+    /// Alerts that Alertmanager and Grafana send.
+    pub webhooks: webhook::Settings,
     /// Grafana dashboards.
     pub dashboards: dashboards::Settings,
     /// How much may be held in memory.

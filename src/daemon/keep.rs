@@ -9,8 +9,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::{self, Auditor};
 use super::shared::TargetState;
 use crate::act::ledger::{Ledger, LedgerEntry, LedgerError};
+use crate::audit::Entry;
 use crate::model::{Alert, Identity, Labels};
 use crate::store::state::{Compare, MAX_OPS, MAX_REQUEST, MAX_VALUE, Op, StateStore, StoreError, Txn};
 
@@ -28,6 +30,7 @@ pub(super) struct Keeper {
     store: Arc<dyn StateStore>,
     waiting: Arc<Mutex<BTreeMap<String, Op>>>,
     wake: Arc<Notify>,
+    auditor: Auditor,
 }
 
 /// What is kept of a target.
@@ -40,7 +43,12 @@ pub(super) struct TargetRecord {
 
 impl Keeper {
     pub(super) fn new(store: Arc<dyn StateStore>) -> Self {
-        Keeper { store, waiting: Arc::default(), wake: Arc::default() }
+        Keeper { auditor: Auditor::new(store.clone()), store, waiting: Arc::default(), wake: Arc::default() }
+    }
+
+    /// The writer of the audit log, which is one with the records of runs.
+    pub(super) fn auditor(&self) -> Auditor {
+        self.auditor.clone()
     }
 
     /// Notes the state of a target, to be written with the next batch.
@@ -132,8 +140,11 @@ impl Keeper {
     }
 
     /// Writes in as few transactions as the store's limits allow. A record that is too large for it is left out, or it
-    /// would keep its neighbours from being written.
-    async fn write(&self, ops: &[Op]) -> Result<(), StoreError> {
+    /// would keep its neighbours from being written. What is written is durable when this returns.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub(super) async fn write(&self, ops: &[Op]) -> Result<(), StoreError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for op in ops {
             let size = size_of(op);
@@ -158,7 +169,10 @@ impl Keeper {
         self.store.txn(Txn { then, ..Txn::default() }).await.map(drop)
     }
 
-    async fn read<T: serde::de::DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, StoreError> {
+    pub(super) async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, T)>, StoreError> {
         let mut records = Vec::new();
         let mut cursor = None;
         loop {
@@ -226,8 +240,9 @@ impl Ledger for Keeper {
     fn put(&self, key: String, value: Vec<u8>, expected: u64) -> BoxFuture<'_, Result<u64, LedgerError>> {
         async move {
             let full = format!("{LEDGER}{key}");
+            let entry = audit::of_run(&key, &value);
             let txn = if expected == 0 { Txn::create(full, value) } else { Txn::replace(full, expected, value) };
-            self.change("write", key, txn).await
+            self.change("write", key, txn, entry).await
         }
         .boxed()
     }
@@ -236,15 +251,22 @@ impl Ledger for Keeper {
         async move {
             let full = format!("{LEDGER}{key}");
             let txn = Txn::delete(full.clone()).when(Compare::ModRev(full, expected));
-            self.change("delete", key, txn).await.map(drop)
+            let entry = audit::of_removal(&key);
+            self.change("delete", key, txn, entry).await.map(drop)
         }
         .boxed()
     }
 }
 
 impl Keeper {
-    async fn change(&self, operation: &'static str, key: String, txn: Txn) -> Result<u64, LedgerError> {
-        let done = self.store.txn(txn).await.and_then(|committed| committed.or_conflict());
+    async fn change(
+        &self,
+        operation: &'static str,
+        key: String,
+        txn: Txn,
+        entry: Option<Entry>,
+    ) -> Result<u64, LedgerError> {
+        let done = self.auditor.commit(txn, entry).await.and_then(|committed| committed.or_conflict());
         done.map_err(|error| match error {
             StoreError::Conflict => LedgerError::Conflict { key },
             error => failed(operation, &key, error),

@@ -3,10 +3,13 @@
 //! Every part is a task of one set. A part that ends by itself takes the daemon down, and systemd starts it again: a
 //! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
+mod audit;
 mod control;
 mod evaluate;
 mod explain;
+mod eyes;
 mod figures;
+mod hands;
 mod history;
 mod intake;
 mod keep;
@@ -22,6 +25,7 @@ mod surface;
 mod tasks;
 mod tell;
 mod thresholds;
+mod webhooks;
 mod world;
 
 use std::net::SocketAddr;
@@ -33,13 +37,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::act::actor::Actor;
+use crate::act::actor::{Actor, Setup};
+use crate::act::binding::Binding;
 use crate::act::book::Book;
+use crate::act::control::Control as RunControl;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
-use crate::api;
+use crate::api::{self, WriteSeen};
 use crate::config::Config;
 use crate::model::TargetId;
+use crate::notify::Outbox;
 use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
@@ -50,14 +57,18 @@ use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
 use evaluate::Evaluator;
+use eyes::Eyes;
+use hands::Effects;
 use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
 use silences::{SilenceKeeper, Wishes};
 use tasks::Tasks;
 use tell::{Ears, StateLog};
-use world::{Eyes, View};
+use webhooks::Inbox;
+use world::{ReloadRequest, View};
 
+pub use audit::audit_page;
 pub use control::drawings;
 pub use runner::run_runner;
 pub use world::host;
@@ -156,10 +167,12 @@ pub async fn run(
     // What fires must be known before anybody is told of it, or it would be taken for gone.
     shared.alerts.set(Arc::new(engine.alerts()));
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
-    let (teller, _outbox) = Teller::load(ears, log, telemetry.clone()).await?;
+    let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
+    let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, sending };
+    let parts =
+        Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
     parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
@@ -209,6 +222,8 @@ struct Parts {
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
+    outbox: Outbox,
+    inbox: Arc<Inbox>,
     sending: Option<Work>,
 }
 
@@ -249,24 +264,17 @@ impl Parts {
             notifier: self.notifier.clone(),
         };
         control.start().await;
+        let heard = transitions_in.clone();
+        let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
-        let act = &self.config.act;
-        let executor = runner::executor(&self.config);
-        let eyes = Arc::new(Eyes(self.shared.clone()));
-        let actor = Actor::new(bindings, act.limits, act.ansible.kill_grace, self.book.clone(), executor, eyes);
-        let view = View {
-            shared: self.shared.clone(),
-            book: self.book.clone(),
-            store: self.store.clone(),
-            reloads: reloads_in,
-            wishes: self.wishes.clone(),
-        };
-        let view = Arc::new(view);
+        let (actor, runs) = self.actor(bindings);
+        let view = Arc::new(self.view(runs, reloads_in, seen));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
+        tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         if let Some(sending) = self.sending.take() {
             tasks.spawn("remote_write", sending.run(stops.rest.clone()));
@@ -276,6 +284,7 @@ impl Parts {
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));
         tasks.spawn("notify", teller.run(stops.rest.clone()));
         tasks.spawn("silences", silences.run(stops.rest.clone()));
+        tasks.spawn("audit", self.keeper.auditor().run(written, stops.rest.clone()));
         tasks.spawn("export", export_state(self.store.clone(), export, stops.rest.clone()));
         tasks.spawn("history", history::run(self.shared.clone(), stops.rest.clone()));
         tasks.spawn("watchdog", watchdog(self.notifier.clone(), stops.rest.clone()));
@@ -284,6 +293,36 @@ impl Parts {
         let outcome = self.wait(&mut tasks).await;
         self.shut_down(tasks, stops).await;
         outcome
+    }
+
+    /// The acting room with everything that it sees and does.
+    fn actor(&self, bindings: watch::Receiver<Arc<Vec<Binding>>>) -> (Actor, RunControl) {
+        let act = &self.config.act;
+        Actor::new(Setup {
+            bindings,
+            limits: act.limits,
+            kill_grace: act.ansible.kill_grace,
+            approval_url: act.approval_url.clone(),
+            book: self.book.clone(),
+            executor: runner::executor(&self.config),
+            hands: Arc::new(Effects { shared: self.shared.clone(), outbox: self.outbox.clone() }),
+            world: Arc::new(Eyes(self.shared.clone())),
+        })
+    }
+
+    /// What the HTTP surface stands on.
+    fn view(&self, runs: RunControl, reloads: mpsc::Sender<ReloadRequest>, writes: WriteSeen) -> View {
+        View {
+            shared: self.shared.clone(),
+            book: self.book.clone(),
+            runs,
+            store: self.store.clone(),
+            reloads,
+            wishes: self.wishes.clone(),
+            inbox: self.inbox.clone(),
+            auditor: self.keeper.auditor(),
+            writes,
+        }
     }
 
     /// Until somebody says stop, or a part dies.
@@ -307,7 +346,7 @@ impl Parts {
         stops.polls.cancel();
         tasks.join(&["schedule", "intake"]).await;
         stops.rules.cancel();
-        tasks.join(&["rules"]).await;
+        tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
         tasks.join(&["runs"]).await;
         stops.rest.cancel();

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) targets: Mutex<BTreeMap<TargetId, TargetState>>,
     /// All alerts, those that resolved lately included. Written by the rules.
     pub(super) alerts: Snapshot<Vec<Alert>>,
+    /// Alerts of others that fire. Written by the inbox of webhooks.
+    pub(super) posted: Snapshot<Vec<Alert>>,
     /// What is known about each rule. Written by the rules.
     pub(super) rules: Snapshot<BTreeMap<String, RuleNote>>,
     /// Written by the keeper of silences.
@@ -132,6 +134,7 @@ impl Shared {
             config: Snapshot::new(config),
             targets: Mutex::default(),
             alerts: Snapshot::new(Arc::default()),
+            posted: Snapshot::new(Arc::default()),
             rules: Snapshot::new(Arc::default()),
             silences: Snapshot::new(Arc::default()),
             groups: Snapshot::new(Arc::default()),

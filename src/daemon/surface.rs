@@ -10,9 +10,12 @@ use crate::api::{self, Api};
 pub(super) fn surface(view: &Arc<View>) -> Api {
     let settings = view.shared.config.get().file.server.clone();
     Api::new(view.shared.telemetry.clone(), settings)
+        .telling(view.writes.clone())
+        .mount(api::audit::ROUTES, Arc::new(view.auditor.clone()))
         .mount(api::base::ROUTES, view.clone())
         .mount(api::prometheus::ROUTES, api::prometheus::Backend::new(view.clone()))
         .mount(api::silences::ROUTES, view.clone())
+        .mount(api::webhooks::ROUTES, view.inbox.clone())
         .mount(api::rules::ROUTES, view.clone())
         .mount(api::write::ROUTES, Receiving::new(view.shared.clone()))
 }

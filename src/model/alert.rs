@@ -38,7 +38,8 @@ pub struct Alert {
     pub annotations: Labels,
     /// Current state.
     pub state: AlertState,
-    /// The expression's last value.
+    /// The expression's last value; NaN when there is none.
+    #[serde(deserialize_with = "nan_for_null")]
     pub value: f64,
     /// When the expression began to hold.
     pub active_at: i64,
@@ -53,6 +54,11 @@ pub struct Alert {
     pub resolved_with_data: bool,
     /// When the expression was last seen to hold.
     pub last_seen_at: i64,
+}
+
+/// JSON has no NaN and writes null: an alert that is kept with it must be readable again.
+fn nan_for_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(<Option<f64> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// An alert changed state: the only message between rules and action.

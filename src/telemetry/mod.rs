@@ -113,6 +113,8 @@ pub struct Telemetry {
     pub runs_running: Gauges,
     /// Runs that were asked for and not made, by reason.
     pub run_suppressions: Counters,
+    /// Alerts that came by webhook, by sender and result.
+    pub webhook_alerts: Counters,
     /// Dashboard files written.
     pub dashboards_written: Counters,
     /// 1 when the last reload succeeded.
@@ -172,6 +174,8 @@ impl Telemetry {
             runs: list.counter("davylamp_runs", "Playbook runs by result"),
             runs_running: list.gauge("davylamp_runs_running", "Playbook runs under way"),
             run_suppressions: list.counter("davylamp_run_suppressions", "Runs asked for and not made, by reason"),
+            webhook_alerts: list
+                .counter("davylamp_webhook_alerts", "Alerts that came by webhook, by sender and result"),
             dashboards_written: list.counter("davylamp_dashboards_written", "Dashboard files written"),
             reload_successful: list.gauge("davylamp_config_last_reload_successful", "1 when the last reload succeeded"),
             reload_timestamp: list.gauge(

@@ -13,12 +13,27 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Asks once. HTTP/1.0: the answer ends with the connection and comes in one piece.
+/// Asks once, without a body.
 pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Answer> {
+    send(address, method, path, headers, "")
+}
+
+/// Asks once. HTTP/1.0: the answer ends with the connection and comes in one piece.
+pub fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(15)))?;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n{headers}\r\n")?;
+    let head =
+        format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+    stream.write_all(head.as_bytes())?;
+    // A server that refuses a body need not read it.
+    let _ = stream.write_all(body.as_bytes());
     let mut bytes = Vec::new();
     stream.take(64 << 20).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

@@ -23,4 +23,5 @@ mod road;
 mod rules;
 mod service;
 mod stop;
+mod webhooks;
 mod world;
