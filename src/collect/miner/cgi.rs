@@ -88,8 +88,7 @@ fn hottest(chain: Fields<'_>, key: &str) -> Option<f64> {
 /// The pools of the pools page; the shares of the device are their sum. `now` is the device's clock.
 pub fn put_pools(device: &mut Device, page: Fields<'_>, now: Option<f64>) {
     device.pools = page.objects("POOLS").take(PARTS).enumerate().map(|(at, fields)| pool(fields, at, now)).collect();
-    let sum = |index: usize| device.pools.iter().filter_map(|pool| pool.shares[index]).reduce(|sum, one| sum + one);
-    device.shares = [sum(0), sum(1), sum(2)];
+    device.shares = pools::sum(&device.pools);
 }
 
 fn pool(fields: Fields<'_>, position: usize, now: Option<f64>) -> Pool {

@@ -1,6 +1,6 @@
 //! The options that most families of miners share, so that one word means one thing everywhere.
 
-use super::ask::Auth;
+use super::ask::{Auth, Flow, Login};
 use super::device::Show;
 use crate::collect::http::{Digest, TlsOptions};
 use crate::collect::{OptionDoc, OptionError, read_options};
@@ -69,6 +69,12 @@ impl Options {
     pub fn digest(&self, user: &str) -> Auth {
         let name = self.username.clone().unwrap_or_else(|| user.to_string());
         self.password.clone().map_or(Auth::Open, |password| Auth::Digest(Digest::new(name, password)))
+    }
+
+    /// A login as `user` unless another is named; nothing without a password.
+    pub fn login(&self, flow: Flow, user: &str) -> Auth {
+        let name = self.username.clone().unwrap_or_else(|| user.to_string());
+        self.password.clone().map_or(Auth::Open, |password| Auth::Login(Login::new(flow, name, password)))
     }
 
     /// What they say of the samples.
