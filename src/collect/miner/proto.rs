@@ -179,7 +179,6 @@ fn put_telemetry(device: &mut Device, page: Fields<'_>) {
         let Some(board) = at.and_then(|at| device.boards.get_mut(at)) else { continue };
         let rate = fields.object("hashrate");
         board.hashrate = rate.and_then(|rate| rate.rate("value", &rate.text("unit")?));
-        board.up = board.hashrate.map(|rate| rate > 0.0);
         let Some(degrees) = fields.object("temperature") else { continue };
         for (place, key) in [("board", "average"), ("inlet", "inlet"), ("outlet", "outlet")] {
             let celsius = degrees.temperature(key);
