@@ -24,6 +24,11 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("avalon", "", "avalon"),
     ("epic", "", "epic"),
     ("auradine", "", "auradine"),
+    ("elphapex", "", "elphapex"),
+    ("hammer", "", "hammer"),
+    ("sealminer", "", "sealminer"),
+    ("goldshell", "", "goldshell"),
+    ("proto", "", "proto"),
     ("xmrig", "", "xmrig"),
 ];
 
@@ -79,6 +84,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("softoff", "no SUMMARY", "the answer to a command"),
     ("softon", "no SUMMARY", "the answer to a command"),
     ("workmode", "no SUMMARY", "the answer to a command"),
+    ("get_blink_status", "no STATS|in it", "whether a light is on"),
+    ("2025091001-get_system_info", "no STATS", "a page that is not asked: the API says the same"),
+    ("2025091001-miner_psu_status", "no STATS", "a page that is not asked: the API says the same"),
     ("led", "only LED", "whether a light is on"),
     ("events", "only EVENTS", "a diary, which is no measurement"),
     ("profiles", "only PROFILES", "what could be set"),

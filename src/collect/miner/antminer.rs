@@ -9,12 +9,14 @@ mod parse;
 
 use std::time::Duration;
 
-use super::ask::{Asker, Auth, How, Question};
+use super::ask::{Asker, Auth, How, Parser, Question};
 use super::device;
 use super::options::{self, Options};
 use crate::collect::http::Digest;
 use crate::collect::{Kind, Opened, OptionDoc, OptionError, Support};
 use crate::model::Target;
+
+pub(super) use parse::{BITMAIN, HAMMER, parse_as};
 
 /// The row of this kind in the table.
 pub const KIND: Kind = Kind {
@@ -30,7 +32,7 @@ pub const KIND: Kind = Kind {
     open,
 };
 
-const OPTIONS: &[OptionDoc] =
+pub(super) const OPTIONS: &[OptionDoc] =
     &[options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_DOC, options::WEB_PORT_DOC, options::TLS_DOC];
 
 const COMMANDS: &[Question] = &[
@@ -50,8 +52,13 @@ const PAGES: &[Question] = &[
 const USER: &str = "root";
 
 fn open(target: &Target) -> Opened {
+    open_as(target, |replies, address, show| parse_as(&BITMAIN, replies, address, show))
+}
+
+/// A device that is asked as an Antminer is, and read by `parse`.
+pub(super) fn open_as(target: &Target, parse: Parser) -> Opened {
     let options = Options::read(target, OPTIONS)?;
-    let asker = Asker::rpc(target, 4028, COMMANDS, &options, parse::parse)?;
+    let asker = Asker::rpc(target, 4028, COMMANDS, &options, parse)?;
     let Some(password) = options.password.clone() else {
         if options.username.is_some() || options.tls.is_some() || options.web_port.is_some() {
             return Err(

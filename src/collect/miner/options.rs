@@ -1,7 +1,8 @@
 //! The options that most families of miners share, so that one word means one thing everywhere.
 
+use super::ask::{Auth, Flow, Login};
 use super::device::Show;
-use crate::collect::http::TlsOptions;
+use crate::collect::http::{Digest, TlsOptions};
 use crate::collect::{OptionDoc, OptionError, read_options};
 use crate::model::{Target, words};
 use crate::secret::SecretRef;
@@ -62,6 +63,18 @@ impl Options {
             })
             .collect();
         if errors.is_empty() { read_options(target) } else { Err(errors) }
+    }
+
+    /// HTTP Digest as `user` unless another is named; nothing without a password.
+    pub fn digest(&self, user: &str) -> Auth {
+        let name = self.username.clone().unwrap_or_else(|| user.to_string());
+        self.password.clone().map_or(Auth::Open, |password| Auth::Digest(Digest::new(name, password)))
+    }
+
+    /// A login as `user` unless another is named; nothing without a password.
+    pub fn login(&self, flow: Flow, user: &str) -> Auth {
+        let name = self.username.clone().unwrap_or_else(|| user.to_string());
+        self.password.clone().map_or(Auth::Open, |password| Auth::Login(Login::new(flow, name, password)))
     }
 
     /// What they say of the samples.

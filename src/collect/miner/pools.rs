@@ -37,6 +37,11 @@ pub struct Pool {
 /// The values of the label `result` of shares, in the order of [`Pool::shares`].
 pub const RESULTS: [&str; 3] = ["accepted", "rejected", "stale"];
 
+/// The shares of a device that counts them by pool alone.
+pub fn sum(pools: &[Pool]) -> [Option<f64>; 3] {
+    [0, 1, 2].map(|index| pools.iter().filter_map(|pool| pool.shares[index]).reduce(|sum, one| sum + one))
+}
+
 /// Adds the samples of all pools. Pools without an address are empty slots and are left out, and so is the second of two
 /// that claim one slot.
 pub fn put(reading: &mut Reading, pools: &[Pool], show_user: bool) {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::cgi;
 use super::super::cgminer::sections;
 use super::super::device::{Board, Clock, Device, Fan, Sensor, Show, State};
 use super::super::documents::Sections;
@@ -15,8 +16,23 @@ const BOARDS: usize = 16;
 /// Most fans that any model numbers.
 const FANS: usize = 8;
 
+/// How a maker of this firmware differs from the others.
+pub struct Maker {
+    /// Its name, where the model does not say another.
+    name: &'static str,
+    /// What its hash rates are called.
+    word: &'static str,
+    /// What that word says, in hashes per second.
+    unit: f64,
+}
+
+/// Bitmain itself.
+pub const BITMAIN: Maker = Maker { name: "Bitmain", word: "GHS", unit: 1e9 };
+/// Hammer, and VolcMiner after it.
+pub const HAMMER: Maker = Maker { name: "Hammer", word: "MHS", unit: 1e6 };
+
 /// Turns the replies of one poll into samples.
-pub fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {
+pub fn parse_as(maker: &Maker, replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {
     let (pages, commands): (Vec<Reply>, Vec<Reply>) = replies.iter().cloned().partition(is_page);
     let mut sections = Sections::read(&commands);
     if sections.list("STATS").is_empty()
@@ -28,12 +44,12 @@ pub fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, Pa
     }
     let mut reading = Reading { notes: std::mem::take(&mut sections.notes), ..Reading::default() };
     let mut device = Device { address: address.to_string(), protocol: "cgminer", ..Device::default() };
-    device.make = "Bitmain".to_string();
+    device.make = maker.name.to_string();
     device.firmware = "stock".to_string();
     let items: Vec<Fields<'_>> = sections.list("STATS").iter().filter_map(Fields::of).collect();
     // The first entry is the head (`Type`, `Miner`), another one holds the figures.
     let head = items.iter().find(|item| item.text("Type").is_some()).copied();
-    let figures = items.iter().find(|item| item.get(&["GHS 5s", "GHS av", "chain_acn1"]).is_some()).copied();
+    let figures = items.iter().find(|item| item.get(&["GHS 5s", "GHS av", "MHS 5s", "chain_acn1"]).is_some()).copied();
     let version = sections.version.as_ref().and_then(Fields::of);
     for said in [version, head].into_iter().flatten() {
         put_model(&mut device, said);
@@ -41,14 +57,24 @@ pub fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, Pa
     if let Some(summary) = sections.summary.as_ref().and_then(Fields::of) {
         sections::put_summary(&mut device, summary);
     }
-    let unit = unit(&device.model, figures.and_then(|figures| figures.text("rate_unit")).as_deref());
-    rescale(&mut device, unit / 1e9);
+    let unit = unit(maker, &device.model, figures.and_then(|figures| figures.text("rate_unit")).as_deref());
+    rescale(&mut device, unit / maker.unit);
     if let Some(figures) = figures {
-        put_figures(&mut device, figures, unit);
+        put_figures(&mut device, figures, maker.word, unit);
+    }
+    // The web interface has a summary of its own, in other words.
+    if let Some(summary) =
+        sections.summary.as_ref().and_then(Fields::of).filter(|fields| fields.text("rate_unit").is_some())
+    {
+        cgi::put_rates(&mut device, summary);
+        cgi::put_faults(&mut device, summary);
     }
     sections::put_pools(&mut device, &sections);
     for reply in &pages {
         put_page(&mut device, reply);
+    }
+    if device.model.starts_with("VolcMiner") {
+        device.make = "VolcMiner".to_string();
     }
     device.put(&mut reading, show);
     Ok(reading)
@@ -67,13 +93,13 @@ fn put_model(device: &mut Device, said: Fields<'_>) {
 
 /// Hashes in the unit that the firmware calls "GHS". It is GH/s but for two families that never changed the word:
 /// scrypt machines of the L3 count MH/s, Equihash machines thousands of solutions.
-fn unit(model: &str, said: Option<&str>) -> f64 {
+fn unit(maker: &Maker, model: &str, said: Option<&str>) -> f64 {
     let name = model.trim_start_matches("Antminer").trim();
     match said.and_then(rate_unit) {
         Some(unit) => unit,
         None if name.starts_with("L3") => 1e6,
         None if name.starts_with('Z') => 1e3,
-        None => 1e9,
+        None => maker.unit,
     }
 }
 
@@ -88,10 +114,10 @@ fn rescale(device: &mut Device, factor: f64) {
     device.best_session = device.best_session.filter(|best| *best > 0.0);
 }
 
-fn put_figures(device: &mut Device, figures: Fields<'_>, unit: f64) {
+fn put_figures(device: &mut Device, figures: Fields<'_>, word: &str, unit: f64) {
     let rate = |key: &str| figures.number(key).map(|rate| rate * unit);
-    device.hashrate = rate("GHS 5s").or(device.hashrate);
-    for (window, key) in [("30m", "rate_30m"), ("lifetime", "GHS av")] {
+    device.hashrate = rate(&format!("{word} 5s")).or(device.hashrate);
+    for (window, key) in [("30m", "rate_30m"), ("lifetime", &format!("{word} av"))] {
         if !device.averages.iter().any(|(known, _)| *known == window) {
             device.averages.extend(rate(key).map(|average| (window, average)));
         }
@@ -179,12 +205,7 @@ fn put_page(device: &mut Device, reply: &Reply) {
     let Some(page) = found.then(|| repair::read(&reply.body).ok()).flatten() else { return };
     let Some(page) = Fields::of(&page.value) else { return };
     if page.text_of(&["macaddr", "minertype"]).is_some() {
-        device.mac = page.text("macaddr").unwrap_or_default();
-        device.serial = page.text("serinum").unwrap_or_default();
-        device.hostname = page.text("hostname").unwrap_or_default();
-        device.model = page.text("minertype").unwrap_or_else(|| std::mem::take(&mut device.model));
-        let version = page.text("system_filesystem_version");
-        device.firmware_version = version.unwrap_or_else(|| std::mem::take(&mut device.firmware_version));
+        cgi::put_system(device, page);
     }
     // 1 is the sleep mode; some write the number as text. Asleep it still answers, with a rate of 0.
     let asleep = page.number_of(&["miner-mode", "bitmain-work-mode"]) == Some(1.0);

@@ -107,10 +107,14 @@ fn last_share(pool: Fields<'_>, when: Option<f64>) -> Option<f64> {
     if let Some(number) = pool.number("Last Share Time") {
         return Some(number).filter(|epoch| *epoch > 1.2e9);
     }
-    let text = pool.text("Last Share Time")?;
+    Some(when? - age(&pool.text("Last Share Time")?)?)
+}
+
+/// An age like `0:00:08`, in seconds.
+pub fn age(text: &str) -> Option<f64> {
     let parts: Option<Vec<f64>> = text.split(':').map(|part| part.parse::<u32>().ok().map(f64::from)).collect();
     match parts?.as_slice() {
-        [hours, minutes, seconds] => Some(when? - (hours * 3600.0 + minutes * 60.0 + seconds)),
+        [hours, minutes, seconds] => Some(hours * 3600.0 + minutes * 60.0 + seconds),
         _ => None,
     }
 }
