@@ -24,6 +24,13 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("avalon", "", "avalon"),
     ("epic", "", "epic"),
     ("auradine", "", "auradine"),
+    ("braiins", "bos-25.07", "braiins"),
+    ("braiins", "bos-25.11", "braiins"),
+    ("braiins", "bos-26.", "braiins"),
+    ("braiins", "gql_", "braiins_graphql"),
+    ("braiins", "-version", "braiins_rpc"),
+    // Its first version kept the API of the stock firmware.
+    ("braiins", "bos-2019", "antminer"),
     ("xmrig", "", "xmrig"),
 ];
 
@@ -79,6 +86,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("softoff", "no SUMMARY", "the answer to a command"),
     ("softon", "no SUMMARY", "the answer to a command"),
     ("workmode", "no SUMMARY", "the answer to a command"),
+    ("configuration_miner", "neither figures", "settings"),
+    ("miner_errors", "neither figures", "a diary of months: nothing of it is active now"),
+    ("network", "neither figures", "addresses; the details name the device"),
+    ("gql_events", "no figures", "advice of the firmware, none at that"),
     ("led", "only LED", "whether a light is on"),
     ("events", "only EVENTS", "a diary, which is no measurement"),
     ("profiles", "only PROFILES", "what could be set"),
@@ -109,7 +120,11 @@ fn parse(kind: &str, path: &Path) -> Result<Reading, ParseError> {
         timeout: Duration::from_secs(10),
         cron: None,
         labels: Labels::empty(),
-        options: serde_json::Value::Null,
+        // The one kind that is not opened without a login.
+        options: match kind {
+            "braiins" => serde_json::json!({"password": {"env": "UNUSED"}}),
+            _ => serde_json::Value::Null,
+        },
     };
     let collector = (collect::kind(kind).unwrap().open)(&target).unwrap();
     collector.parse(&[Reply::new("reply", std::fs::read(path).unwrap())])

@@ -5,6 +5,7 @@ mod ask;
 pub mod auradine;
 pub mod avalon;
 pub mod axeos;
+pub mod braiins;
 pub mod cgminer;
 pub mod device;
 mod documents;
