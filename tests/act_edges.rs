@@ -22,7 +22,7 @@ use davylamp::act::verdict::verdict;
 use davylamp::model::Labels;
 use davylamp::secret::SecretRef;
 
-use kit::{Bench, alert, ansible, request, run};
+use kit::{Bench, alert, ansible, known, request, run};
 use recorder::Recorder;
 
 const PLAYBOOKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/playbooks");
@@ -89,7 +89,7 @@ async fn shipped_playbooks_repair_and_their_check_mode_changes_nothing() {
         })
         .into();
     let base = bench.folder.path();
-    let executor = Local::new(check(&[], &settings, base, base).unwrap().ansible, BINARY.into());
+    let executor = Local::new(check(&[], &settings, base, base, &known()).unwrap().ansible, BINARY.into());
     let mut fired = alert("X", "m1", 0);
     fired.labels = fired.labels.with("container", "web_1").with("unit", "nginx.service");
 
@@ -184,7 +184,7 @@ async fn secrets_reach_the_play_as_files_and_nobody_else() {
 ",
     );
     let base = bench.folder.path();
-    let executor = Local::new(check(&[], &settings, base, base).unwrap().ansible, BINARY.into());
+    let executor = Local::new(check(&[], &settings, base, base, &known()).unwrap().ansible, BINARY.into());
     let asked = request("p.yml", Value::map([("target", Value::text("m1"))]));
     let report = run(&executor, asked.clone()).await;
     let folder = bench.run_folder(&asked.run);
@@ -202,7 +202,7 @@ async fn secrets_reach_the_play_as_files_and_nobody_else() {
     assert_eq!(String::from_utf8_lossy(&grep.stdout), "", "{stdout}");
 
     settings.become_password_file = Some(SecretRef::File(bench.path("nothing")));
-    let executor = Local::new(check(&[], &settings, base, base).unwrap().ansible, BINARY.into());
+    let executor = Local::new(check(&[], &settings, base, base, &known()).unwrap().ansible, BINARY.into());
     let mut asked = request("p.yml", Value::Null);
     asked.run = RunId::new("test", "m1", 3, 0);
     let Err(ExecutorError::Refused(why)) = executor.start(asked.clone()).await else { panic!("it must be refused") };

@@ -124,8 +124,11 @@ fn playbooks_that_anybody_could_change_are_refused() {
     std::fs::set_permissions(playbooks.join("open.yml"), PermissionsExt::from_mode(0o666)).unwrap();
     std::fs::write(folder.path().join("outside.yml"), "[]").unwrap();
     symlink(folder.path().join("outside.yml"), playbooks.join("link.yml")).unwrap();
-    let binding =
-        |name: &str| format!("- {{name: {name}, match: ['a=\"b\"'], target: x, steps: [{{playbook: {name}.yml}}]}}\n");
+    let binding = |name: &str| {
+        format!(
+            "- {{name: {name}, match: ['a=\"b\"'], sources: [grafana], target: '{{{{ $labels.x }}}}', steps: [{{playbook: {name}.yml}}]}}\n"
+        )
+    };
     let found = refused(folder.path(), format!("remediations:\n{}{}", binding("open"), binding("link")).as_bytes());
     let lines: Vec<&str> = found.lines().collect();
     assert_eq!(lines.len(), 2, "{found}");

@@ -4,26 +4,30 @@
 //! so an alert that was held back (a cold start, a rule warming up, a full house) is judged again without anybody
 //! having to remember it, and nothing depends on a message that a crash may swallow.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::act::binding::{Binding, source_of};
 use crate::act::book::Book;
-use crate::act::check::{Binding, Limits};
-use crate::act::drive::Driver;
+use crate::act::check::Limits;
+use crate::act::control::{Control, Order};
+use crate::act::drive::{Driver, Work};
 use crate::act::episode::{Episode, alert_key};
 use crate::act::executor::{Executor, ExecutorError};
-use crate::act::facts::World;
-use crate::act::inventory::{Inventory, Standing, is_plain};
-use crate::act::judge::{Facts, Reason, Verdict, cooling, judge};
+use crate::act::facts::{Host, World};
+use crate::act::hands::Hands;
+use crate::act::inventory::Inventory;
 use crate::act::ledger::LedgerError;
 use crate::act::run::{RunId, RunState};
-use crate::act::settings::Mode;
+use crate::act::settings::{AlertSource, Mode};
+use crate::act::verify::Watch;
 use crate::model::{Alert, AlertState, Transition};
 
 /// How often everything is looked at again.
@@ -33,48 +37,97 @@ const KEEP: Duration = Duration::from_secs(7 * 86_400);
 /// How long a stopping daemon waits for plays that it has asked to end, beyond their own grace.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
+/// A wall clock that goes this much more or less than the time that passed was set, or the machine slept.
+const CLOCK_WAS_SET: Duration = Duration::from_secs(30);
+
 /// Decides and drives. [`Actor::run`] is its whole life; the [`Book`] shows what it does.
 pub struct Actor {
     pub(super) bindings: watch::Receiver<Arc<Vec<Binding>>>,
     pub(super) limits: Limits,
     kill_grace: Duration,
+    pub(super) approval_url: Option<String>,
     pub(super) driver: Driver,
-    started_at: i64,
-    inventory: Option<Inventory>,
+    orders: mpsc::Receiver<Order>,
+    pub(super) started: Instant,
+    /// Both clocks at the last tick, and when the wall clock was found to have been set.
+    clocks: (i64, Instant),
+    jumped: Option<Instant>,
+    pub(super) inventory: Option<Inventory>,
     inventories: JoinSet<Result<Option<Inventory>, ExecutorError>>,
     pub(super) tasks: JoinSet<()>,
     /// What was wrong with the executor last.
     trouble: Option<ExecutorError>,
     /// Waiting runs, oldest first; bounded by `limits.queue`.
     pub(super) queue: Vec<RunId>,
-    /// Why an alert was held back last, by binding and alert: only a change is counted and logged.
-    pub(super) held: HashMap<(String, String), Reason>,
+    /// Verifications under way.
+    pub(super) watches: HashMap<RunId, Watch>,
+    /// Runs whose verification an earlier process began, and when we took them up.
+    pub(super) took_up: HashSet<RunId>,
+    pub(super) took_up_at: i64,
+    /// When it was last asked of an episode whether it is over.
+    pub(super) asked: HashMap<(String, String), Instant>,
+    /// Bindings whose brake holds everything.
+    pub(super) braked: BTreeSet<String>,
+}
+
+/// What an actor is made of.
+pub struct Setup {
+    /// The bindings; they may change while it runs (a reload).
+    pub bindings: watch::Receiver<Arc<Vec<Binding>>>,
+    /// Limits over all bindings.
+    pub limits: Limits,
+    /// Time between SIGTERM and SIGKILL.
+    pub kill_grace: Duration,
+    /// What one-time links begin with.
+    pub approval_url: Option<String>,
+    /// The loaded records.
+    pub book: Arc<Book>,
+    /// Runs playbooks.
+    pub executor: Arc<dyn Executor>,
+    /// Does everything else.
+    pub hands: Arc<dyn Hands>,
+    /// Knows what is the case.
+    pub world: Arc<dyn World>,
+}
+
+/// What is the same for everything that is judged in one look around.
+pub(super) struct Round {
+    pub(super) firing: Vec<Alert>,
+    pub(super) hosts: Vec<Host>,
+    /// Answers by expression.
+    pub(super) healthy: HashMap<String, Option<bool>>,
+    /// A brake holds everything.
+    pub(super) braked: bool,
 }
 
 impl Actor {
-    /// An actor over a loaded book. `bindings` may change while it runs (a reload).
-    pub fn new(
-        bindings: watch::Receiver<Arc<Vec<Binding>>>,
-        limits: Limits,
-        kill_grace: Duration,
-        book: Arc<Book>,
-        executor: Arc<dyn Executor>,
-        world: Arc<dyn World>,
-    ) -> Self {
-        let started_at = world.now();
-        Actor {
+    /// An actor, and the door through which people give it orders.
+    pub fn new(setup: Setup) -> (Self, Control) {
+        let Setup { bindings, limits, kill_grace, approval_url, book, executor, hands, world } = setup;
+        let (control, orders) = Control::new(book.clone());
+        let (now, started) = (world.now(), Instant::now());
+        let actor = Actor {
             bindings,
             limits,
             kill_grace,
-            driver: Driver { book, executor, world, stopping: Arc::new(AtomicBool::new(false)) },
-            started_at,
+            approval_url,
+            driver: Driver { book, executor, world, hands, stopping: Arc::new(AtomicBool::new(false)) },
+            orders,
+            started,
+            clocks: (now, started),
+            jumped: None,
             inventory: None,
             inventories: JoinSet::new(),
             tasks: JoinSet::new(),
             trouble: None,
             queue: Vec::new(),
-            held: HashMap::new(),
-        }
+            watches: HashMap::new(),
+            took_up: HashSet::new(),
+            took_up_at: now,
+            asked: HashMap::new(),
+            braked: BTreeSet::new(),
+        };
+        (actor, control)
     }
 
     /// Takes up what an earlier process left, then works until `stop`, or until nobody can send any more. A transition
@@ -99,8 +152,9 @@ impl Actor {
                         // Its record still says that it runs, so its target stays blocked until a restart looks again.
                         tracing::error!(%error, "a task that follows a run failed");
                     }
-                    self.dispatch().await;
+                    self.look_around().await;
                 }
+                Some(order) = self.orders.recv() => self.obey(order).await,
                 Some(answer) = self.inventories.join_next() => {
                     self.learn_inventory(answer);
                     self.look_around().await;
@@ -119,9 +173,12 @@ impl Actor {
         for run in self.driver.book.runs().into_iter().rev() {
             match run.state {
                 RunState::Queued => self.queue.push(run.id),
+                RunState::Verifying => {
+                    self.took_up.insert(run.id);
+                }
                 state if state.is_running() => {
                     tracing::warn!(run = %run.id, state = state.as_str(), "taking up a run of an earlier process");
-                    self.tasks.spawn(self.driver.clone().drive(run, None));
+                    self.tasks.spawn(self.driver.clone().drive(run, Work::TakenUp));
                 }
                 _ => {}
             }
@@ -129,6 +186,7 @@ impl Actor {
     }
 
     async fn tick(&mut self) {
+        self.mind_the_clock();
         let wanted = self.bindings.borrow().iter().any(|binding| binding.mode != Mode::Off);
         if wanted && self.inventories.is_empty() {
             let executor = self.driver.executor.clone();
@@ -136,11 +194,12 @@ impl Actor {
         }
         let world = self.driver.world.clone();
         for mut episode in self.driver.book.episodes().into_iter().filter(|episode| episode.closed_at.is_none()) {
-            episode.keep_rules(|rule| world.rule(rule).is_some(), world.now());
+            let exists = |rule: &str| source_of(rule) != AlertSource::Rules || world.rule(rule).is_some();
+            episode.keep_rules(exists, world.now());
             self.save_episode(&episode).await;
         }
         self.look_around().await;
-        let guards = self.bindings.borrow().iter().map(|binding| binding.budget.within.max(binding.cooldown)).max();
+        let guards = self.bindings.borrow().iter().map(Binding::memory).max();
         let keep = KEEP.max(guards.unwrap_or_default());
         let horizon = world.now().saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
         if let Err(error) = self.driver.book.prune(horizon).await {
@@ -178,15 +237,38 @@ impl Actor {
         }
     }
 
-    /// Judges everything that fires, then everything that waits.
-    async fn look_around(&mut self) {
-        let firing = self.driver.world.firing();
-        let keys: BTreeSet<String> = firing.iter().map(alert_key).collect();
-        self.held.retain(|(_, alert), _| keys.contains(alert));
-        for alert in &firing {
-            self.consider(alert, false).await;
+    /// Notices when the wall clock was set, or the machine slept: what the samples seem to say is not to be trusted then.
+    fn mind_the_clock(&mut self) {
+        let (wall, now) = (self.driver.world.now(), Instant::now());
+        let before = std::mem::replace(&mut self.clocks, (wall, now));
+        let passed = i64::try_from(now.duration_since(before.1).as_millis()).unwrap_or(i64::MAX);
+        let off = Duration::from_millis(wall.saturating_sub(before.0).abs_diff(passed));
+        if off > CLOCK_WAS_SET {
+            tracing::warn!(
+                seconds = off.as_secs(),
+                "the clock was set, or the machine slept; nothing is run for a while"
+            );
+            self.jumped = Some(now);
         }
-        self.dispatch().await;
+    }
+
+    /// Whether the wall clock was set a short while ago.
+    pub(super) fn clock_jumped(&self) -> bool {
+        self.jumped.is_some_and(|at| at.elapsed() < self.limits.startup_grace.max(CLOCK_WAS_SET))
+    }
+
+    /// Sees what helped, judges everything that fires, then everything that waits.
+    async fn look_around(&mut self) {
+        let round = self.round().await;
+        let keys: BTreeSet<String> = round.firing.iter().map(alert_key).collect();
+        self.driver.book.keep_held(|_, alert| keys.contains(alert));
+        self.verify(&round).await;
+        for alert in &round.firing {
+            self.consider(alert, false, &round).await;
+        }
+        self.continue_episodes(&round).await;
+        self.mind_approvals(&round).await;
+        self.dispatch(&round).await;
     }
 
     async fn hear(&mut self, transition: Transition) {
@@ -194,14 +276,15 @@ impl Actor {
         match alert.state {
             AlertState::Pending => {}
             AlertState::Firing => {
-                self.consider(alert, true).await;
-                self.dispatch().await;
+                let round = self.round().await;
+                self.consider(alert, true, &round).await;
+                self.dispatch(&round).await;
             }
             AlertState::Resolved => {
                 let over = alert_key(alert);
-                self.held.retain(|(_, alert), _| *alert != over);
+                self.driver.book.keep_held(|_, alert| *alert != over);
                 let bindings = self.bindings.borrow().clone();
-                for binding in bindings.iter().filter(|binding| binding.matches(&alert.labels)) {
+                for binding in bindings.iter().filter(|binding| binding.matches(&alert.rule, &alert.labels)) {
                     let target = binding.target.expand(&alert.labels);
                     let episode = target.and_then(|target| self.driver.book.episode(&binding.name, &target));
                     if let Some(mut episode) = episode {
@@ -213,78 +296,7 @@ impl Actor {
         }
     }
 
-    /// Opens or continues the episodes of a firing alert and queues what may run. `edge`: it has only just fired.
-    async fn consider(&mut self, alert: &Alert, edge: bool) {
-        let bindings = self.bindings.borrow().clone();
-        for binding in bindings.iter().filter(|binding| binding.matches(&alert.labels)) {
-            let target = binding.target.expand(&alert.labels);
-            let (Some(target), false) = (target.as_deref(), binding.mode == Mode::Off) else {
-                let reason = if binding.mode == Mode::Off { Reason::ModeOff } else { Reason::NoTarget };
-                self.hold(binding, alert, reason);
-                continue;
-            };
-            // Before anything is written: a label's text may be anything, and there are as many of them as one likes.
-            let standing = self.inventory.as_ref().map(|inventory| inventory.standing(target));
-            match standing {
-                Some(Standing::Missing) => {
-                    self.hold(binding, alert, Reason::TargetNotInInventory);
-                    continue;
-                }
-                Some(Standing::Host) => {}
-                None if is_plain(target) => {}
-                Some(Standing::Ambiguous) | None => {
-                    self.hold(binding, alert, Reason::TargetAmbiguous);
-                    continue;
-                }
-            }
-            let now = self.driver.world.now();
-            let last = self.driver.book.episode(&binding.name, target);
-            let cooling = cooling(binding, &self.driver.book.history(&binding.name, target), now);
-            let episode = Episode::of(last.as_ref(), &binding.name, target, alert, now, cooling);
-            if !self.save_episode(&episode).await {
-                self.hold(binding, alert, Reason::LedgerUnavailable);
-                continue;
-            }
-            let id = RunId::new(&binding.name, target, episode.opened_at, 0);
-            if self.driver.book.run(&id).is_some_and(|run| !edge || !run.state.is_final()) {
-                continue;
-            }
-            match self.judge(alert, binding, target, &id) {
-                Verdict::Skip(reason) if !reason.only_waits() => self.hold(binding, alert, reason),
-                _ => self.enqueue(alert, binding, target, &episode, id).await,
-            }
-        }
-    }
-
-    /// Judges `alert` with what is known at this moment.
-    pub(super) fn judge(&self, alert: &Alert, binding: &Binding, target: &str, id: &RunId) -> Verdict {
-        let Driver { book, world, .. } = &self.driver;
-        let running = book.running();
-        let facts = Facts {
-            firing: Some(alert),
-            started: (self.started_at, self.limits.startup_grace),
-            rule: world.rule(&alert.rule),
-            inventory: self.inventory.as_ref(),
-            target_up: world.target_up(target),
-            history: &book.history(&binding.name, target),
-            step_taken: book.run(id).is_some_and(|run| run.state != RunState::Queued),
-            target_busy: running.iter().any(|run| run.target == target),
-            binding_running: running.iter().filter(|run| run.binding == binding.name).count(),
-            running: (running.len(), self.limits.max_concurrent),
-        };
-        judge(alert, binding, &facts, world.now())
-    }
-
-    pub(super) fn hold(&mut self, binding: &Binding, alert: &Alert, reason: Reason) {
-        let before = self.held.insert((binding.name.clone(), alert_key(alert)), reason);
-        if before != Some(reason) {
-            self.driver.book.suppressed(reason);
-            let labels = &alert.labels;
-            tracing::info!(binding = binding.name, alert = %labels, reason = reason.as_str(), "alert held back");
-        }
-    }
-
-    async fn save_episode(&self, episode: &Episode) -> bool {
+    pub(super) async fn save_episode(&self, episode: &Episode) -> bool {
         let written = self.driver.book.save_episode(episode).await;
         if let Err(error) = &written {
             tracing::error!(binding = episode.binding, target = episode.target, %error, "cannot record an episode");

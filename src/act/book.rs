@@ -5,11 +5,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::act::binding::Binding;
 use crate::act::episode::Episode;
-use crate::act::judge::Reason;
 use crate::act::ledger::{Ledger, LedgerEntry, LedgerError};
 use crate::act::metrics::ActMetrics;
+use crate::act::reason::Reason;
 use crate::act::run::{Run, RunId, RunState, SCHEMA};
+use crate::act::steps::{Position, position};
+use crate::model::Labels;
 
 /// Most ended runs that are kept, unless a guard still has to look at more.
 const KEEP_RUNS: usize = 1000;
@@ -28,7 +31,28 @@ struct Records {
     episodes: HashMap<(String, String), (Episode, u64)>,
     ended: BTreeMap<&'static str, u64>,
     suppressed: BTreeMap<&'static str, u64>,
+    exhausted: u64,
     ledger_failures: u64,
+    /// What is held back now, by binding and alert.
+    held: BTreeMap<(String, String), Held>,
+}
+
+/// An alert that is held back.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Held {
+    /// For which binding.
+    pub binding: String,
+    /// The alert's labels.
+    #[serde(serialize_with = "as_text")]
+    pub labels: Labels,
+    /// Why.
+    pub reason: Reason,
+    /// Since when, milliseconds since the epoch.
+    pub since: i64,
+}
+
+fn as_text<S: serde::Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(labels)
 }
 
 impl Records {
@@ -91,6 +115,9 @@ impl Book {
             suppressed,
             running: count(RunState::is_running),
             queued: count(|state| state == RunState::Queued),
+            waiting_approval: count(|state| state == RunState::WaitingApproval),
+            verifying: count(|state| state == RunState::Verifying),
+            exhausted: records.exhausted,
             ledger_failures: records.ledger_failures,
         }
     }
@@ -143,12 +170,12 @@ impl Book {
     }
 
     /// The current or last episode of a binding and a target.
-    pub(super) fn episode(&self, binding: &str, target: &str) -> Option<Episode> {
+    pub fn episode(&self, binding: &str, target: &str) -> Option<Episode> {
         self.lock().episodes.get(&(binding.to_string(), target.to_string())).map(|(episode, _)| episode.clone())
     }
 
     /// All episodes.
-    pub(super) fn episodes(&self) -> Vec<Episode> {
+    pub fn episodes(&self) -> Vec<Episode> {
         self.lock().episodes.values().map(|(episode, _)| episode.clone()).collect()
     }
 
@@ -166,11 +193,22 @@ impl Book {
         Ok(())
     }
 
-    /// When runs of a binding on a target were claimed, and when they ended.
-    pub(super) fn history(&self, binding: &str, target: &str) -> Vec<(i64, Option<i64>)> {
+    /// Looks at all runs at once; nothing is awaited within.
+    pub(super) fn view<T>(&self, look: impl FnOnce(&[&Run]) -> T) -> T {
         let records = self.lock();
-        let ours = records.runs.values().filter(|(run, _)| run.binding == binding && run.target == target);
-        ours.filter_map(|(run, _)| Some((run.claimed_at?, run.ended_at))).collect()
+        let runs: Vec<&Run> = records.runs.values().map(|(run, _)| run).collect();
+        look(&runs)
+    }
+
+    /// Where an episode stands among the steps of its binding.
+    pub(super) fn position(&self, episode: &Episode, binding: &Binding, back: impl Fn(i64) -> bool) -> Position {
+        let records = self.lock();
+        position(episode, binding, |id| records.runs.get(id).map(|(run, _)| run), back)
+    }
+
+    /// The runs in a state.
+    pub(super) fn in_state(&self, state: RunState) -> Vec<Run> {
+        self.lock().runs.values().filter(|(run, _)| run.state == state).map(|(run, _)| run.clone()).collect()
     }
 
     /// The runs that are going on.
@@ -178,9 +216,37 @@ impl Book {
         self.lock().runs.values().filter(|(run, _)| run.state.is_running()).map(|(run, _)| run.clone()).collect()
     }
 
-    /// Counts an alert that is held back.
+    /// Counts an alert that is held back, or a run that is given up.
     pub(super) fn suppressed(&self, reason: Reason) {
         *self.lock().suppressed.entry(reason.as_str()).or_default() += 1;
+    }
+
+    /// Notes that an alert is held back. Only a change of the reason is counted; true when it is one.
+    pub(super) fn hold(&self, alert: String, held: Held) -> bool {
+        let mut records = self.lock();
+        let key = (held.binding.clone(), alert);
+        let before = records.held.get(&key).map(|before| before.reason);
+        if before == Some(held.reason) {
+            return false;
+        }
+        *records.suppressed.entry(held.reason.as_str()).or_default() += 1;
+        records.held.insert(key, held);
+        true
+    }
+
+    /// Forgets what was held back, unless it is to be kept.
+    pub(super) fn keep_held(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.lock().held.retain(|(binding, alert), _| keep(binding, alert));
+    }
+
+    /// What is held back now, and why.
+    pub fn held(&self) -> Vec<Held> {
+        self.lock().held.values().cloned().collect()
+    }
+
+    /// Counts an episode that went through all of its steps.
+    pub(super) fn exhausted(&self) {
+        self.lock().exhausted += 1;
     }
 
     /// Removes the oldest ended runs, and closed episodes, that no guard looks at any more (before `horizon`).
@@ -242,7 +308,7 @@ fn decode<T: serde::de::DeserializeOwned>(entry: &LedgerEntry) -> Result<T, Ledg
     };
     // The version first: a newer record would only fail in some field and say nothing of the cause.
     match serde_json::from_slice(&entry.value) {
-        Ok(Versioned { schema: SCHEMA }) => serde_json::from_slice(&entry.value).map_err(|error| bad(error.into())),
+        Ok(Versioned { schema: 1..=SCHEMA }) => serde_json::from_slice(&entry.value).map_err(|error| bad(error.into())),
         Ok(Versioned { schema }) => Err(bad(format!("its schema is {schema}, this version knows {SCHEMA}").into())),
         Err(error) => Err(bad(error.into())),
     }
@@ -251,6 +317,8 @@ fn decode<T: serde::de::DeserializeOwned>(entry: &LedgerEntry) -> Result<T, Ledg
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::act::binding::Action;
+    use crate::act::run::Wanted;
     use crate::act::settings::Mode;
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
@@ -283,33 +351,21 @@ mod tests {
     }
 
     fn run(number: i64, state: RunState) -> Run {
-        Run {
-            schema: SCHEMA,
-            id: RunId::new("b", "t", number, 0),
-            binding: "b".into(),
-            target: "t".into(),
+        let alert = crate::act::judge::tests::alert(&[("miner", "t")]);
+        let action = Action::Playbook("p.yml".into());
+        let wanted = Wanted {
+            binding: "b",
+            target: "t",
             episode: number,
             step: 0,
+            attempt: 0,
+            blind: false,
             mode: Mode::Auto,
-            playbook: "p.yml".into(),
-            state,
-            detail: "d".into(),
-            rule: "r".into(),
-            labels: BTreeMap::new(),
-            value: "1".into(),
-            guards: Vec::new(),
-            queued_at: number,
-            claimed_at: Some(number),
-            spawned_at: None,
-            ended_at: state.is_final().then_some(number),
-            playbook_sha256: None,
-            vars_sha256: None,
-            supervisor: None,
-            exit: None,
-            tasks: Vec::new(),
-            tasks_dropped: 0,
-            stats: BTreeMap::new(),
-        }
+            action: &action,
+            alert: &alert,
+        };
+        let ended_at = state.is_final().then_some(number);
+        Run { state, claimed_at: Some(number), ended_at, ..Run::wanted(&wanted, number) }
     }
 
     #[tokio::test]
@@ -320,7 +376,6 @@ mod tests {
         assert!(matches!(two.save(&run(1, RunState::Claimed)).await, Err(LedgerError::Conflict { .. })));
         let three = Book::load(ledger).await.unwrap();
         assert_eq!(three.runs(), one.runs());
-        assert_eq!(three.history("b", "t"), [(1, None)]);
         three.save(&run(1, RunState::Failed)).await.unwrap();
         assert_eq!((three.metrics().runs["failed"], three.metrics().running), (1, 0));
         assert!(three.runs()[0].explain().contains("failed (b on t, mode auto)"));
@@ -329,9 +384,9 @@ mod tests {
     #[tokio::test]
     async fn a_record_of_another_version_stops_the_start() {
         let ledger = Arc::new(Memory::default());
-        ledger.put("run/0000000000000000".into(), br#"{"schema":2,"new":true}"#.to_vec(), 0).await.unwrap();
+        ledger.put("run/0000000000000000".into(), br#"{"schema":3,"new":true}"#.to_vec(), 0).await.unwrap();
         let error = Book::load(ledger).await.err().unwrap().to_string();
-        assert!(error.contains("run/0000000000000000") && error.contains("schema is 2"), "{error}");
+        assert!(error.contains("run/0000000000000000") && error.contains("schema is 3"), "{error}");
     }
 
     #[tokio::test]

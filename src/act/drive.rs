@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::act::binding::{Action, split_target};
 use crate::act::book::Book;
 use crate::act::events::cut;
 use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus};
 use crate::act::facts::World;
+use crate::act::hands::{Effect, Hands, HandsError};
 use crate::act::ledger::LedgerError;
 use crate::act::run::{Run, RunState};
 use crate::act::verdict::verdict;
@@ -23,22 +25,40 @@ pub(super) struct Driver {
     pub(super) book: Arc<Book>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) world: Arc<dyn World>,
+    pub(super) hands: Arc<dyn Hands>,
     /// Set when the daemon stops: a run that is ended then was interrupted, not cancelled.
     pub(super) stopping: Arc<AtomicBool>,
 }
 
+/// What a claimed run does.
+pub(super) enum Work {
+    /// Runs a playbook.
+    Playbook(Box<RunRequest>),
+    /// Does something else within a time.
+    Effect(Effect, Duration),
+    /// It was begun by an earlier process.
+    TakenUp,
+}
+
 impl Driver {
-    /// Starts a claimed run, if there is a request, and follows it to its end. Every step is recorded.
-    pub(super) async fn drive(self, mut run: Run, request: Option<RunRequest>) {
-        let result = match request {
-            Some(request) => self.start(&mut run, request).await,
-            None => Ok(()),
-        };
-        let result = match result {
-            Ok(()) if !run.state.is_final() => self.follow(&mut run).await,
-            other => other,
+    /// Starts a claimed run and follows it to its end, or until it is to be seen whether it helped. Every step is recorded.
+    pub(super) async fn drive(self, mut run: Run, work: Work) {
+        let result = match work {
+            Work::Playbook(request) => match self.start(&mut run, *request).await {
+                Ok(()) if !run.state.is_final() => self.follow(&mut run).await,
+                other => other,
+            },
+            Work::Effect(effect, within) => self.effect(&mut run, effect, within).await,
+            Work::TakenUp if matches!(run.action(), Action::Playbook(_)) => self.follow(&mut run).await,
+            Work::TakenUp => {
+                let why = "the daemon ended while it was done; how far it got is unknown";
+                self.end(&mut run, RunState::Interrupted, why.into()).await
+            }
         };
         match result {
+            Ok(()) if run.state == RunState::Verifying => {
+                tracing::info!(run = %run.id, binding = run.binding, target = run.target, "run ended well; does it help?");
+            }
             Ok(()) => tracing::info!(run = %run.id, binding = run.binding, target = run.target,
                 state = run.state.as_str(), detail = run.detail, "run ended"),
             Err(error) => {
@@ -67,6 +87,25 @@ impl Driver {
         }
     }
 
+    async fn effect(&self, run: &mut Run, effect: Effect, within: Duration) -> Result<(), LedgerError> {
+        run.state = RunState::Spawned;
+        run.spawned_at = Some(self.world.now());
+        self.save(run).await?;
+        let real = run.is_real();
+        let work = if real { self.hands.perform(effect, within) } else { self.hands.rehearse(effect, within) };
+        let outcome = tokio::time::timeout(within, work).await;
+        let (state, detail) = match outcome {
+            Ok(Ok(done)) => (RunState::Succeeded, done.detail),
+            Ok(Err(HandsError::Refused(why) | HandsError::Failed(why))) => (RunState::Failed, why),
+            Ok(Err(error @ HandsError::Unknown(_))) => (RunState::Unreachable, error.to_string()),
+            Err(_) => (RunState::TimedOut, "it took too long, and nobody knows whether it was done".into()),
+        };
+        run.state = RunState::Exited;
+        run.exited_at = Some(self.world.now());
+        self.save(run).await?;
+        self.end(run, state, detail).await
+    }
+
     async fn follow(&self, run: &mut Run) -> Result<(), LedgerError> {
         let mut pause = LOOK.0;
         loop {
@@ -88,11 +127,13 @@ impl Driver {
     }
 
     async fn judge(&self, run: &mut Run, report: Report) -> Result<(), LedgerError> {
-        let (mut state, mut detail) = verdict(&report.exit, &report.events, &[run.target.as_str()]);
+        let host = split_target(&run.target).0;
+        let (mut state, mut detail) = verdict(&report.exit, &report.events, &[host]);
         if state == RunState::Cancelled && self.stopping.load(Ordering::Relaxed) {
             (state, detail) = (RunState::Interrupted, "the daemon stopped and ended the play".into());
         }
         run.state = RunState::Exited;
+        run.exited_at = Some(self.world.now());
         run.exit = Some(report.exit);
         run.tasks = report.events.tasks;
         run.tasks_dropped = report.events.tasks_dropped;
@@ -101,9 +142,15 @@ impl Driver {
         self.end(run, state, detail).await
     }
 
-    async fn end(&self, run: &mut Run, state: RunState, detail: String) -> Result<(), LedgerError> {
+    /// Records the end; of what ended well and is to be verified, that this begins.
+    pub(super) async fn end(&self, run: &mut Run, state: RunState, detail: String) -> Result<(), LedgerError> {
         run.state = state;
         run.detail = cut(&detail, 1000);
+        if state == RunState::Succeeded && run.verify.is_some() && run.is_real() {
+            run.state = RunState::Verifying;
+            run.exited_at.get_or_insert(self.world.now());
+            return self.save(run).await;
+        }
         run.ended_at = Some(self.world.now());
         self.save(run).await
     }

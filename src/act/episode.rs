@@ -6,13 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Alert;
+use crate::model::{Alert, Labels};
 
 /// Most alerts that one episode keeps track of; more of them do not open another.
 const MAX_ALERTS: usize = 256;
+/// Most changes of state that are remembered, over all episodes of a target.
+const MAX_CHANGES: usize = 64;
+/// Largest label or annotation of the alert that an episode keeps, in bytes, and the most of them.
+const MAX_TEXT: usize = 1024;
+const MAX_PAIRS: usize = 64;
 
 /// The current or last episode of a binding and a target. Times are milliseconds since the epoch.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Episode {
     /// [`crate::act::run::SCHEMA`].
     pub schema: u32,
@@ -26,6 +31,15 @@ pub struct Episode {
     pub closed_at: Option<i64>,
     /// Alerts that are not provably over, and when they fired last.
     pub alerts: BTreeMap<String, i64>,
+    /// When episodes of this binding and target opened and closed, newest last; it outlives the episode.
+    #[serde(default)]
+    pub changes: Vec<i64>,
+    /// The alert that opened it, for steps that follow when nothing fires any more for want of data.
+    #[serde(default)]
+    pub alert: Option<Box<Alert>>,
+    /// Somebody was told that no step is left, or that a person has to look.
+    #[serde(default)]
+    pub told: bool,
 }
 
 /// What identifies an alert within an episode.
@@ -41,10 +55,11 @@ impl Episode {
 
     /// The episode that a firing alert belongs to, given the last one of this binding and target: the same while it is
     /// open; the same again when the target was worked on so recently that its cooldown is not over (`cooling`),
-    /// because then the repair did not hold and is not to be repeated; otherwise a new one.
+    /// because then the repair did not hold, and the next step follows; otherwise a new one.
     pub fn of(last: Option<&Episode>, binding: &str, target: &str, alert: &Alert, now: i64, cooling: bool) -> Episode {
         let mut episode = match last {
-            Some(last) if last.closed_at.is_none() || cooling => Episode { closed_at: None, ..last.clone() },
+            Some(last) if last.closed_at.is_none() => last.clone(),
+            Some(last) if cooling => Episode { closed_at: None, told: false, ..last.clone() },
             _ => Episode {
                 schema: crate::act::run::SCHEMA,
                 binding: binding.to_string(),
@@ -53,8 +68,14 @@ impl Episode {
                 opened_at: last.map_or(now, |last| now.max(last.opened_at + 1)),
                 closed_at: None,
                 alerts: BTreeMap::new(),
+                changes: last.map_or_else(Vec::new, |last| last.changes.clone()),
+                alert: Some(Box::new(short(alert))),
+                told: false,
             },
         };
+        if last.is_none_or(|last| last.closed_at.is_some()) {
+            episode.changed(now);
+        }
         let key = alert_key(alert);
         let fired = alert.fired_at.unwrap_or(alert.active_at);
         if episode.alerts.len() < MAX_ALERTS || episode.alerts.contains_key(&key) {
@@ -79,17 +100,39 @@ impl Episode {
         self.close_if_over(now);
     }
 
+    /// Closes it because a person says so.
+    pub fn close(&mut self, at: i64) {
+        self.alerts.clear();
+        self.close_if_over(at);
+    }
+
     fn close_if_over(&mut self, at: i64) {
         if self.alerts.is_empty() && self.closed_at.is_none() {
             self.closed_at = Some(at);
+            self.changed(at);
         }
     }
+
+    fn changed(&mut self, at: i64) {
+        self.changes.push(at);
+        let surplus = self.changes.len().saturating_sub(MAX_CHANGES);
+        self.changes.drain(..surplus);
+    }
+}
+
+/// An alert that fits into a record, whatever its texts are.
+fn short(alert: &Alert) -> Alert {
+    let trim = |labels: &Labels| {
+        let pairs = labels.iter().filter(|(name, value)| name.len() <= MAX_TEXT && value.len() <= MAX_TEXT);
+        Labels::new(pairs.take(MAX_PAIRS))
+    };
+    Alert { labels: trim(&alert.labels), annotations: trim(&alert.annotations), ..alert.clone() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AlertState, Labels};
+    use crate::model::AlertState;
 
     fn alert(name: &str, fired_at: i64) -> Alert {
         Alert {
@@ -119,7 +162,7 @@ mod tests {
         both.resolve(&hot, 90, true);
         assert_eq!(both.closed_at, None, "a resolve from before the alert");
         both.resolve(&hot, 130, true);
-        assert_eq!(both.closed_at, Some(130));
+        assert_eq!((both.closed_at, both.changes.as_slice()), (Some(130), [100, 130].as_slice()));
 
         assert_eq!(Episode::of(Some(&both), "b", "t", &hot, 140, true).opened_at, 100, "within the cooldown: the same");
         assert_eq!(Episode::of(Some(&both), "b", "t", &hot, 140, false).opened_at, 140);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Alert;
+use futures_util::future::BoxFuture;
+
+use crate::model::{Alert, Labels};
 
 /// The daemon's knowledge, asked again at every decision. Calls must be quick: they read shared state, no disk.
 pub trait World: Send + Sync {
@@ -19,8 +21,31 @@ pub trait World: Send + Sync {
     /// Whether the target's last poll succeeded; `None` when davylamp polls no target of this name.
     fn target_up(&self, target: &str) -> Option<bool>;
 
-    /// The targets as inventory hosts; only asked for when the inventory is generated.
+    /// The targets as inventory hosts.
     fn hosts(&self) -> Vec<Host>;
+
+    /// Whether a PromQL expression holds at this moment; `None` without data, or when it cannot be evaluated.
+    fn holds<'a>(&'a self, expression: &'a str) -> BoxFuture<'a, Option<bool>>;
+
+    /// Whether a silence covers these labels, and which one, in words.
+    fn silenced(&self, labels: &Labels) -> Option<String>;
+
+    /// Whether the window of this name is open.
+    fn window_open(&self, name: &str) -> bool;
+
+    /// What samples that are newer than `since` say about an alert of one of our own rules.
+    fn symptom<'a>(&'a self, rule: &'a str, labels: &'a Labels, since: i64) -> BoxFuture<'a, Symptom>;
+}
+
+/// What new samples say about an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symptom {
+    /// The expression holds.
+    Present,
+    /// The expression is false, and the series that it needs are there.
+    Clear,
+    /// There are no new samples that would say it.
+    NoData,
 }
 
 /// What is known about a rule.

@@ -3,196 +3,134 @@
 
 use std::time::Duration;
 
-use crate::act::check::Binding;
+use crate::act::binding::{Binding, StepPlan, split_target};
 use crate::act::facts::RuleFacts;
+use crate::act::guards::Recall;
 use crate::act::inventory::{Inventory, Standing};
+use crate::act::reason::Reason;
 use crate::act::settings::Mode;
 use crate::model::Alert;
-
-/// Why nothing is run. It is the `reason` label of `davylamp_runs_suppressed_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// The binding is switched off.
-    ModeOff,
-    /// The alert does not fire any more, or only because `keep_firing_for` holds it.
-    NotFiring,
-    /// The alert lacks a label that the target's name is made of.
-    NoTarget,
-    /// The daemon has only just started.
-    StartupGrace,
-    /// The rule's range is not covered by samples yet.
-    WarmingUp,
-    /// The inventory could not be read, so nobody knows what the target is.
-    InventoryUnavailable,
-    /// The inventory has no such host.
-    TargetNotInInventory,
-    /// The target could mean more than one host.
-    TargetAmbiguous,
-    /// The target's own poll failed, and the rule needs what it measures.
-    Blind,
-    /// The target was worked on a short while ago.
-    Cooldown,
-    /// This episode's step was taken already.
-    EpisodeDone,
-    /// The target had its share of runs.
-    MaxRuns,
-    /// Another run works on the target.
-    RunInProgress,
-    /// As many runs are going on as may.
-    Concurrency,
-    /// As many runs wait as may.
-    QueueFull,
-    /// The claim could not be written.
-    LedgerUnavailable,
-}
-
-impl Reason {
-    /// All reasons.
-    pub const ALL: [Reason; 16] = [
-        Self::ModeOff,
-        Self::NotFiring,
-        Self::NoTarget,
-        Self::StartupGrace,
-        Self::WarmingUp,
-        Self::InventoryUnavailable,
-        Self::TargetNotInInventory,
-        Self::TargetAmbiguous,
-        Self::Blind,
-        Self::Cooldown,
-        Self::EpisodeDone,
-        Self::MaxRuns,
-        Self::RunInProgress,
-        Self::Concurrency,
-        Self::QueueFull,
-        Self::LedgerUnavailable,
-    ];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ModeOff => "mode_off",
-            Self::NotFiring => "not_firing",
-            Self::NoTarget => "no_target",
-            Self::StartupGrace => "startup_grace",
-            Self::WarmingUp => "warming_up",
-            Self::InventoryUnavailable => "inventory_unavailable",
-            Self::TargetNotInInventory => "target_not_in_inventory",
-            Self::TargetAmbiguous => "target_ambiguous",
-            Self::Blind => "blind",
-            Self::Cooldown => "cooldown",
-            Self::EpisodeDone => "episode_done",
-            Self::MaxRuns => "max_runs",
-            Self::RunInProgress => "run_in_progress",
-            Self::Concurrency => "concurrency",
-            Self::QueueFull => "queue_full",
-            Self::LedgerUnavailable => "ledger_unavailable",
-        }
-    }
-
-    /// Whether a run waits for this in the queue, rather than being held back.
-    pub const fn only_waits(self) -> bool {
-        matches!(self, Self::InventoryUnavailable | Self::RunInProgress | Self::Concurrency)
-    }
-}
 
 /// What the judge is told. Times are milliseconds since the epoch.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// The alert as it is at this moment; `None` when it does not fire.
     pub firing: Option<&'a Alert>,
-    /// When the daemon started, and how long it does nothing then.
-    pub started: (i64, Duration),
+    /// How long the daemon lives, and how long it does nothing in the beginning.
+    pub age: (Duration, Duration),
+    /// The wall clock was set a short while ago.
+    pub clock_jumped: bool,
     /// The rule; `None` when it is gone.
     pub rule: Option<RuleFacts>,
     /// The inventory; `None` when it could not be read.
     pub inventory: Option<&'a Inventory>,
     /// Whether the target's last poll succeeded; `None` when it is none of ours.
     pub target_up: Option<bool>,
-    /// When runs of this binding on this target were claimed, and when they ended.
-    pub history: &'a [(i64, Option<i64>)],
-    /// Whether this episode's step was taken.
+    /// A silence covers the alert.
+    pub silenced: bool,
+    /// One of the binding's windows is open, or it has none.
+    pub window_open: bool,
+    /// A brake holds everything.
+    pub braked: bool,
+    /// The trouble comes and goes.
+    pub flapping: bool,
+    /// What the past says.
+    pub recall: &'a Recall,
+    /// How many targets may be worked on.
+    pub target_limit: usize,
+    /// What `min_healthy` says; the outer `None`: nothing is asked.
+    pub healthy: Option<Option<bool>>,
+    /// Whether this step of the episode was claimed before.
     pub step_taken: bool,
-    /// Whether a run works on the target, of whatever binding.
-    pub target_busy: bool,
-    /// Runs of this binding that are going on.
-    pub binding_running: usize,
-    /// Runs that are going on, and how many may.
-    pub running: (usize, u32),
+    /// Runs that may go on at one time.
+    pub max_concurrent: u32,
+}
+
+/// What is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The binding.
+    pub binding: &'a Binding,
+    /// The step.
+    pub step: &'a StepPlan,
+    /// Its target.
+    pub target: &'a str,
+    /// The first step of its episode, for which the cooldown counts.
+    pub first: bool,
+    /// It follows on a step after which there were no data. What a person approves, and a message, needs neither a firing
+    /// alert nor sight of the target then; what acts by itself waits for sight.
+    pub blind: bool,
+    /// A person has approved it.
+    pub approved: bool,
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run it on this target; with the guards that were consulted.
-    Run {
-        /// Inventory host.
-        target: String,
-        /// Names of the guards, in order.
-        guards: Vec<&'static str>,
-    },
+    /// It may run; with the guards that were consulted, in order.
+    Run(Vec<&'static str>),
     /// Do nothing.
     Skip(Reason),
 }
 
-/// Judges an alert for a binding that matches it.
-pub fn judge(alert: &Alert, binding: &Binding, facts: &Facts<'_>, now: i64) -> Verdict {
-    let target = binding.target.expand(&alert.labels);
-    let standing = facts.inventory.zip(target.as_deref()).map(|(inventory, target)| inventory.standing(target));
-    let mut guards = Vec::new();
+/// Judges a wish.
+pub fn judge(wish: &Wish<'_>, facts: &Facts<'_>) -> Verdict {
+    let Wish { binding, step, .. } = wish;
+    let mode = binding.mode_of(step);
+    let (acts, guards) = (step.action.acts(), &binding.guards);
+    let host = split_target(wish.target).0;
+    let standing = facts.inventory.map(|inventory| inventory.standing(host));
+    let firing = facts.firing.is_some_and(|alert| alert.keep_firing_since.is_none());
+    let trusted = wish.blind && (!acts || mode == Mode::Approve);
+    let unseen = facts.target_up == Some(false) && facts.rule.is_none_or(|rule| rule.needs_values);
+    let recall = facts.recall;
     // What can never be right comes before what is not right just now, and what only has to be waited for comes last.
     let checks = [
-        (binding.mode == Mode::Off, Reason::ModeOff),
-        (facts.firing.is_none_or(|alert| alert.keep_firing_since.is_some()), Reason::NotFiring),
-        (target.is_none(), Reason::NoTarget),
-        (within(now, facts.started.0, facts.started.1), Reason::StartupGrace),
+        (mode == Mode::Off, Reason::ModeOff),
+        (!firing && !trusted, Reason::NotFiring),
+        (facts.age.0 < facts.age.1, Reason::StartupGrace),
+        (facts.clock_jumped, Reason::ClockJump),
         (facts.rule.is_none_or(|rule| rule.warming_up), Reason::WarmingUp),
         (standing == Some(Standing::Missing), Reason::TargetNotInInventory),
         (standing == Some(Standing::Ambiguous), Reason::TargetAmbiguous),
-        (facts.target_up == Some(false) && facts.rule.is_none_or(|rule| rule.needs_values), Reason::Blind),
-        (cooling(binding, facts.history, now), Reason::Cooldown),
+        (acts && !trusted && !wish.approved && unseen, Reason::Blind),
+        (facts.silenced, Reason::Silenced),
+        (!facts.window_open, Reason::WindowClosed),
+        (acts && facts.braked, Reason::Brake),
+        (acts && facts.flapping, Reason::Flapping),
+        (acts && wish.first && recall.cooling, Reason::Cooldown),
         (facts.step_taken, Reason::EpisodeDone),
-        (used_up(binding, facts.history, now), Reason::MaxRuns),
+        (acts && recall.used_up, Reason::MaxRuns),
+        (acts && !recall.among_them && recall.targets >= facts.target_limit, Reason::MaxTargets),
+        (acts && recall.broken, Reason::Breaker),
+        (acts && facts.healthy == Some(Some(false)), Reason::MinHealthy),
+        (acts && facts.healthy == Some(None), Reason::MinHealthyUnknown),
         (facts.inventory.is_none(), Reason::InventoryUnavailable),
-        (facts.target_busy, Reason::RunInProgress),
-        (facts.binding_running >= binding.max_concurrent as usize, Reason::Concurrency),
-        (facts.running.0 >= facts.running.1 as usize, Reason::Concurrency),
+        (acts && recall.busy, Reason::RunInProgress),
+        (recall.of_binding >= guards.max_concurrent as usize, Reason::Concurrency),
+        (recall.running >= facts.max_concurrent as usize, Reason::Concurrency),
     ];
+    let mut passed = Vec::new();
     for (hit, reason) in checks {
         if hit {
             return Verdict::Skip(reason);
         }
-        guards.push(reason.as_str());
+        passed.push(reason.as_str());
     }
-    guards.dedup();
-    target.map_or(Verdict::Skip(Reason::NoTarget), |target| Verdict::Run { target, guards })
-}
-
-/// Whether the cooldown after the last run is not over. A run that has not ended counts from now on.
-pub fn cooling(binding: &Binding, history: &[(i64, Option<i64>)], now: i64) -> bool {
-    history.iter().any(|(_, ended)| ended.is_none_or(|ended| within(now, ended, binding.cooldown)))
-}
-
-fn used_up(binding: &Binding, history: &[(i64, Option<i64>)], now: i64) -> bool {
-    let recent = history.iter().filter(|(claimed, _)| within(now, *claimed, binding.budget.within)).count();
-    recent >= binding.budget.runs as usize
-}
-
-/// Whether `now` is less than `time` after `since`. A `since` in the future (the clock went back) counts as within.
-fn within(now: i64, since: i64, time: Duration) -> bool {
-    now.saturating_sub(since) < i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    passed.dedup();
+    Verdict::Run(passed)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::act::check::{Budget, TargetTemplate};
+    use crate::act::binding::{Action, TargetTemplate};
+    use crate::act::check::tests::guards;
     use crate::act::facts::Host;
+    use crate::act::settings::AlertSource;
     use crate::model::{AlertState, Labels};
 
-    const MINUTE: i64 = 60_000;
-    const NOW: i64 = 1_000 * MINUTE;
-
-    fn alert(labels: &[(&'static str, &str)]) -> Alert {
+    pub(in crate::act) fn alert(labels: &[(&'static str, &str)]) -> Alert {
         Alert {
             rule: "f;g;Hot".into(),
             labels: Labels::new(labels.iter().map(|(name, value)| (*name, *value))),
@@ -208,118 +146,142 @@ mod tests {
         }
     }
 
-    fn binding() -> Binding {
+    pub(in crate::act) fn binding() -> Binding {
+        let action = Action::Playbook("p.yml".into());
         Binding {
             name: "b".into(),
             matchers: Vec::new(),
+            sources: vec![AlertSource::Rules],
             target: TargetTemplate::parse("{{ $labels.miner }}").unwrap(),
             mode: Mode::Auto,
-            playbook: "p.yml".into(),
-            timeout: Duration::from_secs(60),
-            cooldown: Duration::from_secs(1800),
-            budget: Budget { runs: 3, within: Duration::from_secs(86_400) },
-            max_concurrent: 2,
+            steps: vec![StepPlan { action, mode: None, timeout: Duration::from_secs(60), verify: None }],
+            guards: guards(),
+            windows: Vec::new(),
+            notify: Vec::new(),
         }
     }
 
-    /// Judges with good facts that one change spoils.
-    fn with(change: impl Fn(&mut Facts<'_>, &mut Binding), labels: &[(&'static str, &str)]) -> Verdict {
-        let (alert, mut binding) = (alert(labels), binding());
+    /// What is spoiled of good facts.
+    struct Case<'a> {
+        facts: Facts<'a>,
+        recall: Recall,
+        binding: Binding,
+        target: &'static str,
+        first: bool,
+        blind: bool,
+        approved: bool,
+    }
+
+    fn reason(change: impl Fn(&mut Case<'_>)) -> &'static str {
+        let alert = alert(&[("miner", "m1")]);
         let host = |name: &str| Host { name: name.into(), group: "axeos".into(), vars: Default::default() };
         let inventory = Inventory::of_hosts(&[host("m1"), host("axeos"), host("m*")]);
-        let mut facts = Facts {
+        let recall = Recall::default();
+        let facts = Facts {
             firing: Some(&alert),
-            started: (0, Duration::from_secs(30)),
+            age: (Duration::from_secs(30), Duration::from_secs(30)),
+            clock_jumped: false,
             rule: Some(RuleFacts { warming_up: false, needs_values: true }),
             inventory: Some(&inventory),
             target_up: Some(true),
-            history: &[],
+            silenced: false,
+            window_open: true,
+            braked: false,
+            flapping: false,
+            recall: &recall,
+            target_limit: 1,
+            healthy: None,
             step_taken: false,
-            target_busy: false,
-            binding_running: 0,
-            running: (0, 2),
+            max_concurrent: 2,
         };
-        change(&mut facts, &mut binding);
-        judge(&alert, &binding, &facts, NOW)
-    }
-
-    fn reason(change: impl Fn(&mut Facts<'_>, &mut Binding)) -> &'static str {
-        match with(change, &[("miner", "m1")]) {
-            Verdict::Run { .. } => "run",
+        let recall = Recall::default();
+        let (target, first, blind, approved) = ("m1", true, false, false);
+        let mut case = Case { facts, recall, binding: binding(), target, first, blind, approved };
+        change(&mut case);
+        let facts = Facts { recall: &case.recall, ..case.facts };
+        let Case { binding, target, first, blind, approved, .. } = &case;
+        let step = &binding.steps[0];
+        let (first, blind, approved) = (*first, *blind, *approved);
+        match judge(&Wish { binding, step, target, first, blind, approved }, &facts) {
+            Verdict::Run(_) => "run",
             Verdict::Skip(reason) => reason.as_str(),
         }
     }
 
     #[test]
     fn each_guard_stops_it_alone() {
-        assert_eq!(reason(|_, _| {}), "run");
-        assert_eq!(reason(|_, b| b.mode = Mode::Off), "mode_off");
-        assert_eq!(reason(|f, _| f.firing = None), "not_firing");
-        assert_eq!(reason(|f, _| f.started.0 = NOW - 29_000), "startup_grace");
-        assert_eq!(reason(|f, _| f.rule = Some(RuleFacts { warming_up: true, needs_values: true })), "warming_up");
-        assert_eq!(reason(|f, _| f.rule = None), "warming_up");
-        assert_eq!(reason(|f, _| f.inventory = None), "inventory_unavailable");
-        assert_eq!(reason(|f, _| f.target_up = Some(false)), "blind");
-        assert_eq!(reason(|f, _| f.step_taken = true), "episode_done");
-        assert_eq!(reason(|f, _| f.target_busy = true), "run_in_progress");
-        assert_eq!(reason(|f, _| f.binding_running = 2), "concurrency");
-        assert_eq!(reason(|f, _| f.running.0 = 2), "concurrency");
+        assert_eq!(reason(|_| {}), "run");
+        assert_eq!(reason(|c| c.binding.mode = Mode::Off), "mode_off");
+        assert_eq!(reason(|c| c.binding.steps[0].mode = Some(Mode::Off)), "mode_off");
+        assert_eq!(reason(|c| c.facts.firing = None), "not_firing");
+        assert_eq!(reason(|c| c.facts.age.0 = Duration::from_secs(29)), "startup_grace");
+        assert_eq!(reason(|c| c.facts.clock_jumped = true), "clock_jump");
+        let warming_up = RuleFacts { warming_up: true, needs_values: true };
+        assert_eq!(reason(|c| c.facts.rule = Some(warming_up)), "warming_up");
+        assert_eq!(reason(|c| c.facts.rule = None), "warming_up");
+        assert_eq!(reason(|c| c.facts.inventory = None), "inventory_unavailable");
+        assert_eq!(reason(|c| c.facts.target_up = Some(false)), "blind");
+        assert_eq!(reason(|c| c.facts.silenced = true), "silenced");
+        assert_eq!(reason(|c| c.facts.window_open = false), "window_closed");
+        assert_eq!(reason(|c| c.facts.braked = true), "brake");
+        assert_eq!(reason(|c| c.facts.flapping = true), "flapping");
+        assert_eq!(reason(|c| c.recall.cooling = true), "cooldown");
+        assert_eq!(reason(|c| c.facts.step_taken = true), "episode_done");
+        assert_eq!(reason(|c| c.recall.used_up = true), "max_runs");
+        assert_eq!(reason(|c| c.recall.targets = 1), "max_targets");
+        assert_eq!(reason(|c| c.recall.broken = true), "breaker");
+        assert_eq!(reason(|c| c.facts.healthy = Some(Some(false))), "min_healthy");
+        assert_eq!(reason(|c| c.facts.healthy = Some(None)), "min_healthy_unknown");
+        assert_eq!(reason(|c| c.recall.busy = true), "run_in_progress");
+        assert_eq!(reason(|c| c.recall.of_binding = 2), "concurrency");
+        assert_eq!(reason(|c| c.recall.running = 2), "concurrency");
     }
 
     #[test]
-    fn a_rule_about_silence_may_act_on_silence() {
+    fn what_does_not_hold_a_run_back() {
+        assert_eq!(reason(|c| (c.recall.targets, c.recall.among_them) = (1, true)), "run", "no new target");
+        assert_eq!(reason(|c| (c.first, c.recall.cooling) = (false, true)), "run", "the next step of the same trouble");
+        assert_eq!(reason(|c| c.facts.healthy = Some(Some(true))), "run");
         let about_up = RuleFacts { warming_up: false, needs_values: false };
-        assert_eq!(reason(move |f, _| (f.target_up, f.rule) = (Some(false), Some(about_up))), "run");
-        assert_eq!(reason(|f, _| f.target_up = None), "run", "a target that davylamp does not poll");
+        assert_eq!(reason(|c| (c.facts.target_up, c.facts.rule) = (Some(false), Some(about_up))), "run");
+        assert_eq!(reason(|c| c.facts.target_up = None), "run", "a target that davylamp does not poll");
+        let message = reason(|c| {
+            c.binding.steps[0].action = Action::Notify("ops".into());
+            (c.recall.used_up, c.facts.braked) = (true, true);
+        });
+        assert_eq!(message, "run");
     }
 
     #[test]
-    fn history_holds_it_back() {
-        const ENDED_29_MINUTES_AGO: [(i64, Option<i64>); 1] = [(NOW - 40 * MINUTE, Some(NOW - 29 * MINUTE))];
-        const ENDED_31_MINUTES_AGO: [(i64, Option<i64>); 1] = [(NOW - 40 * MINUTE, Some(NOW - 31 * MINUTE))];
-        const ENDS_IN_THE_FUTURE: [(i64, Option<i64>); 1] = [(NOW, Some(NOW + 99 * MINUTE))];
-        const NEVER_ENDED: [(i64, Option<i64>); 1] = [(NOW - 999 * MINUTE, None)];
-        const THREE: [(i64, Option<i64>); 3] = [(NOW - 999 * MINUTE, Some(NOW - 900 * MINUTE)); 3];
-        assert_eq!(reason(|f, _| f.history = &ENDED_29_MINUTES_AGO), "cooldown");
-        assert_eq!(reason(|f, _| f.history = &ENDED_31_MINUTES_AGO), "run");
-        assert_eq!(reason(|f, _| f.history = &ENDS_IN_THE_FUTURE), "cooldown");
-        assert_eq!(reason(|f, _| f.history = &NEVER_ENDED), "cooldown");
-        assert_eq!(reason(|f, _| f.history = &THREE), "max_runs");
-        assert_eq!(reason(|f, b| (f.history, b.budget.within) = (&THREE, Duration::from_secs(3600))), "run");
+    fn without_sight_only_a_person_or_a_message_goes_on() {
+        let quiet = |c: &mut Case<'_>| {
+            (c.blind, c.facts.firing, c.facts.target_up, c.first) = (true, None, Some(false), false);
+        };
+        assert_eq!(reason(quiet), "not_firing");
+        let approved_one = reason(|c| {
+            quiet(c);
+            c.binding.mode = Mode::Approve;
+        });
+        let message = reason(|c| {
+            quiet(c);
+            c.binding.steps[0].action = Action::Notify("ops".into());
+        });
+        assert_eq!((approved_one, message), ("run", "run"));
+        assert_eq!(reason(|c| (c.facts.target_up, c.approved) = (Some(false), true)), "run");
     }
 
     #[test]
     fn the_target_is_exactly_one_host() {
-        let skip = |labels: &[(&'static str, &str)]| with(|_, _| {}, labels);
-        assert_eq!(skip(&[]), Verdict::Skip(Reason::NoTarget));
-        assert_eq!(skip(&[("miner", "all")]), Verdict::Skip(Reason::TargetNotInInventory));
-        assert_eq!(skip(&[("miner", "m1,m2")]), Verdict::Skip(Reason::TargetNotInInventory));
-        assert_eq!(skip(&[("miner", "axeos")]), Verdict::Skip(Reason::TargetAmbiguous), "a group has this name too");
-        assert_eq!(skip(&[("miner", "m*")]), Verdict::Skip(Reason::TargetAmbiguous));
+        assert_eq!(reason(|c| c.target = "all"), "target_not_in_inventory");
+        assert_eq!(reason(|c| c.target = "m1,m2"), "target_not_in_inventory");
+        assert_eq!(reason(|c| c.target = "axeos"), "target_ambiguous", "a group has this name too");
+        assert_eq!(reason(|c| c.target = "m*"), "target_ambiguous");
+        assert_eq!(reason(|c| c.target = "m1/web"), "run", "a container of the host");
     }
 
     #[test]
     fn an_alert_that_is_only_kept_firing_is_not_acted_on() {
-        let mut kept = alert(&[("miner", "m1")]);
-        kept.keep_firing_since = Some(1);
-        let held = with(|_, _| {}, &[("miner", "m1")]);
-        assert!(matches!(held, Verdict::Run { .. }));
-        assert_eq!(judge_kept(&kept), Verdict::Skip(Reason::NotFiring));
-    }
-
-    fn judge_kept(kept: &Alert) -> Verdict {
-        let facts = Facts {
-            firing: Some(kept),
-            started: (0, Duration::ZERO),
-            rule: None,
-            inventory: None,
-            target_up: None,
-            history: &[],
-            step_taken: false,
-            target_busy: false,
-            binding_running: 0,
-            running: (0, 2),
-        };
-        judge(kept, &binding(), &facts, NOW)
+        let kept: &'static Alert = Box::leak(Box::new(Alert { keep_firing_since: Some(1), ..alert(&[]) }));
+        assert_eq!(reason(|c| c.facts.firing = Some(kept)), "not_firing");
     }
 }

@@ -13,6 +13,12 @@ pub struct ActMetrics {
     pub running: usize,
     /// Runs that wait.
     pub queued: usize,
+    /// Runs that wait for a person's word.
+    pub waiting_approval: usize,
+    /// Runs of which it is being seen whether they helped.
+    pub verifying: usize,
+    /// Episodes that went through all of their steps in vain.
+    pub exhausted: u64,
     /// Ledger writes that failed.
     pub ledger_failures: u64,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::act::artifacts::Quota;
 use crate::secret::SecretRef;
 
-/// One binding: which alerts, which target, which playbook, under which guards.
+/// One binding: which alerts, which target, which steps, under which guards.
 #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Remediation {
@@ -18,20 +18,55 @@ pub struct Remediation {
     /// Alertmanager matchers (`alertname="MinerHashrateLow"`); all of them must hold.
     #[serde(rename = "match")]
     pub matchers: Vec<String>,
-    /// Which inventory host to act on, from the alert's labels: `{{ $labels.miner }}`.
+    /// Whose alerts are listened to.
+    #[serde(default = "default_sources")]
+    pub sources: Vec<AlertSource>,
+    /// What to act on, from the alert's labels: an inventory host (`{{ $labels.miner }}`), or for container steps an
+    /// engine and a container (`{{ $labels.engine }}/{{ $labels.container }}`).
     pub target: String,
-    /// What the binding may do. A new binding starts at `check`.
+    /// What the binding may do. A new binding starts at `check`. A step may be stricter, never laxer.
     #[serde(default)]
     pub mode: Mode,
-    /// What to run. Exactly one step for the time being: a second step needs the verification of the first.
+    /// What to do, one after the other: a step is taken when the one before is proven not to have helped.
     pub steps: Vec<Step>,
     /// Limits on how often and how much.
     #[serde(default)]
     pub guards: Guards,
+    /// Names of windows: acts only while one of them is open. None: always.
+    #[serde(default)]
+    pub windows: Vec<String>,
+    /// Receivers that are told what a person must know: an approval is asked for, a run was interrupted, no step is
+    /// left, a large part of the fleet fails at once.
+    #[serde(default)]
+    pub notify: Vec<String>,
 }
 
-/// What a binding may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+/// Where alerts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertSource {
+    /// Our own rules.
+    Rules,
+    /// Alertmanager's webhook.
+    Alertmanager,
+    /// Grafana's webhook.
+    Grafana,
+}
+
+/// What a binding or a step may do, from the strictest to the laxest.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Nothing.
@@ -39,7 +74,9 @@ pub enum Mode {
     /// `ansible-playbook --check --diff`: says what it would change, changes nothing.
     #[default]
     Check,
-    /// Runs the playbook.
+    /// As `check`, and then for real once somebody has approved it.
+    Approve,
+    /// For real.
     Auto,
 }
 
@@ -49,40 +86,147 @@ impl Mode {
         match self {
             Mode::Off => "off",
             Mode::Check => "check",
+            Mode::Approve => "approve",
             Mode::Auto => "auto",
         }
     }
 }
 
-/// One step of a binding.
-#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+/// One step of a binding: exactly one of `playbook`, `device`, `container`, `webhook` and `notify`.
+#[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Playbook, relative to `ansible.playbooks`.
-    pub playbook: String,
-    /// After this time the play is ended and all its processes are killed.
+    #[serde(default)]
+    pub playbook: Option<String>,
+    /// A command of the target's own API: `restart`. `davylamp kinds NAME` lists them.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// `restart`, `start` or `stop` of a container; the binding's target is then ENGINE/CONTAINER.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// Receiver that is called as a webhook.
+    #[serde(default)]
+    pub webhook: Option<String>,
+    /// Receiver that is notified.
+    #[serde(default)]
+    pub notify: Option<String>,
+    /// Stricter than the binding's mode.
+    #[serde(default)]
+    pub mode: Option<Mode>,
+    /// After this time the step is ended, with all its processes.
     #[serde(default = "default_timeout", with = "crate::model::duration::serde_text")]
     #[schemars(schema_with = "crate::model::duration::schema")]
     pub timeout: Duration,
+    /// How to find out whether it helped.
+    #[serde(default)]
+    pub verify: Option<Verify>,
+}
+
+/// How to find out whether a step helped: the alert's expression must be false, with data, on samples that are newer
+/// than the end of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// So soon after the end of the run it must begin to be false.
+    #[serde(with = "crate::model::duration::serde_text")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
+    pub within: Duration,
+    /// And stay so for this long.
+    #[serde(default, with = "crate::model::duration::serde_text")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
+    pub hold: Duration,
 }
 
 /// Limits of one binding.
 #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guards {
-    /// Time after the end of a run in which the same binding does not run on the same target again.
+    /// Time after the end of a run in which the same binding begins nothing anew on the same target. An alert that
+    /// comes back within it is the same trouble, and goes on with the next step.
     #[serde(with = "crate::model::duration::serde_text")]
     #[schemars(schema_with = "crate::model::duration::schema")]
     pub cooldown: Duration,
     /// Most runs on one target within a time: `3/24h`.
     pub max_runs_per_target: String,
+    /// Most targets within a time, as a number or as a share of the fleet: `5/1h`, `10%/1h, min 1`.
+    pub max_targets: String,
     /// Most runs of this binding at one time.
     pub max_concurrent: u32,
+    /// PromQL that must hold for a run to start. Without data it does not hold.
+    pub min_healthy: Option<String>,
+    /// An alert that opens and closes so often is left alone.
+    pub flap: Flap,
+    /// A step that fails so often in a row, on whatever target, rests.
+    pub breaker: Breaker,
+    /// When so large a part of the fleet fires at once it is the network, or ourselves: everything is held.
+    pub brake: Brake,
 }
 
 impl Default for Guards {
     fn default() -> Self {
-        Guards { cooldown: Duration::from_secs(1800), max_runs_per_target: "3/24h".into(), max_concurrent: 2 }
+        Guards {
+            cooldown: Duration::from_secs(1800),
+            max_runs_per_target: "3/24h".into(),
+            max_targets: "10%/1h, min 3".into(),
+            max_concurrent: 2,
+            min_healthy: None,
+            flap: Flap::default(),
+            breaker: Breaker::default(),
+            brake: Brake::default(),
+        }
+    }
+}
+
+/// Changes of state within a time that are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flap {
+    /// Openings and closings of the target's trouble, together.
+    pub changes: u32,
+    /// Within this time.
+    #[serde(with = "crate::model::duration::serde_text")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
+    pub within: Duration,
+}
+
+impl Default for Flap {
+    fn default() -> Self {
+        Flap { changes: 6, within: Duration::from_secs(3600) }
+    }
+}
+
+/// Failures in a row after which a step rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// So many failures in a row, over all targets.
+    pub failures: u32,
+    /// Rest; after it one run is let through.
+    #[serde(with = "crate::model::duration::serde_text")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
+    pub open_for: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker { failures: 3, open_for: Duration::from_secs(3600) }
+    }
+}
+
+/// A part of the fleet that may not fire at once.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Brake {
+    /// Share of the fleet: `30%`.
+    pub share: String,
+    /// And at least so many targets.
+    pub min: u32,
+}
+
+impl Default for Brake {
+    fn default() -> Self {
+        Brake { share: "30%".into(), min: 3 }
     }
 }
 
@@ -129,6 +273,12 @@ pub struct AnsibleSettings {
     #[serde(with = "crate::model::duration::serde_text")]
     #[schemars(schema_with = "crate::model::duration::schema")]
     pub queue_expiry: Duration,
+    /// A run that nobody approved for so long is `expired`.
+    #[serde(with = "crate::model::duration::serde_text")]
+    #[schemars(schema_with = "crate::model::duration::schema")]
+    pub approval_expiry: Duration,
+    /// Where this daemon is reached by whoever approves: one-time links begin with it. None: no links are sent.
+    pub approval_url: Option<String>,
     /// Time between SIGTERM and SIGKILL when a play is ended.
     #[serde(with = "crate::model::duration::serde_text")]
     #[schemars(schema_with = "crate::model::duration::schema")]
@@ -168,6 +318,8 @@ impl Default for AnsibleSettings {
             max_concurrent: 2,
             queue: 100,
             queue_expiry: Duration::from_secs(900),
+            approval_expiry: Duration::from_secs(3600),
+            approval_url: None,
             kill_grace: Duration::from_secs(10),
             stop_grace: Duration::from_secs(30),
             startup_grace: Duration::from_secs(30),
@@ -190,6 +342,10 @@ pub enum Access {
 
 /// The word for an inventory that is written per run.
 pub const GENERATED: &str = "generated";
+
+fn default_sources() -> Vec<AlertSource> {
+    vec![AlertSource::Rules]
+}
 
 fn default_timeout() -> Duration {
     Duration::from_secs(300)

@@ -107,9 +107,7 @@ impl<'a> Request<'a> {
             keep: Keep::Close,
         }
     }
-}
 
-impl<'a> Request<'a> {
     /// A POST, otherwise as [`Request::get`].
     pub fn post(url: &'a Url, body: Vec<u8>, timeout: Duration) -> Self {
         Request { method: reqwest::Method::POST, body: Some(body), ..Request::get(url, timeout) }

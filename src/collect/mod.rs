@@ -10,8 +10,10 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{FailureReason, Family, PollFailure, Reading, Target};
 use crate::yaml;
+use command::Command;
 
 pub mod cloud;
+pub mod command;
 pub mod docker;
 pub mod http;
 pub mod miner;
@@ -137,6 +139,8 @@ pub struct Kind {
     pub families: &'static [&'static Family],
     /// Its options.
     pub options: &'static [OptionDoc],
+    /// What its devices can be told to do through their own API.
+    pub commands: &'static [Command],
     /// Checks address and options and makes a collector; no I/O.
     pub open: fn(&Target) -> Opened,
 }

@@ -1,14 +1,13 @@
 //! From the YAML tree to a checked configuration, every mistake reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, history, remote, targets};
-use crate::act;
+use super::{Config, ConfigError, history, remediations, remote, targets};
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::notify;
@@ -25,7 +24,7 @@ pub(super) struct Check {
     problems: Vec<Problem>,
     /// Nodes that were not as they should be: the file has makeshifts there.
     broken: Vec<String>,
-    warnings: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Check {
@@ -35,6 +34,12 @@ impl Check {
         if !self.is_broken(&path) {
             self.problems.push(self.document.problem(path, message));
         }
+    }
+
+    /// Remarks on what is odd, but no mistake.
+    pub(super) fn warn(&mut self, path: &str, message: &str) {
+        let problem = self.document.problem(path, message);
+        self.warnings.push(Problem { severity: Severity::Warning, ..problem });
     }
 
     /// Whether a mistake has been reported at `path` or above it.
@@ -91,16 +96,22 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     remote::check(&mut check, &file);
     let jobs = targets::check(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
+    let found = check.problems.len();
     let groups = rules(&mut check, folder, &file.rules);
+    let rules_are_good = check.problems.len() == found;
     let windows = windows(&mut check, &file);
     let history_match = history::check(&mut check, &file.history);
     let notify = receivers(&mut check, folder, &file, &windows);
-    let act = act::check::check(&file.remediations, &file.ansible, &absolute(folder), &absolute(&file.storage.path));
-    if let Ok(act) = &act {
-        playbooks(&mut check, act);
-    }
+    let context = remediations::Context {
+        folder: &absolute(folder),
+        state: &absolute(&file.storage.path),
+        groups: rules_are_good.then_some(groups.as_slice()),
+        external_labels: &external_labels,
+        windows: &windows,
+    };
+    let act = remediations::check(&mut check, &file, &context);
     match act {
-        Ok(act) if check.problems.is_empty() => {
+        Some(act) if check.problems.is_empty() => {
             let (folder, warnings) = (folder.into(), check.warnings);
             Ok(Arc::new(Config {
                 folder,
@@ -116,12 +127,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
                 warnings,
             }))
         }
-        act => {
-            for problem in act.err().unwrap_or_default() {
-                check.report(problem.path, problem.message);
-            }
-            Err(check.failed())
-        }
+        _ => Err(check.failed()),
     }
 }
 
@@ -149,20 +155,6 @@ fn receivers(check: &mut Check, folder: &Path, file: &File, windows: &Windows) -
         }
         notify::Checked::default()
     }))
-}
-
-/// Playbooks are Ansible's to judge; what YAML itself does not allow can be said before one is needed.
-fn playbooks(check: &mut Check, act: &act::check::Checked) {
-    let files: BTreeSet<PathBuf> =
-        act.bindings.iter().map(|binding| act.ansible.playbooks.join(&binding.playbook)).collect();
-    for file in files.into_iter().filter(|file| file.is_file()) {
-        let problem = match Document::read(&file) {
-            Ok(document) if document.value.is_sequence() => continue,
-            Ok(document) => document.problem("", "a playbook is a list of plays (- hosts: …)"),
-            Err(problem) => problem,
-        };
-        check.warnings.push(Problem { severity: Severity::Warning, ..problem });
-    }
 }
 
 /// What one section says that another must fit, or that its room checks by itself.

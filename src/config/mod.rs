@@ -3,6 +3,7 @@
 mod check;
 pub mod file;
 mod history;
+mod remediations;
 mod remote;
 mod schema;
 mod shown;

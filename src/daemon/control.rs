@@ -15,7 +15,7 @@ use super::limits;
 use super::notify::Notifier;
 use super::shared::{Shared, TargetState};
 use super::world::ReloadRequest;
-use crate::act::check::Binding;
+use crate::act::binding::Binding;
 use crate::collect::kind;
 use crate::config::Config;
 use crate::dashboards;

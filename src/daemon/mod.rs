@@ -7,7 +7,9 @@ mod audit;
 mod control;
 mod evaluate;
 mod explain;
+mod eyes;
 mod figures;
+mod hands;
 mod history;
 mod intake;
 mod keep;
@@ -35,13 +37,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::act::actor::Actor;
+use crate::act::actor::{Actor, Setup};
+use crate::act::binding::Binding;
 use crate::act::book::Book;
+use crate::act::control::Control as RunControl;
 use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
 use crate::api::{self, WriteSeen};
 use crate::config::Config;
 use crate::model::TargetId;
+use crate::notify::Outbox;
 use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
@@ -52,6 +57,8 @@ use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
 use evaluate::Evaluator;
+use eyes::Eyes;
+use hands::Effects;
 use keep::Keeper;
 use notify::Notifier;
 use shared::{Shared, TargetState};
@@ -59,7 +66,7 @@ use silences::{SilenceKeeper, Wishes};
 use tasks::Tasks;
 use tell::{Ears, StateLog};
 use webhooks::Inbox;
-use world::{Eyes, ReloadRequest, View};
+use world::{ReloadRequest, View};
 
 pub use audit::audit_page;
 pub use control::drawings;
@@ -160,11 +167,12 @@ pub async fn run(
     // What fires must be known before anybody is told of it, or it would be taken for gone.
     shared.alerts.set(Arc::new(engine.alerts()));
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
-    let (teller, _outbox) = Teller::load(ears, log, telemetry.clone()).await?;
+    let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, sending };
+    let parts =
+        Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
     parts.assemble(engine, (silences, teller), listener, || ready(address)).await
 }
 
@@ -214,6 +222,7 @@ struct Parts {
     notifier: Arc<Notifier>,
     telemetry: Arc<Telemetry>,
     wishes: Wishes,
+    outbox: Outbox,
     inbox: Arc<Inbox>,
     sending: Option<Work>,
 }
@@ -258,11 +267,8 @@ impl Parts {
         let heard = transitions_in.clone();
         let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
-        let act = &self.config.act;
-        let executor = runner::executor(&self.config);
-        let eyes = Arc::new(Eyes(self.shared.clone()));
-        let actor = Actor::new(bindings, act.limits, act.ansible.kill_grace, self.book.clone(), executor, eyes);
-        let view = Arc::new(self.view(reloads_in, seen));
+        let (actor, runs) = self.actor(bindings);
+        let view = Arc::new(self.view(runs, reloads_in, seen));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
@@ -289,11 +295,27 @@ impl Parts {
         outcome
     }
 
+    /// The acting room with everything that it sees and does.
+    fn actor(&self, bindings: watch::Receiver<Arc<Vec<Binding>>>) -> (Actor, RunControl) {
+        let act = &self.config.act;
+        Actor::new(Setup {
+            bindings,
+            limits: act.limits,
+            kill_grace: act.ansible.kill_grace,
+            approval_url: act.approval_url.clone(),
+            book: self.book.clone(),
+            executor: runner::executor(&self.config),
+            hands: Arc::new(Effects { shared: self.shared.clone(), outbox: self.outbox.clone() }),
+            world: Arc::new(Eyes(self.shared.clone())),
+        })
+    }
+
     /// What the HTTP surface stands on.
-    fn view(&self, reloads: mpsc::Sender<ReloadRequest>, writes: WriteSeen) -> View {
+    fn view(&self, runs: RunControl, reloads: mpsc::Sender<ReloadRequest>, writes: WriteSeen) -> View {
         View {
             shared: self.shared.clone(),
             book: self.book.clone(),
+            runs,
             store: self.store.clone(),
             reloads,
             wishes: self.wishes.clone(),

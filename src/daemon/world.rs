@@ -13,7 +13,8 @@ use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
 use super::webhooks::Inbox;
 use crate::act::book::Book;
-use crate::act::facts::{Host, RuleFacts, World};
+use crate::act::control::{Control as RunControl, Filter};
+use crate::act::facts::Host;
 use crate::act::run::Run;
 use crate::api::{AlertRow, Backend, RuleRow, RunRow, Status, TargetRow, WriteSeen};
 use crate::model::{Alert, AlertState, Target};
@@ -23,39 +24,6 @@ use crate::store::state::SledState;
 
 /// Runs that the status page shows.
 const RUNS_SHOWN: usize = 50;
-
-/// The world as the acting room sees it.
-pub(super) struct Eyes(pub(super) Arc<Shared>);
-
-impl World for Eyes {
-    fn now(&self) -> i64 {
-        unix_millis()
-    }
-
-    fn firing(&self) -> Vec<Alert> {
-        let (alerts, posted) = (self.0.alerts.get(), self.0.posted.get());
-        let ours = alerts.iter().filter(|alert| alert.state == AlertState::Firing);
-        ours.chain(posted.iter()).cloned().collect()
-    }
-
-    fn rule(&self, rule: &str) -> Option<RuleFacts> {
-        if rule.starts_with("webhook:") {
-            // It was judged elsewhere, on other samples.
-            return Some(RuleFacts { warming_up: false, needs_values: false });
-        }
-        let rules = self.0.rules.get();
-        let note = rules.get(rule)?;
-        Some(RuleFacts { warming_up: note.warming_up, needs_values: note.needs_values })
-    }
-
-    fn target_up(&self, target: &str) -> Option<bool> {
-        self.0.targets(|targets| targets.get(target).map(|state| state.up == Some(true)))
-    }
-
-    fn hosts(&self) -> Vec<Host> {
-        self.0.config.get().jobs.iter().map(|job| host(&job.target)).collect()
-    }
-}
 
 /// A target as a host of a generated inventory. Its playbooks run here and talk to the device's own API; nobody logs
 /// in to a miner.
@@ -77,6 +45,8 @@ pub(super) type ReloadRequest = oneshot::Sender<Result<String, String>>;
 pub(super) struct View {
     pub(super) shared: Arc<Shared>,
     pub(super) book: Arc<Book>,
+    /// Orders of people to the acting room.
+    pub(super) runs: RunControl,
     pub(super) store: Arc<SledState>,
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) wishes: Wishes,
@@ -123,7 +93,7 @@ impl Backend for View {
             targets: rows,
             alerts,
             rules: remarkable.map(|note| RuleRow { name: note.name.clone(), remark: note.remark.clone() }).collect(),
-            runs: self.book.runs().iter().take(RUNS_SHOWN).map(run_row).collect(),
+            runs: self.runs.list(&Filter { most: RUNS_SHOWN, ..Filter::default() }).iter().map(run_row).collect(),
             silences: super::silences::rows(shared, unix_millis()),
         }
     }

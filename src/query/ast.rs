@@ -320,6 +320,18 @@ pub struct Binary {
 }
 
 impl Expr {
+    /// The same question, answered with 1 or 0 where a comparison on top would drop what it is false for.
+    pub fn as_truth(&self) -> Expr {
+        let mut truth = self.clone();
+        while let Node::Paren(inner) = truth.node {
+            truth = *inner;
+        }
+        if let Node::Binary(binary) = &mut truth.node {
+            binary.returns_bool |= binary.op.is_comparison();
+        }
+        truth
+    }
+
     /// The type of the value.
     pub fn value_type(&self) -> ValueType {
         match &self.node {

@@ -48,12 +48,24 @@ impl<'a> Witness<'a> {
 
     /// Whether the data confirm that the alert is over.
     pub(super) fn confirms(&mut self, alert: &Alert) -> bool {
+        let (identity, asked) = self.asked(alert);
+        asked.into_iter().all(|index| self.is_live(index, &identity, self.at))
+    }
+
+    /// Whether another source (the newest samples only) has live series for everything that contributed to the alert.
+    pub(super) fn confirms_with(&mut self, alert: &Alert, source: &'a dyn Source) -> bool {
+        let (identity, asked) = self.asked(alert);
+        let mut other = Witness::new(self.selectors, self.rule_labels, self.at, self.lookback, source);
+        asked.into_iter().all(|index| other.is_live(index, &identity, other.at))
+    }
+
+    /// The labels that say which series are the alert's, and the selectors that contributed to it.
+    fn asked(&mut self, alert: &Alert) -> (Labels, Vec<usize>) {
         let rule_labels = self.rule_labels;
         let identity = alert.labels.filter(|name| name != "alertname" && rule_labels.get(name).is_none());
         let all = 0..self.selectors.len();
         let contributed: Vec<usize> = all.clone().filter(|i| self.is_live(*i, &identity, alert.last_seen_at)).collect();
-        let asked = if contributed.is_empty() { all.collect() } else { contributed };
-        asked.into_iter().all(|index| self.is_live(index, &identity, self.at))
+        (identity, if contributed.is_empty() { all.collect() } else { contributed })
     }
 
     fn is_live(&mut self, index: usize, identity: &Labels, at: i64) -> bool {

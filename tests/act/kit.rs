@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use davylamp::act::actor::Actor;
+use davylamp::act::actor::{Actor, Setup};
 use davylamp::act::book::Book;
-use davylamp::act::check::{Ansible, check};
+use davylamp::act::check::{Ansible, Known, check};
+use davylamp::act::control::Control;
 use davylamp::act::executor::local::Local;
 use davylamp::act::executor::{Executor, Report, RunRequest, RunStatus};
-use davylamp::act::facts::{Host, RuleFacts, World};
+use davylamp::act::facts::{Host, RuleFacts, Symptom, World};
+use davylamp::act::hands::{Done, Effect, Hands, HandsError};
 use davylamp::act::ledger::{Ledger, LedgerEntry, LedgerError};
 use davylamp::act::run::{Run, RunId};
 use davylamp::act::settings::{AnsibleSettings, Remediation};
@@ -112,7 +114,7 @@ impl Bench {
     }
 
     pub fn ansible(&self) -> Ansible {
-        check(&[], &self.settings, self.folder.path(), self.folder.path()).unwrap().ansible
+        check(&[], &self.settings, self.folder.path(), self.folder.path(), &known()).unwrap().ansible
     }
 
     pub fn executor(&self) -> Local {
@@ -244,17 +246,71 @@ impl Ledger for FileLedger {
     }
 }
 
-/// A world in which fires what the test says.
-#[derive(Default)]
+/// Receivers, windows and commands that these tests use; any expression and any rule will do.
+pub fn known() -> Known<'static> {
+    Known {
+        rules: None,
+        hosts: vec![host("m1", &[]), host("m2", &[])],
+        receivers: ["ops".to_string()].into(),
+        webhooks: ["ops".to_string()].into(),
+        windows: ["sunday".to_string()].into(),
+        commands: &|_| vec!["restart"],
+        expression: &|_| Ok(()),
+    }
+}
+
+/// A world in which is the case what the test says.
 pub struct TestWorld {
     pub firing: Mutex<Vec<Alert>>,
     pub hosts: Vec<Host>,
     pub up: Mutex<Option<bool>>,
+    pub healthy: Mutex<Option<bool>>,
+    pub silenced: Mutex<bool>,
+    pub window: Mutex<bool>,
+    pub symptom: Mutex<Symptom>,
+    /// The wall clock goes wrong by so many milliseconds.
+    pub skew: Mutex<i64>,
+}
+
+impl Default for TestWorld {
+    fn default() -> Self {
+        TestWorld {
+            firing: Mutex::default(),
+            hosts: Vec::new(),
+            up: Mutex::default(),
+            healthy: Mutex::new(Some(true)),
+            silenced: Mutex::default(),
+            window: Mutex::new(true),
+            symptom: Mutex::new(Symptom::Present),
+            skew: Mutex::default(),
+        }
+    }
+}
+
+/// Hands that note what they are asked to do.
+#[derive(Default)]
+pub struct TestHands {
+    pub done: Mutex<Vec<Effect>>,
+    /// What becomes of device and container commands; messages always arrive.
+    pub answer: Mutex<Option<HandsError>>,
+}
+
+impl Hands for TestHands {
+    fn perform(&self, effect: Effect, _within: Duration) -> BoxFuture<'_, Result<Done, HandsError>> {
+        let message = matches!(effect, Effect::Notify { .. } | Effect::Webhook { .. });
+        let answer = self.answer.lock().unwrap().clone().filter(|_| !message);
+        self.done.lock().unwrap().push(effect);
+        std::future::ready(answer.map_or_else(|| Ok(Done { detail: "done".into() }), Err)).boxed()
+    }
+    fn rehearse(&self, effect: Effect, _within: Duration) -> BoxFuture<'_, Result<Done, HandsError>> {
+        std::future::ready(Ok(Done { detail: format!("would do {}", effect.describe()) })).boxed()
+    }
 }
 
 impl World for TestWorld {
     fn now(&self) -> i64 {
-        i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap()
+        let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        now + *self.skew.lock().unwrap()
     }
     fn firing(&self) -> Vec<Alert> {
         self.firing.lock().unwrap().clone()
@@ -267,6 +323,18 @@ impl World for TestWorld {
     }
     fn hosts(&self) -> Vec<Host> {
         self.hosts.clone()
+    }
+    fn holds<'a>(&'a self, _expression: &'a str) -> BoxFuture<'a, Option<bool>> {
+        std::future::ready(*self.healthy.lock().unwrap()).boxed()
+    }
+    fn silenced(&self, _labels: &Labels) -> Option<String> {
+        self.silenced.lock().unwrap().then(|| "silence 1".to_string())
+    }
+    fn window_open(&self, _name: &str) -> bool {
+        *self.window.lock().unwrap()
+    }
+    fn symptom<'a>(&'a self, _rule: &'a str, _labels: &'a Labels, _since: i64) -> BoxFuture<'a, Symptom> {
+        std::future::ready(*self.symptom.lock().unwrap()).boxed()
     }
 }
 
@@ -291,6 +359,8 @@ pub fn alert(name: &str, miner: &str, now: i64) -> Alert {
 pub struct Acting {
     pub book: Arc<Book>,
     pub world: Arc<TestWorld>,
+    pub hands: Arc<TestHands>,
+    pub control: Control,
     pub transitions: mpsc::Sender<Transition>,
     pub stop: CancellationToken,
     pub actor: tokio::task::JoinHandle<()>,
@@ -306,17 +376,27 @@ impl Acting {
             ..bench.settings.clone()
         };
         let base = bench.folder.path();
-        let checked = check(&remediations, &settings, base, base).unwrap();
+        let checked = check(&remediations, &settings, base, base, &known()).unwrap();
         let book = Arc::new(Book::load(Arc::new(ledger)).await.unwrap());
         let world = Arc::new(TestWorld::default());
         let (_, bindings) = tokio::sync::watch::channel(Arc::new(checked.bindings));
         let grace = checked.ansible.kill_grace;
-        let actor = Actor::new(bindings, checked.limits, grace, book.clone(), executor, world.clone());
+        let hands = Arc::new(TestHands::default());
+        let (actor, control) = Actor::new(Setup {
+            bindings,
+            limits: checked.limits,
+            kill_grace: grace,
+            approval_url: checked.approval_url,
+            book: book.clone(),
+            executor,
+            hands: hands.clone(),
+            world: world.clone(),
+        });
         let (transitions, receiver) = mpsc::channel(100);
         let stop = CancellationToken::new();
         #[allow(clippy::disallowed_methods, reason = "the test owns the handle")]
         let actor = tokio::spawn(actor.run(receiver, stop.clone()));
-        Acting { book, world, transitions, stop, actor }
+        Acting { book, world, hands, control, transitions, stop, actor }
     }
 
     /// Lets an alert fire: in the world, and as a transition.

@@ -22,6 +22,7 @@ pub const KIND: Kind = Kind {
     min_interval: std::time::Duration::from_secs(1),
     families: &[],
     options: OPTIONS,
+    commands: &[],
     open,
 };
 

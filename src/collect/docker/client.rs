@@ -93,15 +93,25 @@ impl Client {
 
     /// Sends one GET. A refusal by status is a reply too.
     pub(super) async fn get(&self, ask: Ask<'_>) -> Result<Reply, PollFailure> {
+        self.send(reqwest::Method::GET, ask).await
+    }
+
+    /// Sends one POST without a body, likewise.
+    pub(super) async fn post(&self, ask: Ask<'_>) -> Result<Reply, PollFailure> {
+        self.send(reqwest::Method::POST, ask).await
+    }
+
+    async fn send(&self, method: reqwest::Method, ask: Ask<'_>) -> Result<Reply, PollFailure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{}", ask.version, ask.path));
         if !ask.query.is_empty() {
             url.query_pairs_mut().extend_pairs(ask.query);
         }
         let client = self.connected()?;
-        let request = Request { max_body: ask.max_body, keep: Keep::Alive, ..Request::get(&url, ask.timeout) };
+        let named = format!("{method} {}", ask.path);
+        let request = Request { method, max_body: ask.max_body, keep: Keep::Alive, ..Request::get(&url, ask.timeout) };
         let answer = http::send_with(&client, request).await.map_err(|failure| self.explained(failure))?;
-        Ok(Reply { request: format!("GET {}", ask.path), status: Some(answer.status), body: answer.body })
+        Ok(Reply { request: named, status: Some(answer.status), body: answer.body })
     }
 
     /// As [`Client::get`], where there is no poll without the reply: a refusal is a failure, in the engine's words.

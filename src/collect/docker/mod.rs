@@ -5,6 +5,7 @@
 //! numbers have; states and other words are read leniently by structs of our own.
 
 mod client;
+mod command;
 mod families;
 mod lifecycle;
 mod parse;
@@ -43,8 +44,15 @@ pub const KIND: Kind = Kind {
             help: "also ask for disk usage and volume sizes, every ten minutes; it may load the disk (default false)",
         },
     ],
+    // Its commands are for containers: see `container`.
+    commands: &[],
     open,
 };
+
+pub use command::container;
+
+/// How long a container has for its own end, as Docker has it.
+const DEFAULT_STOP: Duration = Duration::from_secs(10);
 
 /// What stands under `options`.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]

@@ -25,6 +25,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
+    commands: &[],
     open,
 };
 

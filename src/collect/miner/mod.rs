@@ -17,6 +17,7 @@ mod options;
 mod place;
 mod pools;
 pub mod repair;
+mod restart;
 mod values;
 pub mod vnish;
 pub mod whatsminer;

@@ -26,6 +26,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
+    commands: &[],
     open: open_v2,
 };
 

@@ -27,6 +27,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(1),
     families: device::FAMILIES,
     options: OPTIONS,
+    commands: &[],
     open,
 };
 

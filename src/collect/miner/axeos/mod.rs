@@ -3,6 +3,7 @@
 //! The device's web server has few sockets and dies under load, so: one request at a time, one short connection each,
 //! and the second document only when the first one lacks what it says. Source: the firmware's `openapi.yaml`.
 
+mod commands;
 mod hardware;
 mod hashing;
 mod parse;
@@ -37,6 +38,7 @@ pub const KIND: Kind = Kind {
         },
         OptionDoc { name: "show_pool_user", help: "true: pool users unmasked (default false: they are wallets)" },
     ],
+    commands: commands::COMMANDS,
     open,
 };
 

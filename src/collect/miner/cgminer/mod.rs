@@ -4,6 +4,7 @@
 //! connection at a time, the request in one segment and without a NUL (with one it is "Invalid JSON"), closed at once.
 //! Source: `API-README` of cgminer, and the programs themselves (cgminer 2.11.4, 4.11.1, bfgminer 5.5.0).
 
+mod commands;
 mod parse;
 pub(super) mod sections;
 
@@ -30,7 +31,11 @@ pub const KIND: Kind = Kind {
     default_address: "host, port 4028",
     min_interval: Duration::from_secs(5),
     families: FAMILIES,
-    options: OPTIONS,
+    options: &[OptionDoc {
+        name: "show_pool_user",
+        help: "true: pool users unmasked (default false: they are often wallets)",
+    }],
+    commands: commands::COMMANDS,
     open,
 };
 
