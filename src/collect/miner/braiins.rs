@@ -33,6 +33,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: &[options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_DOC, options::TLS_DOC],
+    commands: &[],
     open: open_rest,
 };
 
