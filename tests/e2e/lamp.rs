@@ -261,13 +261,13 @@ pub fn output(command: &mut Command) -> Output {
     })
 }
 
-/// The records of an export by key.
+/// The records of an export by key; those that are no JSON (a mark, a hash) are left out.
 pub fn records(path: &Path) -> Vec<(String, serde_json::Value)> {
     let text = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
     let lines = std::str::from_utf8(&text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap());
     let put = |line: serde_json::Value| {
         let key = line["key"].as_str()?.to_string();
-        Some((key, serde_json::from_str(line["text"].as_str()?).unwrap()))
+        Some((key, serde_json::from_str(line["text"].as_str()?).ok()?))
     };
     lines.filter_map(put).collect()
 }

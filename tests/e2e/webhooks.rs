@@ -16,6 +16,7 @@ fn scene(ansible: Option<&std::path::Path>) -> Lamp {
     let remediations = "remediations:
 - name: restart
   match: ['alertname=\"Hot\"']
+  sources: [alertmanager, grafana]
   target: '{{ $labels.miner }}'
   mode: auto
   steps: [{playbook: trace.yml, timeout: 1m}]
