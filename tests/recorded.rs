@@ -29,6 +29,13 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("sealminer", "", "sealminer"),
     ("goldshell", "", "goldshell"),
     ("proto", "", "proto"),
+    ("braiins", "bos-25.07", "braiins"),
+    ("braiins", "bos-25.11", "braiins"),
+    ("braiins", "bos-26.", "braiins"),
+    ("braiins", "gql_", "braiins_graphql"),
+    ("braiins", "-version", "braiins_rpc"),
+    // Its first version kept the API of the stock firmware.
+    ("braiins", "bos-2019", "antminer"),
     ("xmrig", "", "xmrig"),
 ];
 
@@ -87,6 +94,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("get_blink_status", "no STATS|in it", "whether a light is on"),
     ("2025091001-get_system_info", "no STATS", "a page that is not asked: the API says the same"),
     ("2025091001-miner_psu_status", "no STATS", "a page that is not asked: the API says the same"),
+    ("configuration_miner", "neither figures", "settings"),
+    ("miner_errors", "neither figures", "a diary of months: nothing of it is active now"),
+    ("network", "neither figures", "addresses; the details name the device"),
+    ("gql_events", "no figures", "advice of the firmware, none at that"),
     ("led", "only LED", "whether a light is on"),
     ("events", "only EVENTS", "a diary, which is no measurement"),
     ("profiles", "only PROFILES", "what could be set"),
@@ -117,7 +128,11 @@ fn parse(kind: &str, path: &Path) -> Result<Reading, ParseError> {
         timeout: Duration::from_secs(10),
         cron: None,
         labels: Labels::empty(),
-        options: serde_json::Value::Null,
+        // The one kind that is not opened without a login.
+        options: match kind {
+            "braiins" => serde_json::json!({"password": {"env": "UNUSED"}}),
+            _ => serde_json::Value::Null,
+        },
     };
     let collector = (collect::kind(kind).unwrap().open)(&target).unwrap();
     collector.parse(&[Reply::new("reply", std::fs::read(path).unwrap())])

@@ -6,6 +6,7 @@ pub mod auradine;
 pub mod avalon;
 pub mod axeos;
 mod cgi;
+pub mod braiins;
 pub mod cgminer;
 pub mod device;
 mod documents;
