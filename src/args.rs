@@ -11,7 +11,7 @@ mod rules;
 pub mod tell;
 
 pub use audit::{AuditCommand, AuditRange};
-pub use rules::{RulesCommand, TestArgs, TestOutput};
+pub use rules::{ExplainArgs, ReplayArgs, RulesCommand, TableOutput, TestArgs, TestOutput};
 
 /// The safety lamp for mining hardware, containers and cloud services.
 ///

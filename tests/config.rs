@@ -193,7 +193,9 @@ fn every_commented_example_of_the_shipped_configuration_is_true() {
     let value: Value = serde_yaml::from_str(&text).unwrap();
     let missing: Vec<String> = properties().into_iter().filter(|path| !holds(&value, path)).collect();
     assert_eq!(missing, Vec::<String>::new(), "config/davylamp.yml does not name every key");
-    for kind in KINDS {
+    // All miners are written alike: two examples and where to find the rest serve better than one of each family.
+    assert!(text.contains("davylamp kinds"), "it does not say where the kinds of miners are listed");
+    for kind in KINDS.iter().filter(|kind| kind.subject != "miner" || ["axeos", "cgminer"].contains(&kind.name)) {
         assert!(text.contains(&format!("kind: {}\n", kind.name)), "no example of {}", kind.name);
     }
 }

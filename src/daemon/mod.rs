@@ -70,6 +70,7 @@ use world::{ReloadRequest, View};
 
 pub use audit::audit_page;
 pub use control::drawings;
+pub use evaluate::settings as rule_settings;
 pub use runner::run_runner;
 pub use world::host;
 
