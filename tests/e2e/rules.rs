@@ -45,7 +45,7 @@ fn the_command_says_it_too(lamp: &Lamp) {
     let (status, text, _) = typed(lamp, &["explain", "Patient"]);
     assert_eq!(status, Some(0), "{text}");
     assert!(text.starts_with("Patient is firing: the condition holds for 2 alerts, long enough to fire\n"), "{text}");
-    assert!(text.contains("\n  firing    since ") && text.contains("miner=\"m1\""), "{text}");
+    assert!(text.contains("\n  firing    since ") && text.contains("target=\"m1\""), "{text}");
     assert!(text.lines().filter(|line| line.contains(" ms  2 elements")).count() >= 3, "{text}");
     let (status, text, _) = typed(lamp, &["explain", "--group", "fleet", "--output", "json"]);
     assert_eq!((status, serde_json::from_str::<Vec<Value>>(&text).unwrap().len()), (Some(0), 5));
