@@ -6,10 +6,26 @@ use url::Url;
 use super::{load, small_runtime};
 use crate::args::tell::DaemonArgs;
 use davylamp::collect::http::{Call, Caller, Credential, Network, checked_url};
+use davylamp::model::{FailureReason, Series};
 use davylamp::secret::SecretRef;
+use davylamp::wire::{self, ReadQuery};
 
 /// Longest time for one request.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Samples of one answer, and its bytes after decompression: more than a daemon sends.
+const MOST_SAMPLES: usize = 2_000_000;
+const MOST_BYTES: usize = 128 << 20;
+
+/// Why no samples came.
+pub struct Refused {
+    /// In words.
+    pub text: String,
+    /// A shorter time might help.
+    pub too_much: bool,
+    /// Nobody is there.
+    pub silent: bool,
+}
 
 /// A daemon that can be asked.
 pub struct Daemon {
@@ -57,6 +73,34 @@ impl Daemon {
             bail!("HTTP {}: {detail}", answer.status);
         }
         Ok(said)
+    }
+
+    /// Raw samples by remote read.
+    ///
+    /// # Errors
+    /// [`Refused`], with whether a shorter time might help.
+    pub fn samples(&self, query: &ReadQuery) -> Result<Vec<Series>, Refused> {
+        let refused = |text: String| Refused { text, too_much: false, silent: false };
+        let url = Url::parse(&format!("{}/api/v1/read", self.base.as_str().trim_end_matches('/')))
+            .map_err(|error| refused(error.to_string()))?;
+        let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "snappy")]
+            .map(|(name, value)| (name, value.to_string()));
+        let body = wire::compress(&wire::write_read_query(query)).map_err(|error| refused(error.to_string()))?;
+        let runtime = small_runtime().map_err(|error| refused(error.to_string()))?;
+        let call = Call { method: "POST", url: &url, headers: &headers, body: Some(body) };
+        let answer = runtime.block_on(self.caller.call(call)).map_err(|failure| Refused {
+            text: format!("{} does not answer: {failure}", self.base),
+            too_much: matches!(failure.reason, FailureReason::TooLarge | FailureReason::Timeout),
+            silent: failure.reason == FailureReason::Unreachable,
+        })?;
+        if answer.status != 200 {
+            let text = String::from_utf8_lossy(&answer.body).chars().take(500).collect::<String>();
+            let text = format!("{}: HTTP {}: {text}", self.base, answer.status);
+            return Err(Refused { text, too_much: matches!(answer.status, 422 | 503), silent: false });
+        }
+        let caps = wire::Caps { samples: MOST_SAMPLES, decompressed: MOST_BYTES, ..wire::Caps::unlimited() };
+        let read = wire::decompress(&answer.body, &caps).and_then(|body| wire::read_result(&body, &caps));
+        read.map_err(|error| refused(format!("{}: {error}", self.base)))
     }
 
     /// As [`Daemon::ask`], read into a type.

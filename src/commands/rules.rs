@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{EXIT_CONFIG, say};
+use super::{EXIT_CONFIG, explain, replay, say};
 use crate::args::{RulesCommand, TestArgs, TestOutput};
 use davylamp::rules::check_files;
 use davylamp::rules::unit::{self, Outcome};
@@ -15,6 +15,8 @@ pub fn rules(command: &RulesCommand) -> anyhow::Result<ExitCode> {
     match command {
         RulesCommand::Check { files } => check(files),
         RulesCommand::Test(args) => test(args),
+        RulesCommand::Explain(args) => explain::explain(args),
+        RulesCommand::Replay(args) => replay::replay(args),
     }
 }
 

@@ -72,7 +72,7 @@ impl Clocks {
 }
 
 /// The settings of the engine in a configuration.
-pub(super) fn settings(config: &Config) -> Settings {
+pub fn settings(config: &Config) -> Settings {
     Settings {
         external_labels: config.external_labels.clone(),
         external_url: config.notify.external_url.clone(),

@@ -69,6 +69,7 @@ use webhooks::Inbox;
 pub use audit::audit_page;
 pub use awx::controller;
 pub use control::drawings;
+pub use evaluate::settings as rule_settings;
 pub use runner::run_runner;
 pub use world::host;
 

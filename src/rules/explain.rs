@@ -219,7 +219,7 @@ fn has(count: usize) -> String {
 }
 
 /// RFC 3339 in UTC with milliseconds.
-fn time(millis: i64) -> String {
+pub(super) fn time(millis: i64) -> String {
     let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -26,6 +26,7 @@ mod node;
 mod overlay;
 mod pattern;
 mod produce;
+pub mod replay;
 pub mod rule;
 pub mod samples;
 pub mod state;

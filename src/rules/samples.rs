@@ -87,7 +87,7 @@ fn insert<T>(list: &mut Vec<T>, item: T, time: impl Fn(&T) -> i64) {
 }
 
 /// The part of a sorted list whose times lie in `start..=end`.
-fn cut<T: Clone>(list: &[T], start: i64, end: i64, time: impl Fn(&T) -> i64) -> Vec<T> {
+pub(super) fn cut<T: Clone>(list: &[T], start: i64, end: i64, time: impl Fn(&T) -> i64) -> Vec<T> {
     let (from, to) = (list.partition_point(|x| time(x) < start), list.partition_point(|x| time(x) <= end));
     list.get(from..to).unwrap_or_default().to_vec()
 }

@@ -1,4 +1,5 @@
-//! Prometheus remote write, as it goes over the wire: the protobuf messages of 1.0 and 2.0, compressed with snappy.
+//! Prometheus remote write, as it goes over the wire: the protobuf messages of 1.0 and 2.0, compressed with snappy; and
+//! remote read.
 //!
 //! Spoken both ways: `ingest` reads it, `sink` writes it. Sources: the specifications at
 //! <https://prometheus.io/docs/specs/prw/remote_write_spec/> and `…/remote_write_spec_2_0/`, and the `.proto` files that
@@ -10,11 +11,15 @@ mod fields;
 mod histogram;
 pub mod message;
 mod read;
+mod remote_read;
 mod write;
 
 pub use body::{Compressed, compress, decompress};
 pub use histogram::{HistogramError, from_histogram, to_histogram};
 pub use read::{LabelsError, MetadataIn, Pushed, SeriesIn, read};
+pub use remote_read::{
+    MOST_BYTES as MOST_READ_BYTES, ReadQuery, read_queries, read_result, write_read_query, write_read_results,
+};
 pub use write::{SeriesOut, write, write_metadata};
 
 use crate::model::MetricType;

@@ -27,7 +27,11 @@ pub struct SeriesOut {
 /// Writes series as one message, not compressed.
 pub fn write(message: Message, series: &[SeriesOut]) -> Vec<u8> {
     match message {
-        Message::V1 => RequestV1 { series: series.iter().map(v1).collect(), metadata: Vec::new() }.encode_to_vec(),
+        Message::V1 => RequestV1 {
+            series: series.iter().map(|series| v1(&series.labels, &series.samples, &series.histograms)).collect(),
+            metadata: Vec::new(),
+        }
+        .encode_to_vec(),
         Message::V2 => {
             let mut symbols = Symbols::default();
             symbols.index("");
@@ -53,14 +57,15 @@ fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-fn samples(series: &SeriesOut) -> Vec<Sample> {
-    series.samples.iter().map(|point| Sample { value: point.v, timestamp: point.t }).collect()
+fn samples(points: &[Point]) -> Vec<Sample> {
+    points.iter().map(|point| Sample { value: point.v, timestamp: point.t }).collect()
 }
 
-fn v1(series: &SeriesOut) -> SeriesV1 {
+/// A series of 1.0.
+pub(super) fn v1(labels: &Labels, points: &[Point], histograms: &[(i64, Arc<FloatHistogram>)]) -> SeriesV1 {
     let label = |(name, value): (&str, &str)| Label { name: bytes(name), value: bytes(value) };
-    let histograms = series.histograms.iter().map(|(t, histogram)| to_histogram(*t, histogram)).collect();
-    SeriesV1 { labels: series.labels.iter().map(label).collect(), samples: samples(series), histograms }
+    let histograms = histograms.iter().map(|(t, histogram)| to_histogram(*t, histogram)).collect();
+    SeriesV1 { labels: labels.iter().map(label).collect(), samples: samples(points), histograms }
 }
 
 fn v2(series: &SeriesOut, symbols: &mut Symbols) -> impl Iterator<Item = SeriesV2> + use<> {
@@ -68,7 +73,7 @@ fn v2(series: &SeriesOut, symbols: &mut Symbols) -> impl Iterator<Item = SeriesV
         series.labels.iter().flat_map(|(name, value)| [symbols.index(name), symbols.index(value)]).collect();
     let metadata =
         MetadataV2 { kind: number_of(series.family.kind), help: symbols.index(&series.family.help), unit: 0 };
-    let samples = samples(series);
+    let samples = samples(&series.samples);
     let histograms: Vec<_> = series.histograms.iter().map(|(t, histogram)| to_histogram(*t, histogram)).collect();
     let of =
         move |samples, histograms| SeriesV2 { labels: labels.clone(), samples, histograms, metadata: Some(metadata) };

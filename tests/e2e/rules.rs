@@ -33,6 +33,44 @@ fn lamp(farm: &Farm) -> Lamp {
     lamp
 }
 
+/// `davylamp rules …` against this daemon: status, what it says, what it complains of.
+fn typed(lamp: &Lamp, words: &[&str]) -> (Option<i32>, String, String) {
+    let url = format!("http://{}", lamp.address());
+    let output = lamp.output(&[&["rules"], words, &["--url", &url]].concat());
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn the_command_says_it_too(lamp: &Lamp) {
+    let (status, text, _) = typed(lamp, &["explain", "Patient"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.starts_with("Patient is firing: the condition holds for 2 alerts, long enough to fire\n"), "{text}");
+    assert!(text.contains("\n  firing    since ") && text.contains("target=\"m1\""), "{text}");
+    assert!(text.lines().filter(|line| line.contains(" ms  2 elements")).count() >= 3, "{text}");
+    let (status, text, _) = typed(lamp, &["explain", "--group", "fleet", "--output", "json"]);
+    assert_eq!((status, serde_json::from_str::<Vec<Value>>(&text).unwrap().len()), (Some(0), 5));
+    let (status, _, wrong) = typed(lamp, &["explain", "Patien"]);
+    assert_eq!(status, Some(1));
+    assert!(wrong.contains("no rule \"Patien\"; did you mean \"Patient\"?"), "{wrong}");
+}
+
+fn seconds_now() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+/// What every replay of this daemon's rules must tell.
+fn would_have_fired(replay: &str) {
+    let told: Value = serde_json::from_str(replay).unwrap();
+    let alerts: Vec<&Value> = told["alerts"].as_array().unwrap().iter().collect();
+    let of = |name: &str| alerts.iter().filter(|alert| alert["labels"]["alertname"] == name).collect::<Vec<_>>();
+    assert_eq!((of("Always").len(), of("Patient").len(), of("Misspelt").len()), (1, 2, 0), "{told}");
+    for alert in of("Patient") {
+        assert!(alert["state"] == "firing" && alert["activeAt"].as_str() < alert["firedAt"].as_str(), "{alert}");
+    }
+    assert!(told["failures"][0]["error"].as_str().unwrap().contains("many-to-many"), "{told}");
+    assert!(told["neverMatched"].to_string().contains("davylamp_target_upp"), "{told}");
+}
+
 /// The rules that the API explains for a question.
 fn explained(lamp: &Lamp, question: &str) -> Vec<Value> {
     let answer = lamp.get(&format!("/api/v1/rules/trace{question}"));
@@ -66,7 +104,22 @@ fn every_rule_says_why() {
     assert!(ambiguous["failures"].as_u64() > Some(0) && ambiguous["trace"][0]["failed"] == true);
     let page = lamp.get("/").body;
     assert!(page.contains("href=\"/api/v1/rules/trace?rule=Misspelt\""), "{page}");
-    lamp.finish();
+    the_command_says_it_too(&lamp);
+    let to = Value::from(seconds_now()).to_string();
+    let replay = ["replay", "--from", "2m", "--to", &to, "--output", "json"];
+    let (status, running, wrong) = typed(&lamp, &replay);
+    assert_eq!(status, Some(0), "{wrong}");
+    would_have_fired(&running);
+    let (status, table, _) = typed(&lamp, &["replay", "--from", "2m", "--step", "5s", "--rules", "other.yml"]);
+    assert_eq!(status, Some(78), "a rule file that is not there: {table}");
+    lamp.write("other.yml", "groups: [{name: g, rules: [{alert: Up, expr: 'davylamp_target_up == 1'}]}]\n");
+    let (status, table, _) = typed(&lamp, &["replay", "--from", "2m", "--step", "5s", "--rules", "other.yml"]);
+    assert_eq!((status, table.matches("alertname=\"Up\"").count()), (Some(0), 2), "{table}");
+    assert!(lamp.stop().0.success());
+    // The same samples, now from the disk.
+    let output = lamp.output(&[&["rules"], &replay[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    would_have_fired(&String::from_utf8(output.stdout).unwrap());
 }
 
 /// Times of all alerts in the state: when they became active, and when they fired.

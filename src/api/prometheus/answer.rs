@@ -118,7 +118,28 @@ impl Good {
 pub(super) struct Packed {
     status: StatusCode,
     body: Vec<u8>,
-    gzip: bool,
+    form: Form,
+}
+
+/// What the bytes are.
+enum Form {
+    Json,
+    Gzip,
+    /// Protobuf in snappy.
+    Snappy,
+}
+
+impl Packed {
+    /// A message of protobuf, packed with snappy.
+    pub(super) fn snappy(body: Vec<u8>) -> Self {
+        Packed { status: StatusCode::OK, body, form: Form::Snappy }
+    }
+}
+
+impl From<ApiError> for Packed {
+    fn from(error: ApiError) -> Self {
+        pack(Err(error), false)
+    }
 }
 
 /// Writes an answer out; takes as long as it is large.
@@ -134,17 +155,22 @@ pub(super) fn pack(outcome: Result<Good, ApiError>, gzip: bool) -> Packed {
         }
     };
     match gzip.then(|| gzip::compress_if_large(body.as_bytes())).flatten() {
-        Some(body) => Packed { status, body, gzip: true },
-        None => Packed { status, body: body.into_bytes(), gzip: false },
+        Some(body) => Packed { status, body, form: Form::Gzip },
+        None => Packed { status, body: body.into_bytes(), form: Form::Json },
     }
 }
 
 impl IntoResponse for Packed {
     fn into_response(self) -> Response {
-        let head = [(header::CONTENT_TYPE, "application/json"), (header::VARY, "accept-encoding")];
+        let (media, encoding) = match self.form {
+            Form::Json => ("application/json", None),
+            Form::Gzip => ("application/json", Some("gzip")),
+            Form::Snappy => ("application/x-protobuf", Some("snappy")),
+        };
+        let head = [(header::CONTENT_TYPE, media), (header::VARY, "accept-encoding")];
         let mut response = (self.status, head, self.body).into_response();
-        if self.gzip {
-            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some(encoding) = encoding {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         response
     }

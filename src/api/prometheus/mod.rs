@@ -6,6 +6,7 @@ mod json;
 mod metadata;
 mod params;
 mod query;
+mod read;
 mod rules;
 mod series;
 mod status;
@@ -15,12 +16,14 @@ mod work;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::http::Method;
 use axum::routing::on;
 use tokio::sync::Semaphore;
 
 use super::route::Route;
 use crate::model::{Alert, Labels, MetricType, Source};
 use crate::query::Limits;
+use crate::wire;
 
 /// What these routes stand on; implemented by the daemon. Every call is quick but for those of the source.
 pub trait Prometheus: Send + Sync {
@@ -176,6 +179,7 @@ pub const ROUTES: &[Route<Backend>] = &[
     Route::query("/api/v1/parse_query", |methods| on(methods, query::parse)).body(FORM_BYTES),
     Route::query("/api/v1/series", |methods| on(methods, series::series)).body(FORM_BYTES),
     Route::query("/api/v1/labels", |methods| on(methods, series::names)).body(FORM_BYTES),
+    Route::get("/api/v1/read", |methods| on(methods, read::read)).methods(&[Method::POST]).body(wire::MOST_READ_BYTES),
     Route::get("/api/v1/label/{name}/values", |methods| on(methods, series::values)),
     Route::get("/api/v1/metadata", |methods| on(methods, metadata::families)),
     Route::get("/api/v1/targets", |methods| on(methods, targets::targets)),

@@ -43,7 +43,7 @@ impl Watched {
     }
 
     /// What became of work that ended with this.
-    fn judge(&self, outcome: Result<Good, ApiError>) -> Result<Good, ApiError> {
+    fn judge<T>(&self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
         match outcome {
             Err(_) if self.left.load(Ordering::Relaxed) => {
                 Err(ApiError::new(ErrorType::Canceled, "query was canceled in expression evaluation"))
@@ -90,6 +90,19 @@ pub(super) async fn run(
     params: Params,
     work: impl FnOnce(&Job) -> Result<Good, ApiError> + Send + 'static,
 ) -> Packed {
+    queue(backend, params, |job| pack(job.source.judge(work(job)), job.params.gzip)).await
+}
+
+/// As [`run`], for an answer that is bytes already.
+pub(super) async fn run_bytes(
+    backend: &Backend,
+    params: Params,
+    work: impl FnOnce(&Job) -> Result<Vec<u8>, ApiError> + Send + 'static,
+) -> Packed {
+    queue(backend, params, |job| job.source.judge(work(job)).map_or_else(Packed::from, Packed::snappy)).await
+}
+
+async fn queue(backend: &Backend, params: Params, work: impl FnOnce(&Job) -> Packed + Send + 'static) -> Packed {
     let gzip = params.gzip;
     let timeout = match params.duration("timeout") {
         Ok(millis) => millis.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis),
@@ -107,8 +120,7 @@ pub(super) async fn run(
         let _slot = slot;
         let source = Watched { inner: about.source(), deadline: begun + timeout, left, loaded: AtomicUsize::default() };
         let job = Job { params, limits: about.limits(), now: about.now(), source, queued: begun.elapsed() };
-        let outcome = work(&job);
-        pack(job.source.judge(outcome), gzip)
+        work(&job)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a query failed");

@@ -68,6 +68,17 @@ impl std::fmt::Display for VerifyReport {
     }
 }
 
+/// The state's folder, and with it the history in it, kept from every other process until this is dropped.
+pub struct Hold(#[allow(dead_code, reason = "it is held, not used")] Folder);
+
+/// Takes a state's folder without opening anything in it.
+///
+/// # Errors
+/// [`OpenError`] if the folder is in use or absent.
+pub fn hold(path: &Path) -> Result<Hold, OpenError> {
+    Folder::claim(path, false).map(Hold)
+}
+
 /// Reads every record and every checksum, of a copy: opening a damaged database may change it.
 ///
 /// # Errors

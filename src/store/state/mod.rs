@@ -30,7 +30,7 @@ mod txn;
 mod upkeep;
 mod writer;
 
-pub use admin::{CompactReport, VerifyReport, compact, export, import, verify};
+pub use admin::{CompactReport, Hold, VerifyReport, compact, export, hold, import, verify};
 pub use dump::DumpSummary;
 pub use error::{OpenError, StoreError};
 pub use hub::{Change, ChangeSet, Watch, WatchEvent};
