@@ -15,7 +15,6 @@ pub mod tell;
 
 pub use audit::{AuditCommand, AuditRange};
 pub use query::{QueryCommand, QueryOutput};
-pub use rules::{RulesCommand, TestArgs, TestOutput};
 pub use rules::{ExplainArgs, ReplayArgs, RulesCommand, TableOutput, TestArgs, TestOutput};
 
 /// The safety lamp for mining hardware, containers and cloud services.

@@ -12,10 +12,8 @@ use tokio::io::AsyncReadExt;
 use crate::act::check::Ansible;
 use crate::act::events::{Events, cut};
 use crate::act::executor::{
-    Executor, ExecutorError, Printed, Report, RunRequest, RunStatus, Started, prepare, printed,
+    Executor, ExecutorError, Printed, Report, RunRequest, RunStatus, Started, folders, prepare, printed,
 };
-use crate::act::files::{FileError, MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
-use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus, Started, folders, prepare};
 use crate::act::files::{MAX_READ, RunLock, create_json, create_private, read_capped, read_json};
 use crate::act::inventory::Inventory;
 use crate::act::job::{Ending, ExitRecord, Supervisor, names};
