@@ -249,6 +249,8 @@ async fn read(mut response: reqwest::Response, max_body: usize) -> Result<Answer
     let body = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity" | b"") => body.freeze(),
         Some(b"gzip" | b"x-gzip") => gunzip(&body, max_body)?,
+        // Prometheus' remote protocols say so of their messages; whoever reads one undoes it, under a cap of its own.
+        Some(b"snappy") => body.freeze(),
         Some(other) => {
             let text = format!("content encoding {:?} was not asked for", String::from_utf8_lossy(other));
             return Err(PollFailure::new(FailureReason::Malformed, text));

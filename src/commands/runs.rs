@@ -132,6 +132,6 @@ fn follow(run: &RunArg) -> anyhow::Result<ExitCode> {
             let well = matches!(heard.state, RunState::Succeeded | RunState::Healed);
             return Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
-        small_runtime()?.block_on(tokio::time::sleep(FOLLOW_EVERY));
+        small_runtime()?.block_on(async { tokio::time::sleep(FOLLOW_EVERY).await });
     }
 }

@@ -105,7 +105,10 @@ fn every_rule_says_why() {
     let page = lamp.get("/").body;
     assert!(page.contains("href=\"/api/v1/rules/trace?rule=Misspelt\""), "{page}");
     the_command_says_it_too(&lamp);
-    let to = Value::from(seconds_now()).to_string();
+    // The end is told in whole seconds, and the alerts fired in the middle of one.
+    let end = seconds_now() + 2;
+    lamp.until("a whole second after the alerts fired", seconds(10), || (seconds_now() >= end).then_some(()));
+    let to = Value::from(end).to_string();
     let replay = ["replay", "--from", "2m", "--to", &to, "--output", "json"];
     let (status, running, wrong) = typed(&lamp, &replay);
     assert_eq!(status, Some(0), "{wrong}");
