@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use davylamp::model::{Family, Labels, Matcher, Observation, Reading, Source, Target, TargetId};
+use davylamp::query;
 use davylamp::store::{History, HistoryOptions, Limits, Recent};
 
 static HEAT: Family = Family::gauge("bench_temperature_celsius", "Heat", &["sensor"]);
@@ -184,6 +185,37 @@ fn main() {
     let rows = [row("window", memory), row("history, fresh", disk), row("history, packed", packed_disk)];
     let header = ["select, CPU", "2 series, 5 min", "2 series, 1 h", "1,000 series, 5 min", "1,000 series, 1 h"];
     common::table("Finding them", &header, &rows);
+    questions(&recent, folder.path());
+}
+
+/// The same questions to the window and to a Prometheus over the same samples: CPU an answer, Prometheus' with its HTTP.
+fn questions(recent: &Recent, folder: &Path) {
+    let (start, end) = (START + 10 * 60_000, START + 59 * 60_000);
+    let peer = common::peer::Peer::start(&folder.join("blocks"));
+    let mut rows = Vec::new();
+    for text in [
+        r#"bench_temperature_celsius{miner="rig-0500"}"#,
+        r#"sum(rate(bench_shares_total{miner="rig-0500"}[5m]))"#,
+        "sum(bench_hashrate_hashes_per_second)",
+        "avg by (site) (rate(bench_shares_total[5m]))",
+        "topk(5, bench_temperature_celsius)",
+    ] {
+        let expr = query::parse(text).unwrap();
+        let limits = query::Limits::default();
+        let instant = common::median(RUNS, || query::instant(&expr, recent, end, &limits).unwrap());
+        let range = common::median(RUNS, || query::range(&expr, recent, start, end, 60_000, &limits).unwrap());
+        let mut row = vec![format!("`{text}`"), common::millis(instant), common::millis(range)];
+        let asked = url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let theirs = peer.as_ref().map(|peer| {
+            let span = format!("start={}&end={}&step=60", start / 1000, end / 1000);
+            let instant = peer.cpu(&format!("/api/v1/query?query={asked}&time={}", end / 1000), 20);
+            [instant, peer.cpu(&format!("/api/v1/query_range?query={asked}&{span}"), 10)]
+        });
+        row.extend(theirs.map_or(["-".into(), "-".into()], |both| both.map(common::millis)));
+        rows.push(row);
+    }
+    let header = ["CPU an answer", "instant", "range, 50 steps", "Prometheus: instant", "range"];
+    common::table("Questions over one hour of 10,000 series", &header, &rows);
 }
 
 const END_OF_DAY: i64 = START + 2 * 86_400_000;

@@ -1,6 +1,8 @@
 //! What the benches share: figures of a process from `/proc`, children of this same program, and tables.
 #![allow(dead_code, reason = "no bench uses all of it")]
 
+pub mod peer;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
