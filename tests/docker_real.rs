@@ -153,7 +153,8 @@ async fn restarts_are_counted_through_manual_ones(engine: &Engine, collector: &d
 /// The engine's own client is the reference for memory; it rounds, and the two look at different moments, so the
 /// smallest difference of a few looks counts.
 async fn agrees_with_docker_stats(engine: &Engine, collector: &dyn Collector) {
-    // Written again and again: a machine that needs memory takes the page cache away.
+    // Written again and again: a machine that needs memory takes the page cache away. The writer itself comes and goes,
+    // hence a quarter of a MiB of difference.
     let work = "while :; do dd if=/dev/zero of=/big bs=1M count=20; sleep 2; done";
     engine.run("cache", &[], &["sh", "-c", work]);
     let usage = |reading: &Reading| value(reading, "docker_container_memory_usage_bytes", &[("container", "cache")]);
@@ -172,7 +173,7 @@ async fn agrees_with_docker_stats(engine: &Engine, collector: &dyn Collector) {
         let interface = [("container", "cache"), ("interface", "eth0")];
         assert!(value(&reading, "docker_container_network_receive_bytes_total", &interface).is_some());
         differences.push((ours - shown).abs());
-        if differences.iter().any(|difference| *difference < 0.1) {
+        if differences.iter().any(|difference| *difference < 0.25) {
             return;
         }
     }

@@ -1,5 +1,5 @@
 //! A real Prometheus over blocks that promtool made, to ask it the same questions.
-#![allow(dead_code, reason = "not every bench asks")]
+#![allow(dead_code, clippy::disallowed_methods, reason = "not every bench asks; none has a runtime here")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
