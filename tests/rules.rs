@@ -160,7 +160,9 @@ fn published_mixins_load_as_they_do_in_prometheus() {
     let (tests, rules): (Vec<_>, Vec<_>) =
         paths.into_iter().partition(|path| path.to_str().unwrap().contains(".test."));
     if rules.is_empty() {
-        return eprintln!("SKIPPED: no published rule files in {folder}; tests/run fetches some, DAVYLAMP_MIXINS names others");
+        return eprintln!(
+            "SKIPPED: no published rule files in {folder}; tests/run fetches some, DAVYLAMP_MIXINS names others"
+        );
     }
     agrees_with_promtool(&rules);
     for path in tests {
