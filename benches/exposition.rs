@@ -50,13 +50,8 @@ fn name(family: usize) -> String {
 
 fn families() -> Vec<FamilyRef> {
     let family = |index| {
-        FamilyRef::Shared(Arc::new(Family {
-            name: name(index).into(),
-            kind: MetricType::Gauge,
-            help: "What a sensor says".into(),
-            labels: &["sensor"],
-            bounds: (f64::NEG_INFINITY, f64::INFINITY),
-        }))
+        let family = Family::read(name(index), MetricType::Gauge, "What a sensor says");
+        FamilyRef::Shared(Arc::new(Family { labels: &["sensor"], ..family }))
     };
     (0..FAMILIES).map(family).collect()
 }

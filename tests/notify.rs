@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // a failure shows itself
 #![allow(clippy::disallowed_methods)] // these tests wait for processes, outside of any runtime
 
+#[path = "notify/alertmanager.rs"]
+mod alertmanager;
 #[path = "e2e/http.rs"]
 #[allow(dead_code, reason = "shared with the tests of the whole")]
 mod http;
@@ -18,11 +20,11 @@ mod smtp;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use hmac::Mac;
-use lamp::{Aside, Lamp, output};
+use lamp::{Lamp, output};
 use serde_json::Value;
 use sink::Sink;
 
@@ -60,125 +62,6 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-struct Alertmanager {
-    address: SocketAddr,
-    folder: tempfile::TempDir,
-    process: Option<Aside>,
-}
-
-impl Alertmanager {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = "route: {receiver: none, group_wait: 0s}\nreceivers: [{name: none}]\n";
-        std::fs::write(folder.path().join("am.yml"), config).unwrap();
-        Alertmanager { address: free_address(), folder, process: None }
-    }
-
-    fn start(&mut self) {
-        let mut command = Command::new("prometheus-alertmanager");
-        command.current_dir(self.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.args(["--config.file=am.yml", "--storage.path=data", "--cluster.listen-address="]);
-        command.arg(format!("--web.listen-address={}", self.address));
-        self.process = Some(Aside(command.spawn().unwrap()));
-        self.until("ready", || {
-            http::ask(self.address, "GET", "/-/ready", &[]).ok().filter(|answer| answer.status == 200)
-        });
-    }
-
-    fn stop(&mut self) {
-        self.process = None;
-    }
-
-    fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
-        let begun = Instant::now();
-        loop {
-            if let Some(found) = look() {
-                return found;
-            }
-            assert!(begun.elapsed() < PATIENCE, "never saw {what}; it has {:?}", self.alerts());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Alerts that it holds for firing, by name.
-    fn alerts(&self) -> Vec<(String, Value)> {
-        let Ok(answer) = http::ask(self.address, "GET", "/api/v2/alerts", &[]) else { return Vec::new() };
-        let body = answer.body.find('[').map_or("[]", |at| &answer.body[at..]);
-        let all = json(body.trim_end());
-        all.as_array()
-            .unwrap()
-            .iter()
-            .map(|a| (a["labels"]["alertname"].as_str().unwrap().to_string(), a.clone()))
-            .collect()
-    }
-
-    fn has(&self, name: &str) -> Option<Value> {
-        self.alerts().into_iter().find(|(found, _)| found == name).map(|(_, alert)| alert)
-    }
-}
-
-const SCENARIOS: &str = "groups:
-- name: g
-  rules:
-  - {alert: Held, expr: 'held > 0', for: 2s, labels: {severity: critical}, annotations: {summary: 'held is {{ $value }}'}}
-  - {alert: NeverLongEnough, expr: 'short > 0', for: 1h}
-  - {alert: AtOnce, expr: 'at_once > 0'}
-  - {alert: Later, expr: 'later > 0'}
-";
-
-#[test]
-fn a_real_alertmanager_hears_what_fires_when_it_fires_and_after_an_outage() {
-    if !installed("prometheus-alertmanager") {
-        return;
-    }
-    let sink = Sink::new();
-    let mut manager = Alertmanager::new();
-    manager.start();
-    sink.page("held 1\nshort 1\nat_once 1\nlater 0\n");
-    let more =
-        format!("alertmanagers: [{{static_configs: [{{targets: ['{}']}}], respect_silences: true}}]", manager.address);
-    let mut lamp = lamp(&sink, SCENARIOS, &more);
-    lamp.start();
-    manager.until("AtOnce", || manager.has("AtOnce"));
-    let held = manager.until("Held", || manager.has("Held"));
-    assert_eq!(held["labels"]["severity"], "critical");
-    assert_eq!(held["labels"]["site"], "mine", "external labels");
-    assert_eq!(held["annotations"]["summary"], "held is 1");
-    assert!(
-        held["generatorURL"].as_str().unwrap().starts_with("http://lamp.example/graph?g0.expr=held+%3E+0"),
-        "{held}"
-    );
-    assert!(manager.has("NeverLongEnough").is_none(), "pending is never sent");
-    let shown = json(&lamp.get("/api/v2/alerts").body);
-    let own = shown.as_array().unwrap().iter().find(|alert| alert["labels"]["alertname"] == "Held").unwrap();
-    assert_eq!(own["startsAt"], held["startsAt"], "startsAt is when it began to fire");
-    // Its silences hold back whoever respects them.
-    let silence = format!(
-        "{{\"matchers\":[{{\"name\":\"alertname\",\"value\":\"AtOnce\",\"isRegex\":false}}],\"startsAt\":\"2020-01-01T00:00:00Z\",\
-         \"endsAt\":\"2099-01-01T00:00:00Z\",\"createdBy\":\"ann\",\"comment\":\"{}\"}}",
-        "quiet"
-    );
-    sink::post(manager.address, "/api/v2/silences", &silence);
-    lamp.until("its silence", PATIENCE, || {
-        // Slower than what the daemon lets one address ask.
-        std::thread::sleep(Duration::from_millis(50));
-        let found = json(&lamp.get("/api/v2/alerts?silenced=true&active=false").body);
-        found.as_array().unwrap().iter().any(|alert| alert["labels"]["alertname"] == "AtOnce").then_some(())
-    });
-    manager.stop();
-    sink.page("held 0\nshort 0\nat_once 1\nlater 1\n");
-    lamp.wait("failures", PATIENCE, |page| {
-        page.value("davylamp_notifications_errors_total", &[("integration", "alertmanager")]).is_some_and(|n| n > 0.0)
-    });
-    manager.start();
-    manager.until("Later", || manager.has("Later"));
-    manager.until("the end of Held", || manager.has("Held").is_none().then_some(()));
-    manager.until("AtOnce again", || manager.has("AtOnce"));
-    let metrics = lamp.metrics();
-    assert!(metrics.value("davylamp_notifications_sent_total", &[("integration", "alertmanager")]).unwrap() >= 4.0);
-    lamp.finish();
-}
-
 #[test]
 fn amtool_works_and_so_does_our_own_and_silences_outlive_kill_9() {
     let sink = Sink::new();
@@ -206,7 +89,11 @@ fn amtool_works_and_so_does_our_own_and_silences_outlive_kill_9() {
     lamp.kill();
     lamp.start();
     lamp.wait("the alert", PATIENCE, |page| page.alert("Hot", "firing"));
-    let alerts = json(&lamp.get("/api/v2/alerts").body);
+    let alerts = lamp.until("the alert", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(50));
+        Some(json(&lamp.get("/api/v2/alerts").body))
+            .filter(|alerts| alerts.as_array().is_some_and(|all| !all.is_empty()))
+    });
     assert_eq!(alerts[0]["status"]["silencedBy"][0], *id, "{alerts}");
     assert_eq!(alerts[0]["status"]["state"], "suppressed");
     let refused = sink::post(lamp.address(), "/api/v2/silences", "{}");

@@ -2,6 +2,8 @@
 //! changed, alerts are read. Shapes and status codes are those of its public OpenAPI description; an error is a JSON
 //! string, which amtool prints.
 
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,6 +12,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::on;
 use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
 
 use super::route::Route;
 use crate::model::matcher::anchored;
@@ -68,7 +71,7 @@ pub struct FiringAlert {
     pub annotations: Labels,
     /// Since when it fires, milliseconds since the epoch.
     pub starts_at: i64,
-    /// When its rule last looked.
+    /// When it was last known to fire.
     pub updated_at: i64,
     /// Where to look at its expression.
     pub generator_url: String,
@@ -76,8 +79,27 @@ pub struct FiringAlert {
     pub silenced_by: Vec<String>,
     /// Names of open windows that mute it.
     pub muted_by: Vec<String>,
-    /// Who is told of it.
-    pub receivers: Vec<String>,
+    /// The groups it stands in, in the order of the routes.
+    pub groups: Vec<AlertGroup>,
+}
+
+/// A group that alerts are told of in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlertGroup {
+    /// What `group_by` makes of their labels.
+    pub labels: Labels,
+    /// Who is told.
+    pub receiver: String,
+    /// Which of the routes: two may tell the same receiver.
+    pub route: usize,
+    /// Names of windows for which this route tells nobody now.
+    pub muted_by: Vec<String>,
+}
+
+impl FiringAlert {
+    fn muted(&self) -> bool {
+        !self.silenced_by.is_empty() || !self.muted_by.is_empty()
+    }
 }
 
 impl IntoResponse for SilenceFault {
@@ -158,7 +180,7 @@ async fn set(State(backend): State<Backend>, body: axum::body::Bytes) -> Respons
         Err(error) => return bad(format!("the body is no silence: {error}")),
     };
     match backend.set_silence(draft).await {
-        Ok(id) => Json(serde_json::json!({"silenceID": id})).into_response(),
+        Ok(id) => Json(json!({"silenceID": id})).into_response(),
         Err(fault) => fault.into_response(),
     }
 }
@@ -170,16 +192,20 @@ async fn expire(State(backend): State<Backend>, Path(id): Path<String>) -> Respo
     }
 }
 
-fn shape(alert: &FiringAlert) -> serde_json::Value {
-    let state = if alert.silenced_by.is_empty() && alert.muted_by.is_empty() { "active" } else { "suppressed" };
-    let receivers: Vec<_> = alert.receivers.iter().map(|name| serde_json::json!({"name": name})).collect();
-    serde_json::json!({
+/// An alert, with those of its receivers that are to be named, and the windows that hold for its route in a group.
+fn shape(alert: &FiringAlert, named: impl Fn(&AlertGroup) -> bool, route_muted_by: &[String]) -> Value {
+    let muted_by: Vec<&String> = alert.muted_by.iter().chain(route_muted_by).collect();
+    let state = if alert.silenced_by.is_empty() && muted_by.is_empty() { "active" } else { "suppressed" };
+    let receivers = alert.groups.iter().filter(|group| named(group)).map(|group| group.receiver.as_str());
+    let receivers: BTreeSet<&str> = receivers.collect();
+    let receivers: Vec<Value> = receivers.into_iter().map(|name| json!({"name": name})).collect();
+    json!({
         "annotations": alert.annotations,
         "endsAt": rfc3339(alert.updated_at + ENDS_AFTER_MS),
         "fingerprint": format!("{:016x}", alert.labels.fingerprint()),
         "receivers": receivers,
         "startsAt": rfc3339(alert.starts_at),
-        "status": {"inhibitedBy": [], "mutedBy": alert.muted_by, "silencedBy": alert.silenced_by, "state": state},
+        "status": {"inhibitedBy": [], "mutedBy": muted_by, "silencedBy": alert.silenced_by, "state": state},
         "updatedAt": rfc3339(alert.updated_at),
         "generatorURL": alert.generator_url,
         "labels": alert.labels,
@@ -190,50 +216,69 @@ fn shape(alert: &FiringAlert) -> serde_json::Value {
 /// to read a time.
 const ENDS_AFTER_MS: i64 = 5 * 60 * 1000;
 
-/// The alerts that a query asks for.
-fn selected(backend: &Backend, query: &Query) -> Result<Vec<FiringAlert>, String> {
-    let receiver = query.get("receiver").map(anchored).transpose();
-    let receiver = receiver.map_err(|error| format!("failed to parse receiver param: {error}"))?;
-    let mut alerts = backend.firing();
-    alerts.retain(|alert| {
-        let muted = !alert.silenced_by.is_empty() || !alert.muted_by.is_empty();
-        let switch = if muted { "silenced" } else { "active" };
+/// Which receivers are asked for; all without a pattern.
+struct Receivers(Option<regex::Regex>);
+
+impl Receivers {
+    fn has(&self, group: &AlertGroup) -> bool {
+        self.0.as_ref().is_none_or(|pattern| pattern.is_match(&group.receiver))
+    }
+}
+
+/// The alerts that a query asks for, and the receivers that it asks for.
+fn selected(backend: &Backend, raw: Option<String>) -> Result<(Vec<FiringAlert>, Receivers), String> {
+    let query = Query::read(raw)?;
+    let pattern = query.get("receiver").map(anchored).transpose();
+    let receivers = Receivers(pattern.map_err(|error| format!("failed to parse receiver param: {error}"))?);
+    let asked = |alert: &FiringAlert| {
+        let switch = if alert.muted() { "silenced" } else { "active" };
         query.wants(switch)
             && query.filters.iter().all(|filter| filter.matches(&alert.labels))
-            && receiver.as_ref().is_none_or(|pattern| alert.receivers.iter().any(|name| pattern.is_match(name)))
-    });
+            && (receivers.0.is_none() || alert.groups.iter().any(|group| receivers.has(group)))
+    };
+    let mut alerts: Vec<FiringAlert> = backend.firing().into_iter().filter(asked).collect();
     alerts.sort_by_key(|alert| alert.labels.fingerprint());
-    Ok(alerts)
+    Ok((alerts, receivers))
 }
 
 async fn alerts(State(backend): State<Backend>, RawQuery(raw): RawQuery) -> Response {
-    match Query::read(raw).and_then(|query| selected(&backend, &query)) {
-        Ok(alerts) => Json(alerts.iter().map(shape).collect::<Vec<_>>()).into_response(),
+    match selected(&backend, raw) {
+        Ok((alerts, _)) => {
+            Json(alerts.iter().map(|alert| shape(alert, |_| true, &[])).collect::<Vec<_>>()).into_response()
+        }
         Err(error) => bad(error),
     }
 }
 
-/// By receiver; finer groups are the notifier's own business.
+/// As they are told: a group per route, receiver and labels of `group_by`, in Alertmanager's order.
 async fn groups(State(backend): State<Backend>, RawQuery(raw): RawQuery) -> Response {
-    let alerts = match Query::read(raw).and_then(|query| selected(&backend, &query)) {
-        Ok(alerts) => alerts,
+    let (alerts, receivers) = match selected(&backend, raw) {
+        Ok(found) => found,
         Err(error) => return bad(error),
     };
-    let mut groups: std::collections::BTreeMap<&str, Vec<serde_json::Value>> = Default::default();
+    let mut groups: BTreeMap<&AlertGroup, Vec<Value>> = BTreeMap::new();
     for alert in &alerts {
-        for receiver in &alert.receivers {
-            groups.entry(receiver).or_default().push(shape(alert));
+        for group in alert.groups.iter().filter(|group| receivers.has(group)) {
+            groups.entry(group).or_default().push(shape(alert, |group| receivers.has(group), &group.muted_by));
         }
     }
-    let groups: Vec<_> = groups
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by(|(a, _), (b, _)| before(&a.labels, &b.labels).then_with(|| a.receiver.cmp(&b.receiver)));
+    let shown = groups
         .into_iter()
-        .map(|(name, alerts)| serde_json::json!({"labels": {}, "receiver": {"name": name}, "alerts": alerts}))
-        .collect();
-    Json(groups).into_response()
+        .map(|(group, alerts)| json!({"labels": group.labels, "receiver": {"name": group.receiver}, "alerts": alerts}));
+    Json(shown.collect::<Vec<_>>()).into_response()
+}
+
+/// Alertmanager's order of groups: fewer labels first; of the first label that only one has, the other comes first.
+fn before(a: &Labels, b: &Labels) -> Ordering {
+    let pairs = a.iter().zip(b.iter()).map(|((name, value), (other, its))| other.cmp(name).then(value.cmp(its)));
+    let first = pairs.into_iter().find(|order| order.is_ne());
+    a.len().cmp(&b.len()).then(first.unwrap_or(Ordering::Equal))
 }
 
 async fn receivers(State(backend): State<Backend>) -> Response {
-    let names: Vec<_> = backend.receivers().into_iter().map(|name| serde_json::json!({"name": name})).collect();
+    let names: Vec<_> = backend.receivers().into_iter().map(|name| json!({"name": name})).collect();
     Json(names).into_response()
 }
 
@@ -241,7 +286,7 @@ async fn receivers(State(backend): State<Backend>) -> Response {
 async fn status(State(backend): State<Backend>) -> Response {
     let started = backend.started();
     let version = env!("CARGO_PKG_VERSION");
-    Json(serde_json::json!({
+    Json(json!({
         "cluster": {"name": "", "peers": [], "status": "disabled"},
         "config": {"original": ""},
         "uptime": rfc3339(started),

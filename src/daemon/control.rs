@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::keep::Keeper;
 use super::limits;
 use super::notify::Notifier;
+use super::sending;
 use super::shared::{Shared, TargetState};
 use super::world::ReloadRequest;
 use crate::act::binding::Binding;
@@ -23,6 +24,7 @@ use crate::model::TargetId;
 use crate::schedule::calendar::{Entry, REVIEW_EVERY};
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{Difference, Scheduler};
+use crate::sink::{Prepared, Valve};
 
 /// How long polls under way may take at shutdown.
 const POLL_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -30,6 +32,9 @@ const POLL_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 /// Owns what a reload changes.
 pub(super) struct Control {
     pub(super) path: PathBuf,
+    /// The configuration that the process began with: some of it holds until its end.
+    pub(super) began: Arc<Config>,
+    pub(super) valve: Arc<Valve>,
     pub(super) shared: Arc<Shared>,
     pub(super) keeper: Keeper,
     pub(super) scheduler: Scheduler,
@@ -76,11 +81,14 @@ impl Control {
         let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
         let outcome =
             match loaded.map_err(|error| error.to_string()).and_then(|loaded| loaded.map_err(|e| e.to_string())) {
-                Ok(config) => {
-                    let summary = self.swap(config).await;
-                    self.notifier.status(&summary);
-                    Ok(summary)
-                }
+                Ok(config) => match sending::prepare(&self.valve, &self.shared.config.get(), &config).await {
+                    Ok(receivers) => {
+                        let summary = self.swap(config, receivers).await;
+                        self.notifier.status(&summary);
+                        Ok(summary)
+                    }
+                    Err(error) => Err(error),
+                },
                 Err(mistakes) => Err(mistakes),
             };
         match &outcome {
@@ -99,23 +107,12 @@ impl Control {
         outcome
     }
 
-    async fn swap(&mut self, config: Arc<Config>) -> String {
-        let before = self.shared.config.get();
-        let (old, new) = (&before.file, &config.file);
-        let ansible =
-            |config: &Config| format!("{:?} {:?} {:?}", config.act.ansible, config.act.limits, config.act.runner);
-        let fixed = [
-            ("server", old.server != new.server),
-            ("ingest", old.ingest != new.ingest),
-            ("remote_write", old.remote_write != new.remote_write),
-            ("log", format!("{:?}", old.log) != format!("{:?}", new.log)),
-            // `storage.export` is taken over.
-            ("storage", old.storage.path != new.storage.path || old.storage.cache_bytes != new.storage.cache_bytes),
-            ("ansible", ansible(&before) != ansible(&config)),
-            ("limits", limits(&before) != limits(&config)),
-            ("history", old.history != new.history),
-        ];
-        let fixed: Vec<&str> = fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
+    async fn swap(&mut self, config: Arc<Config>, receivers: Option<Prepared>) -> String {
+        let fixed = fixed(&self.began, &config);
+        if let Some(receivers) = receivers {
+            self.valve.switch(receivers);
+        }
+        self.shared.intake.configure(config.file.ingest.remote_write.clone());
         // Of kinds that the reload takes away.
         self.shared.telemetry.series.clear();
         self.shared.config.set(config.clone());
@@ -130,9 +127,12 @@ impl Control {
             config.groups.len(),
             config.act.bindings.len()
         );
-        if !fixed.is_empty() {
-            summary.push_str(&format!("; changes of {} need a restart", fixed.join(", ")));
+        let waiting = (!fixed.is_empty()).then(|| format!("changes of {} need a restart", fixed.join(", ")));
+        if let Some(waiting) = &waiting {
+            tracing::warn!("{waiting}: they are not in force yet");
+            summary.push_str(&format!("; {waiting}"));
         }
+        self.shared.notice("restart", waiting.map(|text| format!("Not all of the configuration is in force: {text}.")));
         summary
     }
 
@@ -193,6 +193,23 @@ impl Control {
             telemetry.reload_timestamp.get_or_create(&Vec::new()).set(now);
         }
     }
+}
+
+/// What of a configuration is not that of the beginning, and cannot be taken over while the process runs.
+fn fixed(began: &Config, config: &Config) -> Vec<&'static str> {
+    let (old, new) = (&began.file, &config.file);
+    let ansible = |config: &Config| format!("{:?} {:?} {:?}", config.act.ansible, config.act.limits, config.act.runner);
+    let changed = [
+        ("server", old.server != new.server),
+        ("log", format!("{:?}", old.log) != format!("{:?}", new.log)),
+        // `storage.export` is taken over.
+        ("storage.path", old.storage.path != new.storage.path),
+        ("storage.cache_bytes", old.storage.cache_bytes != new.storage.cache_bytes),
+        ("ansible", ansible(began) != ansible(config)),
+        ("limits", limits(began) != limits(config)),
+        ("history", old.history != new.history),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }
 
 /// The dashboards of a configuration.

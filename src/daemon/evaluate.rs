@@ -323,14 +323,7 @@ impl Evaluator {
 }
 
 fn family(name: &str) -> FamilyRef {
-    let family = Family {
-        name: name.to_string().into(),
-        kind: MetricType::Unknown,
-        help: "Recorded by a rule".into(),
-        labels: &[],
-        bounds: (f64::NEG_INFINITY, f64::INFINITY),
-    };
-    Arc::new(family).into()
+    Arc::new(Family::read(name.to_string(), MetricType::Unknown, "Recorded by a rule")).into()
 }
 
 fn note(state: &RuleState, interval: Duration) -> RuleNote {

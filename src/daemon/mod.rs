@@ -51,7 +51,7 @@ use crate::notify::service::{LogError, Service as Teller};
 use crate::rules::Engine;
 use crate::schedule::poll::unix_millis;
 use crate::schedule::{OBSERVATION_QUEUE, Scheduler, concurrent_polls};
-use crate::sink::Work;
+use crate::sink::{Valve, Work};
 use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
@@ -143,7 +143,7 @@ pub async fn run(
     let store = Arc::new(store);
     let keeper = Keeper::new(store.clone());
     let recent = Arc::new(Recent::new(Duration::from_secs(600), limits(&config)));
-    let (sink, sending) = sending::open(&config, &telemetry)?;
+    let (sink, valve, sending) = sending::open(&config, &telemetry)?;
     let (past, no_past) = history::open(&config).await;
     let samples = Samples::new(recent.clone(), past);
     recent.begin(unix_millis());
@@ -171,9 +171,8 @@ pub async fn run(
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
     let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
-    let parts =
-        Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
-    parts.assemble(engine, (silences, teller), listener, || ready(address)).await
+    let parts = Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox };
+    parts.assemble(engine, (silences, teller), (valve, sending), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -224,7 +223,6 @@ struct Parts {
     wishes: Wishes,
     outbox: Outbox,
     inbox: Arc<Inbox>,
-    sending: Option<Work>,
 }
 
 /// Tokens in the order in which the parts stop: shutdown follows the data.
@@ -237,9 +235,10 @@ struct Stops {
 
 impl Parts {
     async fn assemble(
-        mut self,
+        self,
         engine: Engine,
         (silences, teller): (SilenceKeeper, Teller),
+        (valve, sending): (Valve, Work),
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -254,6 +253,8 @@ impl Parts {
         let stops = Stops { polls, rules, runs, rest };
         let mut control = Control {
             path: self.options.config.clone(),
+            began: self.config.clone(),
+            valve: Arc::new(valve),
             shared: self.shared.clone(),
             keeper: self.keeper.clone(),
             scheduler: Scheduler::new(polled_in, self.telemetry.clone(), concurrent_polls(descriptors)),
@@ -276,9 +277,7 @@ impl Parts {
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
-        if let Some(sending) = self.sending.take() {
-            tasks.spawn("remote_write", sending.run(stops.rest.clone()));
-        }
+        tasks.spawn("remote_write", sending.run(stops.rest.clone()));
         tasks.spawn("api", api::serve(listener, api, descriptors, stops.rest.clone()));
         tasks.spawn("self", intake::watch_ourselves(view, stops.rest.clone()));
         tasks.spawn("keep", self.keeper.clone().run(stops.rest.clone()));

@@ -37,6 +37,7 @@ impl Prometheus for View {
                 family: family.name.to_string(),
                 kind: family.kind,
                 help: family.help.to_string(),
+                unit: family.unit.to_string(),
             })
         });
         entries.collect()

@@ -1,9 +1,11 @@
 //! What the daemon sends on: remote write, fed by polls, rules and our own metrics.
 
+use std::sync::Arc;
+
 use super::{DaemonError, Shared};
 use crate::config::Config;
 use crate::model::{Observation, Sample};
-use crate::sink::{self, Receiver, Sink, Work};
+use crate::sink::{self, Prepared, Receiver, Sink, Valve, Work};
 use crate::store::Kept;
 use crate::store::recent::Taken;
 use crate::telemetry::Telemetry;
@@ -12,11 +14,24 @@ use crate::telemetry::Telemetry;
 const FOLDER: &str = "remote_write";
 
 /// Opens the queues of all receivers of a configuration.
-pub(super) fn open(config: &Config, telemetry: &Telemetry) -> Result<(Sink, Option<Work>), DaemonError> {
-    // The configuration was checked, so each of them is right.
-    let receivers: Vec<Receiver> =
-        config.file.remote_write.iter().filter_map(|entry| sink::check(entry).ok()).collect();
-    Ok(sink::open(receivers, &config.file.storage.path.join(FOLDER), telemetry)?)
+pub(super) fn open(config: &Config, telemetry: &Telemetry) -> Result<(Sink, Valve, Work), DaemonError> {
+    Ok(sink::open(receivers(config), &config.file.storage.path.join(FOLDER), telemetry)?)
+}
+
+/// Opens what the receivers of a new configuration need; `None` where they are those of before.
+pub(super) async fn prepare(valve: &Arc<Valve>, before: &Config, config: &Config) -> Result<Option<Prepared>, String> {
+    if before.file.remote_write == config.file.remote_write {
+        return Ok(None);
+    }
+    let (valve, receivers) = (valve.clone(), receivers(config));
+    let opened = tokio::task::spawn_blocking(move || valve.prepare(receivers)).await;
+    let opened = opened.map_err(|error| error.to_string())?;
+    opened.map(Some).map_err(|error| format!("remote_write: {error}"))
+}
+
+/// The configuration was checked, so each of them is right.
+fn receivers(config: &Config) -> Vec<Receiver> {
+    config.file.remote_write.iter().filter_map(|entry| sink::check(entry).ok()).collect()
 }
 
 impl Shared {

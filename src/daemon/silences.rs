@@ -9,11 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
-use super::tell::generator_url;
+use super::tell::notices;
 use super::world::View;
 use crate::api::SilenceRow;
-use crate::api::silences::{FiringAlert, Muting, SilenceFault};
-use crate::model::{Alert, AlertState, Labels, Matcher};
+use crate::api::silences::{AlertGroup, FiringAlert, Muting, SilenceFault};
+use crate::model::{Labels, Matcher};
+use crate::notify::Notice;
 use crate::schedule::poll::unix_millis;
 use crate::silence::{Change, Draft, Mute, Silence, SilenceError, SilenceShape, Silences, State, Window};
 use crate::store::state::{Op, StateStore, StoreError, Txn};
@@ -179,33 +180,28 @@ impl Muting for View {
 
     fn firing(&self) -> Vec<FiringAlert> {
         let (now, silences, heard) = (unix_millis(), self.shared.silences.get(), self.shared.heard_silences.get());
-        let (alerts, config) = (self.shared.alerts.get(), self.shared.config.get());
-        let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing);
-        let (notify, rules) = (&config.notify, self.shared.rules.get());
-        let told = |labels: &Labels| {
-            let mut names: Vec<String> =
-                notify.routes.of(labels).into_iter().map(|at| notify.routes.0[at].receiver.clone()).collect();
-            names.dedup();
-            names
+        let (alerts, config, rules) = (self.shared.alerts.get(), self.shared.config.get(), self.shared.rules.get());
+        let notify = &config.notify;
+        let group = |route: usize, labels: &Labels| {
+            let found = &notify.routes.0[route];
+            let muted_by = found.muted_by(|name| config.windows.is_open(name, now)).to_vec();
+            AlertGroup { labels: found.group(labels), receiver: found.receiver.clone(), route, muted_by }
         };
-        let link = |alert: &Alert| {
-            let note = rules.get(&*alert.rule);
-            note.map_or(String::new(), |note| generator_url(&notify.external_url, &note.expr))
-        };
-        let show = |alert: &Alert| FiringAlert {
-            labels: alert.labels.clone(),
-            annotations: alert.annotations.clone(),
-            starts_at: alert.fired_at.unwrap_or(alert.active_at),
-            updated_at: alert.last_seen_at,
+        let show = |notice: Notice| FiringAlert {
             silenced_by: [&silences, &heard]
                 .into_iter()
-                .flat_map(|silences| silences.muting(&alert.labels, now).map(|silence| silence.id.clone()))
+                .flat_map(|silences| silences.muting(&notice.labels, now).map(|silence| silence.id.clone()))
                 .collect(),
-            muted_by: config.windows.muting(&alert.labels, now).map(|(window, _)| window.name.clone()).collect(),
-            generator_url: link(alert),
-            receivers: told(&alert.labels),
+            muted_by: config.windows.muting(&notice.labels, now).map(|(window, _)| window.name.clone()).collect(),
+            groups: notify.routes.of(&notice.labels).into_iter().map(|at| group(at, &notice.labels)).collect(),
+            labels: notice.labels,
+            annotations: notice.annotations,
+            starts_at: notice.starts_at,
+            updated_at: now,
+            generator_url: notice.generator_url,
         };
-        firing.map(show).collect()
+        let notices = notices(&alerts, &rules, &config).into_iter();
+        notices.filter(|notice| notice.resolved_at.is_none()).map(show).collect()
     }
 
     fn started(&self) -> i64 {

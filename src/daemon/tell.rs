@@ -71,7 +71,7 @@ impl World for Ears {
 
 /// Firing and lately resolved alerts. Receivers know an alert by its labels alone: of two rules that say the same, the one
 /// that fires is told, and of two that fire the one that has done so for longer.
-fn notices(alerts: &[Alert], rules: &BTreeMap<String, RuleNote>, config: &Config) -> Vec<Notice> {
+pub(super) fn notices(alerts: &[Alert], rules: &BTreeMap<String, RuleNote>, config: &Config) -> Vec<Notice> {
     let external_url = &config.notify.external_url;
     let mut found: BTreeMap<Labels, Notice> = BTreeMap::new();
     for alert in alerts.iter().filter(|alert| alert.state != AlertState::Pending) {
@@ -97,7 +97,7 @@ fn notices(alerts: &[Alert], rules: &BTreeMap<String, RuleNote>, config: &Config
 }
 
 /// As Prometheus writes it; empty where `server.external_url` is not set.
-pub(super) fn generator_url(external_url: &str, expression: &str) -> String {
+fn generator_url(external_url: &str, expression: &str) -> String {
     if external_url.is_empty() {
         return String::new();
     }

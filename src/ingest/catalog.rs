@@ -10,6 +10,8 @@ use crate::wire::{MetadataIn, family_name};
 const MOST: usize = 50_000;
 /// Bytes of a help text that are kept.
 const MOST_HELP: usize = 1024;
+/// Bytes of a unit that are kept.
+const MOST_UNIT: usize = 64;
 
 /// Families by name.
 #[derive(Default)]
@@ -18,10 +20,15 @@ pub(super) struct Catalog(HashMap<String, FamilyRef>);
 impl Catalog {
     /// Takes in what is said of a family. The last word counts.
     pub(super) fn learn(&mut self, said: MetadataIn) {
-        let known = self.0.get(&said.family).is_some_and(|known| known.kind == said.kind && known.help == help(&said));
+        let known = self.0.get(&said.family).is_some_and(|known| {
+            known.kind == said.kind
+                && known.help == cut(&said.help, MOST_HELP)
+                && known.unit == cut(&said.unit, MOST_UNIT)
+        });
         if !known && (self.0.len() < MOST || self.0.contains_key(&said.family)) {
-            let family = make(&said.family, said.kind, help(&said));
-            self.0.insert(said.family, family);
+            let family = Family::read(said.family.clone(), said.kind, cut(&said.help, MOST_HELP).to_string());
+            let family = Arc::new(Family { unit: cut(&said.unit, MOST_UNIT).to_string().into(), ..family });
+            self.0.insert(said.family, family.into());
         }
     }
 
@@ -40,7 +47,7 @@ impl Catalog {
         if let Some(known) = known {
             return known.clone();
         }
-        let family = make(name, MetricType::Unknown, String::new());
+        let family: FamilyRef = Arc::new(Family::read(name.to_string(), MetricType::Unknown, "")).into();
         if self.0.len() < MOST {
             self.0.insert(name.to_string(), family.clone());
         }
@@ -49,21 +56,18 @@ impl Catalog {
 
     /// Those of which something was said.
     pub(super) fn families(&self) -> Vec<FamilyRef> {
-        let said = |family: &&FamilyRef| family.kind != MetricType::Unknown || !family.help.is_empty();
+        let said = |family: &&FamilyRef| {
+            family.kind != MetricType::Unknown || !family.help.is_empty() || !family.unit.is_empty()
+        };
         self.0.values().filter(said).cloned().collect()
     }
 }
 
-/// The model has no word for a unit; where the help does not name it, it is added.
-fn help(said: &MetadataIn) -> String {
-    let mut end = said.help.len().min(MOST_HELP);
-    while !said.help.is_char_boundary(end) {
+/// The beginning of a text, at most so many bytes.
+fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    said.help[..end].to_string()
-}
-
-fn make(name: &str, kind: MetricType, help: String) -> FamilyRef {
-    let bounds = (f64::NEG_INFINITY, f64::INFINITY);
-    Arc::new(Family { name: name.to_string().into(), kind, help: help.into(), labels: &[], bounds }).into()
+    &text[..end]
 }

@@ -82,16 +82,16 @@ struct Share {
 
 /// Receives requests into the recent window.
 pub struct Intake {
-    settings: RemoteWriteIn,
     caps: Caps,
     recent: Arc<Recent>,
     telemetry: Arc<Telemetry>,
     known: Mutex<Known>,
 }
 
-/// What requests before have told.
+/// The settings, and what requests before have told.
 #[derive(Default)]
 struct Known {
+    settings: RemoteWriteIn,
     catalog: Catalog,
     senders: Senders,
 }
@@ -99,7 +99,13 @@ struct Known {
 impl Intake {
     /// An intake into `recent`.
     pub fn new(settings: RemoteWriteIn, recent: Arc<Recent>, telemetry: Arc<Telemetry>) -> Self {
-        Intake { settings, caps: Caps::STANDARD, recent, telemetry, known: Mutex::default() }
+        let known = Mutex::new(Known { settings, ..Known::default() });
+        Intake { caps: Caps::STANDARD, recent, telemetry, known }
+    }
+
+    /// What holds from the next request on. Samples that were taken in stay where they are.
+    pub fn configure(&self, settings: RemoteWriteIn) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).settings = settings;
     }
 
     /// Largest body, in bytes as sent, that is worth reading.
@@ -198,7 +204,7 @@ impl Intake {
     /// What is right of a request, by sender.
     fn sort(&self, pushed: Pushed, now: i64, tally: &mut Tally) -> Vec<(TargetId, Share)> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { catalog, senders } = &mut *known;
+        let Known { settings, catalog, senders } = &mut *known;
         pushed.metadata.into_iter().for_each(|said| catalog.learn(said));
         let mut shares: Vec<(TargetId, Share)> = Vec::new();
         for series in pushed.series {
@@ -211,7 +217,7 @@ impl Intake {
                 }
             };
             let family = catalog.family(&labels, series.metadata);
-            let sender = labels.get(&self.settings.sender_label).unwrap_or_default();
+            let sender = labels.get(&settings.sender_label).unwrap_or_default();
             let Some(id) = senders.admit(sender, now, &self.recent) else {
                 tally.refuse("senders", size, || format!("there are {} senders already", senders::MOST));
                 continue;

@@ -110,11 +110,42 @@ fn what_is_said_of_families_is_kept() {
         (first.name.as_ref(), first.kind, first.help.as_ref()),
         ("http_requests_total", MetricType::Counter, "Requests")
     );
-    let latency = Family { kind: MetricType::Histogram, ..Family::gauge("latency_seconds", "How long", &[]) };
+    let latency =
+        Family { unit: "seconds".into(), ..Family::read("latency_seconds", MetricType::Histogram, "How long") };
     intake.receive(&request(Message::V1, &write_metadata([&Arc::new(latency).into()])), NOW);
     let mut known = intake.known.lock().unwrap();
     let family = known.catalog.family(&Labels::new([("__name__", "latency_seconds_bucket")]), None);
-    assert_eq!((family.name.as_ref(), family.kind), ("latency_seconds", MetricType::Histogram));
+    assert_eq!(
+        (family.name.as_ref(), family.kind, family.unit.as_ref()),
+        ("latency_seconds", MetricType::Histogram, "seconds")
+    );
+    drop(known);
+    let unit =
+        |unit: &'static str| Family { unit: unit.into(), ..Family::read("size_bytes", MetricType::Gauge, "Size") };
+    for said in ["", "bytes"] {
+        let labels = Labels::new([("__name__", "size_bytes"), ("job", "a")]);
+        push(
+            &intake,
+            Message::V2,
+            &[SeriesOut { labels, family: Arc::new(unit(said)).into(), ..series(&[], &[(0, 1.0)]) }],
+        );
+    }
+    let families = intake.families();
+    assert_eq!(
+        families.iter().find(|family| family.name == "size_bytes").unwrap().unit,
+        "bytes",
+        "the last word counts"
+    );
+}
+
+#[test]
+fn another_sender_label_holds_from_the_next_request_on() {
+    let intake = intake(10);
+    let pushed = |t| [series(&[("job", "a"), ("site", "north")], &[(t, 1.0)])];
+    push(&intake, Message::V2, &pushed(0));
+    intake.configure(RemoteWriteIn { sender_label: "site".into() });
+    let answer = push(&intake, Message::V2, &pushed(1));
+    assert!(answer.status == 204 && answer.room.iter().all(|(id, ..)| *id == "/push/north".into()), "{answer:?}");
 }
 
 #[test]

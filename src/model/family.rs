@@ -32,6 +32,8 @@ pub struct Family {
     pub kind: MetricType,
     /// One sentence: what it is, in what unit.
     pub help: Cow<'static, str>,
+    /// The unit, where a source said one in a word of its own; ours stand in the name.
+    pub unit: Cow<'static, str>,
     /// Names of the labels that the parser sets.
     pub labels: &'static [&'static str],
     /// Smallest and largest value that can be true, both included. What lies outside is counted, not exported.
@@ -61,7 +63,12 @@ impl Family {
         labels: &'static [&'static str],
     ) -> Self {
         let (name, help) = (Cow::Borrowed(name), Cow::Borrowed(help));
-        Family { name, kind, help, labels, bounds: (f64::NEG_INFINITY, f64::INFINITY) }
+        Family { name, kind, help, unit: Cow::Borrowed(""), labels, bounds: (f64::NEG_INFINITY, f64::INFINITY) }
+    }
+
+    /// A family that was read or declared at run time, without labels of its own; any value is possible.
+    pub fn read(name: impl Into<Cow<'static, str>>, kind: MetricType, help: impl Into<Cow<'static, str>>) -> Self {
+        Family { name: name.into(), kind, help: help.into(), ..Family::constant("", kind, "", &[]) }
     }
 
     /// The same family with the range of possible values, both ends included.

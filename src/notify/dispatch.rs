@@ -131,7 +131,7 @@ impl Dispatcher {
             });
             let labels = route.and_then(|route| {
                 let (first, _) = entry.alerts.first()?;
-                let labels = group_labels(&checked, route, first);
+                let labels = checked.routes.0[route].group(first);
                 (group_key(&checked, route, &labels) == entry.group).then_some((route, labels))
             });
             // What was told of the end of everything is over too.
@@ -158,7 +158,7 @@ impl Dispatcher {
         let mut members: BTreeMap<(usize, String), Vec<&Notice>> = BTreeMap::new();
         for notice in notices.iter() {
             for route in checked.routes.of(&notice.labels) {
-                let labels = checked.routes.0[route].group(notice);
+                let labels = checked.routes.0[route].group(&notice.labels);
                 let key = (route, group_key(&checked, route, &labels));
                 if !self.groups.contains_key(&key) {
                     // What resolved before anybody was told of it is nothing to tell.
@@ -213,7 +213,7 @@ impl Dispatcher {
                 ..Entry::default()
             };
             let known = self.log.get(&blank.key());
-            let told = if muted_in_time(route, world) {
+            let told = if !route.muted_by(|name| world.window_open(name)).is_empty() {
                 None
             } else {
                 self::due(known, &blank, alerts, route.repeat_interval, world, now)
@@ -307,20 +307,8 @@ pub(super) fn name(receiver: &Receiver, index: usize) -> String {
     receiver.integrations.get(index).map_or_else(String::new, |found| format!("{}[{index}]", found.kind))
 }
 
-fn group_labels(checked: &Checked, route: usize, labels: &Labels) -> Labels {
-    match &checked.routes.0[route].group_by {
-        None => labels.clone(),
-        Some(names) => labels.filter(|name| names.iter().any(|wanted| wanted == name)),
-    }
-}
-
 fn group_key(checked: &Checked, route: usize, labels: &Labels) -> String {
     format!("{}:{labels}", checked.routes.0[route].key)
-}
-
-fn muted_in_time(route: &super::route::Route, world: &dyn World) -> bool {
-    route.mute_in.iter().any(|name| world.window_open(name))
-        || (!route.active_in.is_empty() && !route.active_in.iter().any(|name| world.window_open(name)))
 }
 
 /// What is to be said, if anything: the entry as it will be, and the alerts.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Notice;
 use crate::model::{Labels, Matcher};
 
 /// A node that has a receiver, with everything that it inherits.
@@ -68,11 +67,20 @@ impl Routes {
 }
 
 impl Route {
-    /// The labels of the group that an alert belongs to.
-    pub fn group(&self, notice: &Notice) -> Labels {
+    /// The labels of the group that an alert with these labels belongs to.
+    pub fn group(&self, labels: &Labels) -> Labels {
         match &self.group_by {
-            None => notice.labels.clone(),
-            Some(names) => notice.labels.filter(|name| names.iter().any(|wanted| wanted == name)),
+            None => labels.clone(),
+            Some(names) => labels.filter(|name| names.iter().any(|wanted| wanted == name)),
+        }
+    }
+
+    /// The windows for which nobody is told now: those to be silent in that are open, or those to speak in if none is.
+    pub fn muted_by(&self, is_open: impl Fn(&str) -> bool) -> &[String] {
+        match self.mute_in.iter().position(|name| is_open(name)) {
+            Some(at) => std::slice::from_ref(&self.mute_in[at]),
+            None if self.active_in.iter().any(|name| is_open(name)) => &[],
+            None => &self.active_in,
         }
     }
 }

@@ -219,8 +219,10 @@ impl RuleState {
                 let rule = &self.rule;
                 let interval = input.interval;
                 let round = Round { key: &rule.key, rule: alert, at: input.at, interval, limit, warming_up };
-                // For one lookback after a start, missing series may simply not have been polled yet.
+                // For one lookback after a start, missing series may simply not have been polled yet; those of an alert that
+                // was seen to hold since then have been, and are gone.
                 let unsure = warming_up || covered < millis(input.settings.limits.lookback);
+                let unseen = |alert: &Alert| alert.last_seen_at < at.saturating_sub(covered);
                 let lookback = input.settings.limits.lookback;
                 let no_data = no_data::decide(&input.settings.no_data, rule);
                 if no_data == NoData::Alert && count == 0 && !unsure && self.is_blind(input, at) {
@@ -230,7 +232,7 @@ impl RuleState {
                 let mut witness = Witness::new(&self.selectors, &rule.labels, at, lookback, input.source);
                 let mut evidence = |alert: &Alert| match witness.confirms(alert) {
                     true => Evidence::Data,
-                    false if unsure => Evidence::Unknown,
+                    false if unsure && unseen(alert) => Evidence::Unknown,
                     false if no_data != NoData::Resolve && !is_blindness(alert) => Evidence::Unknown,
                     false => Evidence::NoData,
                 };

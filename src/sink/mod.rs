@@ -10,12 +10,12 @@ mod send;
 mod settings;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use queue::{Batch, Depth, Queue, QueueError};
@@ -37,14 +37,24 @@ const REMEMBERED: usize = 200_000;
 /// A point to be sent: its family, all labels of its series, and the point.
 pub type Offer = (FamilyRef, Labels, Point);
 
-/// The way in. Cheap to clone; without receivers it takes nothing.
+/// The way in. Cheap to clone; while there are no receivers it takes nothing.
 #[derive(Clone, Default)]
-pub struct Sink(Option<mpsc::Sender<Vec<SeriesOut>>>);
+pub struct Sink(Option<Way>);
+
+#[derive(Clone)]
+struct Way {
+    offers: mpsc::Sender<Vec<SeriesOut>>,
+    rounds: watch::Receiver<Round>,
+}
 
 impl Sink {
     /// Whether anybody wants samples.
     pub fn is_wanted(&self) -> bool {
-        self.0.is_some()
+        self.way().is_some()
+    }
+
+    fn way(&self) -> Option<&mpsc::Sender<Vec<SeriesOut>>> {
+        self.0.as_ref().filter(|way| !way.rounds.borrow().is_empty()).map(|way| &way.offers)
     }
 
     /// Offers points, and waits while the writer is behind.
@@ -64,7 +74,7 @@ impl Sink {
     }
 
     async fn send(&self, series: Vec<SeriesOut>) {
-        if let Some(sender) = self.0.as_ref().filter(|_| !series.is_empty()) {
+        if let Some(sender) = self.way().filter(|_| !series.is_empty()) {
             // The writer is gone only at the very end.
             let _ = sender.send(series).await;
         }
@@ -72,7 +82,7 @@ impl Sink {
 
     /// Offers points that come again: while the writer is behind they are left out.
     pub fn offer_if_idle(&self, points: Vec<Offer>) {
-        if let Some(sender) = self.0.as_ref().filter(|_| !points.is_empty()) {
+        if let Some(sender) = self.way().filter(|_| !points.is_empty()) {
             let _ = sender.try_send(points.into_iter().map(of_point).collect());
         }
     }
@@ -85,7 +95,7 @@ fn of_point((family, labels, point): Offer) -> SeriesOut {
 /// One receiver, its queue, and what is counted of it.
 struct Destination {
     receiver: Receiver,
-    queue: Queue,
+    queue: Arc<Queue>,
     /// Something was appended.
     filled: Notify,
     telemetry: RemoteWriteOut,
@@ -108,61 +118,121 @@ impl Destination {
     }
 }
 
+/// All receivers, until a reload brings others.
+type Round = Arc<Vec<Arc<Destination>>>;
+
+/// Changes the receivers while samples flow.
+pub struct Valve {
+    folder: PathBuf,
+    telemetry: RemoteWriteOut,
+    rounds: watch::Sender<Round>,
+}
+
+/// Receivers whose queues are open.
+pub struct Prepared(Round);
+
 /// What has to be driven: the writer and the senders.
 pub struct Work {
     offers: mpsc::Receiver<Vec<SeriesOut>>,
-    destinations: Vec<Arc<Destination>>,
+    rounds: watch::Receiver<Round>,
 }
 
 /// Opens the queues of all receivers below `folder`.
 ///
 /// # Errors
 /// [`QueueError`] when one cannot be opened.
-pub fn open(
-    receivers: Vec<Receiver>,
-    folder: &Path,
-    telemetry: &Telemetry,
-) -> Result<(Sink, Option<Work>), QueueError> {
-    let mut destinations = Vec::new();
-    for receiver in receivers {
-        let queue = Queue::open(&folder.join(&receiver.name), receiver.settings.queue_config.max_bytes)?;
-        let labels = vec![("remote_name", receiver.name.clone())];
-        let telemetry = telemetry.remote_write.clone();
-        for counter in [&telemetry.samples, &telemetry.failed, &telemetry.retried] {
-            // From 0 on, so that `increase()` sees the first.
-            counter.get_or_create(&labels).inc_by(0);
-        }
-        let destination = Destination { receiver, queue, filled: Notify::new(), telemetry, labels };
-        destination.show_depth();
-        destinations.push(Arc::new(destination));
-    }
-    if destinations.is_empty() {
-        return Ok((Sink::default(), None));
-    }
+pub fn open(receivers: Vec<Receiver>, folder: &Path, telemetry: &Telemetry) -> Result<(Sink, Valve, Work), QueueError> {
     let (sender, offers) = mpsc::channel(OFFERS);
-    Ok((Sink(Some(sender)), Some(Work { offers, destinations })))
+    let (rounds_in, rounds) = watch::channel(Round::default());
+    let valve = Valve { folder: folder.to_path_buf(), telemetry: telemetry.remote_write.clone(), rounds: rounds_in };
+    valve.switch(valve.prepare(receivers)?);
+    Ok((Sink(Some(Way { offers: sender, rounds: rounds.clone() })), valve, Work { offers, rounds }))
+}
+
+impl Valve {
+    /// Opens what new receivers need; one that has a name of before goes on with its queue. Nothing else changes until
+    /// [`Valve::switch`].
+    ///
+    /// # Errors
+    /// [`QueueError`] when a queue cannot be opened.
+    pub fn prepare(&self, receivers: Vec<Receiver>) -> Result<Prepared, QueueError> {
+        let before = self.rounds.borrow().clone();
+        let open = |receiver: Receiver| -> Result<_, QueueError> {
+            let known = before.iter().find(|destination| destination.receiver.name == receiver.name);
+            let queue = match known {
+                Some(known) => known.queue.clone(),
+                None => {
+                    let max_bytes = receiver.settings.queue_config.max_bytes;
+                    Arc::new(Queue::open(&self.folder.join(&receiver.name), max_bytes)?)
+                }
+            };
+            let labels = vec![("remote_name", receiver.name.clone())];
+            let telemetry = self.telemetry.clone();
+            Ok(Arc::new(Destination { receiver, queue, filled: Notify::new(), telemetry, labels }))
+        };
+        Ok(Prepared(Arc::new(receivers.into_iter().map(open).collect::<Result<_, _>>()?)))
+    }
+
+    /// From now on samples go to these receivers. A request that is under way is given up, and sent once more with the
+    /// same records if its receiver stays.
+    pub fn switch(&self, prepared: Prepared) {
+        for gone in self.rounds.borrow().iter() {
+            for gauge in [&self.telemetry.pending, &self.telemetry.pending_bytes] {
+                gauge.remove(&gone.labels);
+            }
+        }
+        for destination in prepared.0.iter() {
+            destination.queue.limit(destination.receiver.settings.queue_config.max_bytes);
+            for counter in [&self.telemetry.samples, &self.telemetry.failed, &self.telemetry.retried] {
+                // From 0 on, so that `increase()` sees the first.
+                counter.get_or_create(&destination.labels).inc_by(0);
+            }
+            destination.show_depth();
+        }
+        self.rounds.send_replace(prepared.0);
+    }
 }
 
 impl Work {
     /// Writes and sends until `stop`; what was offered before is in the queues when it returns.
-    pub async fn run(self, stop: CancellationToken) {
-        let senders = self.destinations.iter().map(|destination| Sender::new(destination.clone()).run(stop.clone()));
-        let senders = join_all(senders);
-        let writer = write_offers(self.offers, &self.destinations, stop);
-        tokio::join!(writer, senders);
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let destinations = self.rounds.borrow_and_update().clone();
+            let round = stop.child_token();
+            let senders = destinations.iter().map(|destination| Sender::new(destination.clone()).run(round.clone()));
+            let writer = write_offers(&mut self.offers, &destinations, &round, &stop);
+            let others = async {
+                if self.rounds.changed().await.is_ok() {
+                    round.cancel();
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                _ = async { tokio::join!(writer, join_all(senders), round.cancelled()) } => {}
+                () = others => {}
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
     }
 }
 
+/// Until the round is over; at the very end, what was offered before is still written.
 async fn write_offers(
-    mut offers: mpsc::Receiver<Vec<SeriesOut>>,
+    offers: &mut mpsc::Receiver<Vec<SeriesOut>>,
     destinations: &[Arc<Destination>],
-    stop: CancellationToken,
+    round: &CancellationToken,
+    stop: &CancellationToken,
 ) {
     let mut writers: Vec<Writer> = destinations.iter().cloned().map(Writer::new).collect();
     loop {
         let first = tokio::select! {
             first = offers.recv() => first,
-            () = stop.cancelled() => {
+            () = round.cancelled() => {
+                if !stop.is_cancelled() {
+                    return;
+                }
                 offers.close();
                 offers.recv().await
             }
@@ -170,7 +240,7 @@ async fn write_offers(
         let Some(mut series) = first else { return };
         tokio::select! {
             () = tokio::time::sleep(GATHER) => {}
-            () = stop.cancelled() => {}
+            () = round.cancelled() => {}
         }
         while let Ok(more) = offers.try_recv() {
             series.extend(more);

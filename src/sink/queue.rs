@@ -42,7 +42,7 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Que
 /// Records on disk, first in, first out.
 pub struct Queue {
     folder: PathBuf,
-    max_bytes: u64,
+    max_bytes: AtomicU64,
     inner: Mutex<Inner>,
     /// Beside the lock: whoever holds that may wait for the disk.
     depth: [AtomicU64; 2],
@@ -126,7 +126,17 @@ impl Queue {
         let writer = append_to(folder, last)?;
         let inner = Inner { segments, writer, marks };
         let depth = [inner.samples(), inner.bytes()].map(AtomicU64::new);
+        let max_bytes = AtomicU64::new(max_bytes);
         Ok(Queue { folder: folder.to_path_buf(), max_bytes, inner: Mutex::new(inner), depth })
+    }
+
+    /// What it may hold from the next record on.
+    pub fn limit(&self, max_bytes: u64) {
+        self.max_bytes.store(max_bytes, Relaxed);
+    }
+
+    fn max_bytes(&self) -> u64 {
+        self.max_bytes.load(Relaxed)
     }
 
     fn note(&self, inner: &Inner) {
@@ -150,7 +160,7 @@ impl Queue {
             return Err(failed("append", &path(&inner))(cause));
         }
         let size = (HEAD + payload.len()) as u64;
-        let segment_bytes = (self.max_bytes / SEGMENTS).max(LEAST_SEGMENT);
+        let segment_bytes = (self.max_bytes() / SEGMENTS).max(LEAST_SEGMENT);
         if inner.last().bytes > 0 && inner.last().bytes + size > segment_bytes {
             self.rotate(&mut inner)?;
         }
@@ -183,7 +193,7 @@ impl Queue {
 
     fn make_room(&self, inner: &mut Inner, size: u64) -> Result<u64, QueueError> {
         let mut dropped = 0;
-        while inner.segments.len() > 1 && inner.bytes() + size > self.max_bytes {
+        while inner.segments.len() > 1 && inner.bytes() + size > self.max_bytes() {
             dropped += inner.segments.pop_front().map_or(0, |oldest| oldest.samples);
             let front = inner.segments.front().map_or(0, |front| front.number);
             inner.marks.begin_at(Position { segment: front, offset: 0 });

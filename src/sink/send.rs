@@ -239,12 +239,12 @@ fn restore(series: SeriesIn) -> Option<SeriesOut> {
     let labels = series.labels.ok()?;
     let said = series.metadata;
     let name = labels.name().unwrap_or_default();
-    let (kind, help) = said.map_or((MetricType::Unknown, String::new()), |said| (said.kind, said.help));
-    let name = family_name(name, kind).to_string();
-    let bounds = (f64::NEG_INFINITY, f64::INFINITY);
-    let family = Arc::new(Family { name: name.into(), kind, help: help.into(), labels: &[], bounds });
+    let kind = said.as_ref().map_or(MetricType::Unknown, |said| said.kind);
+    let (help, unit) = said.map(|said| (said.help, said.unit)).unwrap_or_default();
+    let family = Family::read(family_name(name, kind).to_string(), kind, help);
+    let family = Arc::new(Family { unit: unit.into(), ..family }).into();
     let histograms = series.histograms.into_iter().filter_map(|(t, histogram)| Some((t, histogram.ok()?))).collect();
-    Some(SeriesOut { labels, family: family.into(), samples: series.samples, histograms })
+    Some(SeriesOut { labels, family, samples: series.samples, histograms })
 }
 
 /// What an answer means, by the specification.

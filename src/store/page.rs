@@ -95,9 +95,7 @@ fn split_disputed(families: &mut Families<'_>) {
 }
 
 fn untyped(name: &str) -> FamilyRef {
-    let bounds = (f64::NEG_INFINITY, f64::INFINITY);
-    let name = Cow::Owned(name.to_string());
-    Arc::new(Family { name, kind: MetricType::Unknown, help: "".into(), labels: &[], bounds }).into()
+    Arc::new(Family::read(name.to_string(), MetricType::Unknown, "")).into()
 }
 
 impl Layout {
@@ -309,13 +307,7 @@ mod tests {
 
     fn page(format: Format) -> String {
         let family = |name: &'static str, kind, help: &'static str| {
-            Arc::new(Family {
-                name: name.into(),
-                kind,
-                help: help.into(),
-                labels: &[],
-                bounds: (f64::MIN, f64::INFINITY),
-            })
+            Arc::new(Family::read(name, kind, help).within(f64::MIN, f64::INFINITY))
         };
         let mut reading = Reading::default();
         let hist = family("h_seconds", MetricType::Histogram, "A \"quoted\" back\\slash\nline");

@@ -48,7 +48,7 @@ pub fn write_metadata<'a>(families: impl IntoIterator<Item = &'a FamilyRef>) -> 
         kind: number_of(family.kind),
         family: bytes(&family.name),
         help: bytes(&family.help),
-        unit: Bytes::new(),
+        unit: bytes(&family.unit),
     });
     RequestV1 { series: Vec::new(), metadata: metadata.collect() }.encode_to_vec()
 }
@@ -71,8 +71,9 @@ pub(super) fn v1(labels: &Labels, points: &[Point], histograms: &[(i64, Arc<Floa
 fn v2(series: &SeriesOut, symbols: &mut Symbols) -> impl Iterator<Item = SeriesV2> + use<> {
     let labels: Vec<u32> =
         series.labels.iter().flat_map(|(name, value)| [symbols.index(name), symbols.index(value)]).collect();
-    let metadata =
-        MetadataV2 { kind: number_of(series.family.kind), help: symbols.index(&series.family.help), unit: 0 };
+    let family = &series.family;
+    let (help, unit) = (symbols.index(&family.help), symbols.index(&family.unit));
+    let metadata = MetadataV2 { kind: number_of(family.kind), help, unit };
     let samples = samples(&series.samples);
     let histograms: Vec<_> = series.histograms.iter().map(|(t, histogram)| to_histogram(*t, histogram)).collect();
     let of =

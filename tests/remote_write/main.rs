@@ -11,5 +11,6 @@ mod kill;
 mod lamp;
 mod receive;
 mod receiver;
+mod reload;
 mod send;
 mod server;

@@ -37,10 +37,10 @@ impl Sending {
         let settings: RemoteWrite = serde_yaml::from_str(&text).unwrap();
         let receiver = sink::check(&settings).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let telemetry = Telemetry::new();
-        let (sink, work) = sink::open(vec![receiver], folder, &telemetry).unwrap();
+        let (sink, _valve, work) = sink::open(vec![receiver], folder, &telemetry).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let stop = CancellationToken::new();
-        let work = runtime.spawn(work.unwrap().run(stop.clone()));
+        let work = runtime.spawn(work.run(stop.clone()));
         Sending { runtime, sink, telemetry, stop, work }
     }
 
@@ -193,8 +193,8 @@ fn a_restart_loses_nothing_and_a_full_queue_drops_the_oldest() {
 
 /// A page with a counter that counts the answers: every value is told exactly once.
 #[derive(Clone)]
-struct Pages {
-    address: SocketAddr,
+pub struct Pages {
+    pub address: SocketAddr,
     told: Arc<AtomicU64>,
     /// When the last one was told, milliseconds since the epoch.
     at: Arc<AtomicU64>,
@@ -202,7 +202,7 @@ struct Pages {
 }
 
 impl Pages {
-    fn start() -> Pages {
+    pub fn start() -> Pages {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let pages = Pages { address, told: Arc::default(), at: Arc::default(), frozen: Arc::default() };
@@ -226,12 +226,12 @@ impl Pages {
         pages
     }
 
-    fn told(&self) -> u64 {
+    pub fn told(&self) -> u64 {
         self.told.load(SeqCst)
     }
 
     /// Waits until the daemon has brought the last value into its queue.
-    fn settle(&self, lamp: &Lamp) {
+    pub fn settle(&self, lamp: &Lamp) {
         self.frozen.store(true, SeqCst);
         let last = self.at.load(SeqCst) as f64 / 1000.0;
         lamp.wait("the last value in the queue", Duration::from_secs(30), |page| {

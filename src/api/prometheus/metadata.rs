@@ -1,4 +1,4 @@
-//! `metadata`, `targets/metadata`: type and help of metric families.
+//! `metadata`, `targets/metadata`: type, help and unit of metric families.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +15,13 @@ pub(super) async fn families(State(backend): State<Backend>, params: Params) -> 
     let answer = || -> Result<Good, ApiError> {
         let (limit, each) = (params.limit("limit")?, params.limit("limit_per_metric")?);
         let wanted = params.get("metric");
-        let mut families: BTreeMap<String, BTreeSet<(&'static str, String)>> = BTreeMap::new();
-        for Metadata { family, kind, help, .. } in backend.about.metadata() {
+        let mut families: BTreeMap<String, BTreeSet<(&'static str, String, String)>> = BTreeMap::new();
+        for Metadata { family, kind, help, unit, .. } in backend.about.metadata() {
             if wanted.is_empty() || wanted == family {
-                families.entry(family).or_default().insert((word(kind), help));
+                families.entry(family).or_default().insert((word(kind), help, unit));
             }
         }
-        let entry = |(kind, help)| json!({"type": kind, "help": help, "unit": ""});
+        let entry = |(kind, help, unit)| json!({"type": kind, "help": help, "unit": unit});
         let families = families.into_iter().take(limit);
         let data: serde_json::Map<_, _> =
             families.map(|(name, all)| (name, all.into_iter().take(each).map(entry).collect())).collect();
@@ -45,8 +45,8 @@ pub(super) async fn of_targets(State(backend): State<Backend>, params: Params) -
             (wanted.is_empty() || wanted == entry.family)
                 && matchers.iter().all(|matcher| matcher.matches(&entry.target))
         });
-        let entry = |Metadata { target, family, kind, help }| {
-            let mut entry = json!({"target": target, "type": word(kind), "help": help, "unit": ""});
+        let entry = |Metadata { target, family, kind, help, unit }| {
+            let mut entry = json!({"target": target, "type": word(kind), "help": help, "unit": unit});
             // Named only where it was not asked for, as in Prometheus.
             if wanted.is_empty() {
                 entry["metric"] = family.into();

@@ -56,6 +56,8 @@ pub struct Metadata {
     pub kind: MetricType,
     /// Help text.
     pub help: String,
+    /// Unit, where the source said one.
+    pub unit: String,
 }
 
 /// A rule group.

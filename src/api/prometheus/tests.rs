@@ -183,7 +183,10 @@ async fn grafana_is_at_home() {
     );
     let (_, series) = send(&surface, form("/api/v1/series", format!("{span}&match[]={matched}&limit=40000"))).await;
     assert_eq!(series["data"], json!([{"__name__": "miner_hashrate", "miner": "a<b", "site": "home"}]));
-    assert_eq!(data("/api/v1/metadata?limit=5000").await["up"], json!([{"type": "unknown", "help": "", "unit": ""}]));
+    assert_eq!(
+        data("/api/v1/metadata?limit=5000").await["up"],
+        json!([{"type": "unknown", "help": "", "unit": "bool"}])
+    );
     // Its own linter and formatter.
     let tree = data("/api/v1/parse_query?query=up").await;
     assert_eq!(tree["type"], "vectorSelector");

@@ -1,6 +1,5 @@
 //! Declarations: the list of values in the options of a target, checked word by word into rules.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -149,13 +148,8 @@ impl Place<'_> {
         }
         let help = help.ok_or_else(|| self.fault("help", "is missing: say in one sentence what the value is"))?;
         let least = if value.kind == MetricType::Counter { 0.0 } else { f64::NEG_INFINITY };
-        let family = Arc::new(Family {
-            name: Cow::Owned(value.name.clone()),
-            kind: value.kind,
-            help: Cow::Owned(help.to_string()),
-            labels: &[],
-            bounds: (least, f64::INFINITY),
-        });
+        let family = Family::read(value.name.clone(), value.kind, help.to_string()).within(least, f64::INFINITY);
+        let family = Arc::new(family);
         known.insert(value.name.clone(), (index, Arc::clone(&family)));
         Ok(FamilyRef::Shared(family))
     }

@@ -96,6 +96,9 @@ pub fn read_selected(body: &[u8], limits: &TextLimits, select: impl Fn(&str) -> 
     Ok(reader.finish())
 }
 
+/// Characters of a unit that are kept.
+const MOST_UNIT: usize = 64;
+
 /// What errors call the page.
 const REQUEST: &str = "metrics page";
 
@@ -136,6 +139,7 @@ struct Page<'a> {
 struct Description<'a> {
     kind: Option<MetricType>,
     help: Option<&'a str>,
+    unit: Option<&'a str>,
 }
 
 impl<'a> Page<'a> {
@@ -151,8 +155,7 @@ impl<'a> Page<'a> {
             let (keyword, rest) = comment.split_once([' ', '\t']).unwrap_or((comment, ""));
             match keyword {
                 "EOF" if rest.is_empty() => page.open_metrics = true,
-                "UNIT" => {}
-                "HELP" | "TYPE" => {
+                "HELP" | "TYPE" | "UNIT" => {
                     let fault = |reason| malformed(number, format!("{keyword} {reason}"));
                     page.note(keyword, rest.trim_start_matches([' ', '\t'])).map_err(fault)?;
                 }
@@ -172,6 +175,10 @@ impl<'a> Page<'a> {
         let description = self.described.entry(name).or_default();
         if keyword == "HELP" {
             description.help.get_or_insert(rest);
+            return Ok(());
+        }
+        if keyword == "UNIT" {
+            description.unit.get_or_insert(rest.trim_end());
             return Ok(());
         }
         let kind = match rest.trim_end() {
@@ -215,6 +222,12 @@ impl<'a> Page<'a> {
     fn help(&self, name: &str) -> String {
         let raw = self.described.get(name).and_then(|description| description.help).unwrap_or_default();
         line::unescape(raw, self.open_metrics)
+    }
+
+    /// Only OpenMetrics has units; elsewhere the line is a comment.
+    fn unit(&self, name: &str) -> String {
+        let said = self.described.get(name).filter(|_| self.open_metrics).and_then(|description| description.unit);
+        said.unwrap_or_default().chars().take(MOST_UNIT).collect()
     }
 }
 
@@ -312,8 +325,8 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
         let Some((described, name, kind, suffix)) = self.page.home(series) else { return Home::Created };
         let page = self.page;
         let family = self.families.entry(name).or_insert_with(|| {
-            let (name, help) = (Cow::Owned(name.to_string()), Cow::Owned(page.help(described)));
-            Arc::new(Family { name, kind, help, labels: &[], bounds: (f64::NEG_INFINITY, f64::INFINITY) })
+            let family = Family::read(name.to_string(), kind, page.help(described));
+            Arc::new(Family { unit: Cow::Owned(page.unit(described)), ..family })
         });
         Home::Family(FamilyRef::Shared(Arc::clone(family)), suffix)
     }
@@ -406,6 +419,8 @@ mod tests {
         );
         assert_eq!(reading.samples[0].family.help, "Requests\nby \"code\" and \\.");
         assert_eq!(reading.notes, ["1 timestamps ignored: samples carry the time of the poll"]);
+        let other = read("# TYPE a gauge\n# UNIT a seconds\na 1\n").unwrap();
+        assert_eq!(other.samples[0].family.unit, "", "a comment in this format");
     }
 
     #[test]
@@ -430,6 +445,7 @@ mod tests {
             ]
         );
         assert_eq!(reading.samples[0].family.help, "Polls \"so far\".");
+        assert_eq!(reading.samples[0].family.unit, "polls");
         assert_eq!(reading.notes.len(), 3, "{:?}", reading.notes);
     }
 

@@ -66,6 +66,7 @@ impl Prometheus for World {
             family: family.into(),
             kind,
             help: help.into(),
+            unit: if family == "up" { "bool" } else { "" }.into(),
         };
         vec![
             entry("a", "miner_hashrate", MetricType::Gauge, "Hashes"),
