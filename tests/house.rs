@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "api",
         &[
             "model",
+            "preset",
             "store",
             "query",
             "rules",

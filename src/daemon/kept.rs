@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::shared::Shared;
+use super::world::View;
+use crate::api::DriftRow;
+use crate::api::drift::{DeviceDrift, Drifts};
 use crate::config::Config;
 use crate::model::{Observation, Sample, Target, TargetId};
 use crate::preset::Judgement;
@@ -46,8 +49,29 @@ impl Shared {
         samples
     }
 
-    /// What is known of all devices, by id.
-    pub(super) fn judgements(&self) -> BTreeMap<TargetId, Judgement> {
+    fn judgements(&self) -> BTreeMap<TargetId, Judgement> {
         self.kept.0.lock().unwrap_or_else(PoisonError::into_inner).judged.clone()
+    }
+
+    /// What is not as it should be, for the status page.
+    pub(super) fn drift_rows(&self) -> Vec<DriftRow> {
+        let mut rows = Vec::new();
+        for (id, judgement) in self.judgements() {
+            rows.extend(judgement.rows().filter(|row| row.wrong).map(|row| DriftRow {
+                target: id.to_string(),
+                preset: judgement.preset.clone().unwrap_or_default(),
+                setting: row.setting,
+                wanted: row.wanted,
+                found: row.found,
+            }));
+        }
+        rows
+    }
+}
+
+impl Drifts for View {
+    fn drifts(&self) -> Vec<DeviceDrift> {
+        let device = |(id, judgement): (TargetId, Judgement)| DeviceDrift { target: id.to_string(), judgement };
+        self.shared.judgements().into_iter().map(device).collect()
     }
 }

@@ -4,7 +4,8 @@ use super::{Address, Preset};
 use crate::model::{FanSetting, Identity, Settings, Target};
 
 /// A setting that is compared; the label `setting`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Setting {
     /// Where a pool is.
     PoolUrl,
@@ -38,7 +39,7 @@ impl Setting {
 }
 
 /// One setting, as it should be and as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Drift {
     /// Which one.
     pub setting: Setting,

@@ -24,7 +24,7 @@ pub static FAMILIES: [&Family; 2] = [&DRIFT, &UNEXPECTED];
 const MAX_POOLS: usize = 16;
 
 /// What one poll shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Judgement {
     /// Name of the device's preset.
     pub preset: Option<String>,
@@ -35,16 +35,49 @@ pub struct Judgement {
 }
 
 /// A pool or a worker, and whether it is expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stranger {
     /// Slot of the pool.
     pub pool: usize,
-    /// `pool` or `worker`.
-    pub what: &'static str,
+    /// What was looked at.
+    pub what: What,
     /// As the device says it; a worker is shortened.
     pub found: String,
     /// Whether nobody expects it.
     pub unexpected: bool,
+}
+
+/// What of a pool may be a stranger; the label `what`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Where it is.
+    Pool,
+    /// Who is mined for.
+    Worker,
+}
+
+impl What {
+    /// The value of the label `what`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            What::Pool => "pool",
+            What::Worker => "worker",
+        }
+    }
+}
+
+/// One line for people: what should be, and what is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// `frequency`, `pool_url 0`.
+    pub setting: String,
+    /// As it should be.
+    pub wanted: String,
+    /// As the device says it.
+    pub found: String,
+    /// Whether that is not as it should be.
+    pub wrong: bool,
 }
 
 impl Presets {
@@ -70,15 +103,14 @@ impl Presets {
             if !own.is_empty() || !self.expected_pools.is_empty() {
                 let address = Address::read(&pool.url);
                 let known = address.as_ref().is_some_and(|address| {
-                    own.iter().any(|own| own.address.is(address))
-                        || matches(&self.expected_pools, &address.to_string())
+                    own.iter().any(|own| own.address.is(address)) || matches(&self.expected_pools, &address.to_string())
                 });
-                push("pool", pool.url.clone(), known);
+                push(What::Pool, pool.url.clone(), known);
             }
             let shown = !pool.user.is_empty() && !pool.user.contains('*');
             if shown && (!own.is_empty() || !self.expected_workers.is_empty()) {
                 let known = workers.contains(&pool.user) || matches(&self.expected_workers, &pool.user);
-                push("worker", drift::shortened(&pool.user), known);
+                push(What::Worker, drift::shortened(&pool.user), known);
             }
         }
         strangers
@@ -89,6 +121,22 @@ impl Judgement {
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
         self.drifts.is_empty() && self.strangers.is_empty()
+    }
+
+    /// As lines for people.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        let drifts = self.drifts.iter().map(|drift| {
+            let slot = drift.pool.map(|pool| format!(" {pool}")).unwrap_or_default();
+            let (wanted, found) = (drift.wanted.clone(), drift.found.clone());
+            Row { setting: format!("{}{slot}", drift.setting.as_str()), wanted, found, wrong: drift.drifted }
+        });
+        let strangers = self.strangers.iter().map(|stranger| Row {
+            setting: format!("expected {} {}", stranger.what.as_str(), stranger.pool),
+            wanted: "one that is named".to_string(),
+            found: stranger.found.clone(),
+            wrong: stranger.unexpected,
+        });
+        drifts.chain(strangers)
     }
 
     /// As samples about the target.
@@ -107,7 +155,7 @@ impl Judgement {
             sample(&DRIFT, labels, drift.drifted)
         });
         let strangers = self.strangers.iter().map(|stranger| {
-            let labels = labels.with("pool", &*stranger.pool.to_string()).with("what", stranger.what);
+            let labels = labels.with("pool", &*stranger.pool.to_string()).with("what", stranger.what.as_str());
             sample(&UNEXPECTED, labels, stranger.unexpected)
         });
         drifts.chain(strangers).collect()

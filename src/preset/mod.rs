@@ -19,7 +19,7 @@ pub use address::Address;
 pub use check::{Mistake, check};
 pub use drift::{Drift, Setting};
 pub use entry::{PoolEntry, PresetEntry};
-pub use judge::{FAMILIES, Judgement, Stranger};
+pub use judge::{FAMILIES, Judgement, Row, Stranger, What};
 pub use template::Worker;
 
 /// All presets, in the order in which they are asked, and what else is known to be right.
@@ -104,3 +104,6 @@ fn words(target: &Target, identity: &Identity) -> Labels {
     words.extend(own.into_iter().chain(said).map(|(name, value)| (name.to_string(), value.to_string())));
     Labels::new(words.iter().map(|(name, value)| (name.clone(), value.as_str())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod canary;
 mod container;
 #[path = "../support/docker.rs"]
 mod docker;
+mod drift;
 mod full;
 mod http;
 mod kill;
