@@ -54,6 +54,21 @@ impl Daemon {
         Ok(Daemon { base, caller })
     }
 
+    /// Whether anybody is there at all, whatever they would say.
+    pub fn is_silent(&self) -> bool {
+        let probe = || {
+            let url = Url::parse(&format!("{}/-/healthy", self.base.as_str().trim_end_matches('/'))).ok()?;
+            let call = Call { method: "GET", url: &url, headers: &[], body: None };
+            small_runtime().ok()?.block_on(self.caller.call(call)).err()
+        };
+        probe().is_some_and(|failure| failure.reason == FailureReason::Unreachable)
+    }
+
+    /// Where it is, or would be.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
     /// One request; the answer as JSON, null where there is none.
     pub fn ask(
         &self,

@@ -70,6 +70,7 @@ pub use audit::audit_page;
 pub use awx::controller;
 pub use control::drawings;
 pub use evaluate::settings as rule_settings;
+pub use keep::runs_of;
 pub use runner::run_runner;
 pub use world::host;
 
