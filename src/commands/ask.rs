@@ -65,12 +65,8 @@ impl Daemon {
 
     /// Whether anybody is there at all, whatever they would say.
     pub fn is_silent(&self) -> bool {
-        let probe = || {
-            let url = Url::parse(&format!("{}/-/healthy", self.base.as_str().trim_end_matches('/'))).ok()?;
-            let call = Call { method: "GET", url: &url, headers: &[], body: None };
-            small_runtime().ok()?.block_on(self.caller.call(call)).err()
-        };
-        probe().is_some_and(|failure| failure.reason == FailureReason::Unreachable)
+        let heard = small_runtime().map(|runtime| runtime.block_on(self.call("GET", "/-/healthy", None)));
+        matches!(heard, Ok(Ok(Err(failure))) if failure.reason == FailureReason::Unreachable)
     }
 
     /// Where it is, or would be.
