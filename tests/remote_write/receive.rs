@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use davylamp::model::{Family, Labels, Point};
+use davylamp::model::{Family, Labels, Point, Starts};
 use davylamp::wire::{Message, SeriesOut, compress, write};
 
 use crate::http::ask;
@@ -76,6 +76,7 @@ fn the_answers_are_those_of_the_specification() {
         family: std::sync::Arc::new(family.clone()).into(),
         samples: vec![Point { t: now, v: value }],
         histograms: vec![],
+        starts: Starts::default(),
     };
     let post = |message: Message, value: f64, headers: &[(&str, &str)]| {
         let body = compress(&write(message, &[series(value)])).unwrap();
@@ -144,6 +145,7 @@ pub fn push(address: SocketAddr, name: &'static str, t: i64, value: f64, token: 
         family: Arc::new(Family::gauge(name, "Pushed", &[])).into(),
         samples: vec![Point { t, v: value }],
         histograms: vec![],
+        starts: Starts::default(),
     };
     let body = compress(&write(Message::V2, &[series])).unwrap();
     let headers = [token, ("Content-Encoding", "snappy"), ("Content-Type", Message::V2.content_type())];
