@@ -22,6 +22,11 @@ fn own_name(name: &str) -> String {
     clean(name.split_once('.').map_or(name, |(_, own)| own))
 }
 
+/// The same where accounts are wallets, and a worker without a name of its own is called like the account.
+fn wallets_name(name: &str) -> String {
+    name.split_once('.').map_or_else(|| "default".to_string(), |(_, own)| clean(own))
+}
+
 /// A time in words, in seconds since the epoch.
 fn time(text: &str) -> Option<f64> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
@@ -35,7 +40,8 @@ fn later(one: Option<f64>, other: Option<f64>) -> Option<f64> {
 
 /// How many workers are in each of `states`.
 fn count(workers: &[Worker], states: &[&'static str]) -> Vec<(&'static str, f64)> {
-    let of = |state: &str| workers.iter().filter(|worker| worker.state == Some(state)).map(|_| 1.0).sum();
+    let of =
+        |state: &str| workers.iter().fold(0.0, |sum, worker| sum + f64::from(u8::from(worker.state == Some(state))));
     states.iter().map(|state| (*state, of(state))).collect()
 }
 
@@ -81,7 +87,7 @@ pub fn ckpool(documents: &Documents, account: &mut Account) -> bool {
     account.last_share = user.nonzero("lastshare");
     for worker in user.objects("worker") {
         account.workers.push(Worker {
-            name: own_name(&worker.text("workername").unwrap_or_default()),
+            name: wallets_name(&worker.text("workername").unwrap_or_default()),
             state: None,
             rates: rates(worker, CKPOOL_WINDOWS, ""),
             last_share: worker.nonzero("lastshare"),
@@ -132,7 +138,7 @@ pub fn ocean(documents: &Documents, account: &mut Account) -> bool {
         // A worker's newest figures are the first of a list, or the value itself.
         let Some(figures) = Fields::of(said.get(0).unwrap_or(said)) else { continue };
         account.workers.push(Worker {
-            name: own_name(name),
+            name: wallets_name(name),
             rates: rates(figures, OCEAN_WINDOWS, ""),
             ..Worker::default()
         });
