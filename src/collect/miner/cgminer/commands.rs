@@ -1,46 +1,59 @@
 //! What a cgminer and its relatives can be told to do, where `--api-allow` grants us privileged access (`W:`).
 //! Source: `API-README` of cgminer.
 
-use std::time::Duration;
+use super::super::documents::Sections;
+use super::super::tell::{self, BY_SECTIONS, request};
+use super::super::values::Fields;
+use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen, Value};
+use crate::model::Target;
 
-use futures_util::future::BoxFuture;
-
-use super::super::place::Place;
-use super::super::restart::restart;
-use super::MAX_REPLY;
-use crate::collect::command::{Command, CommandError};
-use crate::collect::tcp;
-use crate::model::{FailureReason, Target};
+/// A pool as the label `pool` names it.
+pub(in super::super) const POOL: Option<Argument> = Some(Argument::Number { name: "NUMBER", bounds: (0, 99), or: &[] });
 
 /// The commands of this kind.
-pub const COMMANDS: &[Command] = &[Command {
-    name: "restart",
-    help: "restarts the mining program (needs privileged access to its API) and waits until its uptime says so",
-    perform: restart_program,
-}];
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "restart",
+        help: tell::RESTART_HELP,
+        argument: None,
+        plan: |target, _| tell::rpc((target, 4028), vec![request("restart", "")], BY_SECTIONS, Goal::Restarted),
+    },
+    Command {
+        name: "pool",
+        help: "makes a pool the first choice, and waits until it works for it",
+        argument: POOL,
+        plan: pool,
+    },
+    Command {
+        name: "pool-on",
+        help: "lets a pool be used again",
+        argument: POOL,
+        plan: |target, value| switch(target, value, true),
+    },
+    Command {
+        name: "pool-off",
+        help: "keeps a pool from being used; the last one that is on is refused",
+        argument: POOL,
+        plan: |target, value| switch(target, value, false),
+    },
+];
 
-/// Most bytes of a refusal that are told.
-const MOST_TOLD: usize = 200;
-
-fn restart_program(target: Target, within: Duration) -> BoxFuture<'static, Result<String, CommandError>> {
-    Box::pin(async move { restart(&target, within, send(&target)).await })
+/// Switches the pool.
+pub(in super::super) fn pool(target: &Target, value: &Value) -> Result<Plan, CommandError> {
+    let number = value.number().unwrap_or_default();
+    let switch = request("switchpool", &number.to_string());
+    tell::rpc((target, 4028), vec![switch], BY_SECTIONS, tell::active_pool(number))
 }
 
-async fn send(target: &Target) -> Result<(), CommandError> {
-    let place = Place::read(&target.address, "tcp", 4028).map_err(|error| CommandError::Refused(error.to_string()))?;
-    let sent = tcp::exchange(&place.to_string(), br#"{"command":"restart"}"#, MAX_REPLY, target.timeout).await;
-    let body = match sent {
-        Ok(body) => body,
-        // A program that restarts may well do so before it has answered.
-        Err(failure) if failure.reason == FailureReason::Denied => {
-            return Err(CommandError::Refused(failure.to_string()));
-        }
-        Err(failure) => return Err(CommandError::Unknown(failure.to_string())),
+fn switch(target: &Target, value: &Value, on: bool) -> Result<Plan, CommandError> {
+    let number = value.number().unwrap_or_default();
+    let (command, undo) = if on { ("enablepool", "pool-off") } else { ("disablepool", "pool-on") };
+    let of = move |seen: &Seen| {
+        let sections = Sections::read(&seen.replies);
+        let pools = sections.pools.iter().filter_map(Fields::of);
+        let pool = pools.into_iter().find(|pool| pool.number("POOL") == Some(f64::from(number)))?;
+        Some(!pool.text("Status")?.eq_ignore_ascii_case("disabled"))
     };
-    let text = String::from_utf8_lossy(&body);
-    if body.is_empty() || text.contains("RESTART") {
-        return Ok(());
-    }
-    let told: String = text.chars().filter(|c| !c.is_control()).take(MOST_TOLD).collect();
-    Err(CommandError::Refused(format!("the program refused: {told}")))
+    let goal = Goal::Is { of: Box::new(of), wanted: on, undo: format!("{undo} {number}") };
+    tell::rpc((target, 4028), vec![request(command, &number.to_string())], BY_SECTIONS, goal)
 }
