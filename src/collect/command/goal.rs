@@ -64,7 +64,7 @@ impl Seen {
         let bug = || PollFailure::new(FailureReason::Bug, format!("{} cannot be polled", target.id));
         let opened = (kind(&target.kind).ok_or_else(bug)?.open)(target);
         let collector = opened.map_err(|_| bug())?;
-        let late = || PollFailure::new(FailureReason::Timeout, "no answer in time".to_string());
+        let late = || PollFailure::new(FailureReason::Timeout, "no answer in time");
         let fetched = tokio::time::timeout_at(by, collector.fetch()).await;
         let replies = fetched.map_err(|_| late())??;
         let reading = collector.parse(&replies)?;

@@ -43,14 +43,19 @@ impl Say {
 }
 
 /// How requests end on the wire.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Wire {
     /// JSON, complete when it can be read.
     Line,
     /// A head, and a body of `content-length` bytes.
     Http,
-    /// Four bytes of length, then JSON.
-    Framed,
+}
+
+/// A file that holds a secret, as an option refers to it.
+pub fn secret(folder: &tempfile::TempDir, text: &str) -> Value {
+    let path = folder.path().join("secret");
+    std::fs::write(&path, text).unwrap();
+    serde_json::json!({ "file": path })
 }
 
 /// A device on loopback.
@@ -81,9 +86,6 @@ impl Peer {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
                 match answer(&request) {
                     Say::Bytes(bytes) => {
-                        if wire == Wire::Framed {
-                            let _ = stream.write_all(&(bytes.len() as u32).to_le_bytes()).await;
-                        }
                         let _ = stream.write_all(&bytes).await;
                         let _ = stream.shutdown().await;
                     }
@@ -100,9 +102,14 @@ impl Peer {
         seen.iter().filter(|request| !questions.iter().any(|word| request.contains(word))).cloned().collect()
     }
 
-    /// Everything it was asked.
-    pub fn all(&self) -> Vec<String> {
-        self.writes(&[])
+    /// As [`Peer::writes`], of HTTP the first line and the body.
+    pub fn sent(&self, questions: &[&str]) -> Vec<String> {
+        let short = |request: &String| {
+            let (head, body) = request.split_once("\r\n\r\n").unwrap();
+            let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1");
+            format!("{line} {body}").trim_end().to_string()
+        };
+        self.writes(questions).iter().map(short).collect()
     }
 
     /// It as a target of a kind.
@@ -142,10 +149,6 @@ async fn read(stream: &mut TcpStream, wire: Wire) -> String {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let complete = match wire {
             Wire::Line => serde_json::from_slice::<Value>(&bytes).is_ok(),
-            Wire::Framed => {
-                bytes.len() >= 4
-                    && bytes.len() - 4 >= u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize
-            }
             Wire::Http => text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
                 let length = head
                     .lines()
@@ -154,11 +157,7 @@ async fn read(stream: &mut TcpStream, wire: Wire) -> String {
             }),
         };
         if complete || stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return if wire == Wire::Framed {
-                String::from_utf8_lossy(bytes.get(4..).unwrap_or_default()).into_owned()
-            } else {
-                text
-            };
+            return text;
         }
     }
 }

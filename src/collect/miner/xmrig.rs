@@ -151,15 +151,14 @@ fn put_shares(device: &mut Device, summary: Fields<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::miner::told::{Peer, Say, Wire};
+    use crate::collect::miner::told::{Peer, Say, Wire, secret};
 
     const SUMMARY: &str = r#"{"id":"x","worker_id":"shed","uptime":500,"results":{"shares_good":1,"shares_total":1},"version":"6.26.0","paused":PAUSED,"hashrate":{"total":[20.1,null,null]}}"#;
 
     #[tokio::test]
     async fn pauses_and_resumes_with_its_token_and_not_without() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("token"), "s3cret\n").unwrap();
-        let options = json!({"token": {"file": folder.path().join("token")}});
+        let options = json!({"token": secret(&folder, "s3cret\n")});
         let mut paused = false;
         let peer = Peer::start(Wire::Http, move |request| {
             if !request.contains("authorization: Bearer s3cret") {
@@ -176,14 +175,8 @@ mod tests {
         assert_eq!(outcome.before.as_deref(), Some("hashing"));
         assert!(!peer.told("xmrig", options.clone(), "pause").await.unwrap().changed);
         peer.told("xmrig", options, "resume").await.unwrap();
-        let writes = peer.writes(&["GET /"]);
-        assert_eq!(writes.len(), 2);
-        assert!(
-            writes[0].starts_with("POST /json_rpc HTTP/1.1")
-                && writes[0].ends_with(r#"{"id":1,"jsonrpc":"2.0","method":"pause"}"#),
-            "{}",
-            writes[0]
-        );
+        let message = |method: &str| format!(r#"POST /json_rpc {{"id":1,"jsonrpc":"2.0","method":"{method}"}}"#);
+        assert_eq!(peer.sent(&["GET /"]), [message("pause"), message("resume")]);
         let error = peer.told("xmrig", json!({}), "pause").await.unwrap_err();
         assert!(error.to_string().contains("options.token is missing"), "{error}");
     }

@@ -55,15 +55,12 @@ fn plan(target: &Target, message: Web, goal: Goal) -> Result<Plan, CommandError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::miner::told::{Peer, Say, Wire};
+    use crate::collect::miner::told::{Peer, Say, Wire, secret};
 
-    #[tokio::test]
-    async fn logs_in_before_it_tells_and_reads_the_power_back() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("password"), "pa\"ss").unwrap();
-        let options = json!({"password": {"file": folder.path().join("password")}});
+    /// Lets nobody in but root, whose password holds a quote, and resumes for nobody.
+    async fn braiins() -> Peer {
         let (mut watts, mut state) = (3000_u64, 2);
-        let peer = Peer::start(Wire::Http, move |request| {
+        Peer::start(Wire::Http, move |request| {
             let path = request.split(' ').nth(1).unwrap();
             let body = request.split("\r\n\r\n").nth(1).unwrap();
             if path == "/api/v1/auth/login" {
@@ -97,7 +94,14 @@ mod tests {
                 _ => Say::http("404 Not Found", ""),
             }
         })
-        .await;
+        .await
+    }
+
+    #[tokio::test]
+    async fn logs_in_before_it_tells_and_reads_the_power_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = json!({"password": secret(&folder, "pa\"ss")});
+        let peer = braiins().await;
         let outcome = peer.told("braiins", options.clone(), "power-limit 2800").await.unwrap();
         assert_eq!(outcome.before.as_deref(), Some("3000"));
         let outcome = peer.told("braiins", options.clone(), "pause").await.unwrap();
@@ -107,23 +111,10 @@ mod tests {
             matches!(&error, CommandError::Refused(text) if text.contains("412") && text.contains("license")),
             "{error:?}"
         );
-        let writes = peer.writes(&["GET /", "POST /api/v1/auth/login"]);
-        let sent: Vec<String> = writes
-            .iter()
-            .map(|request| {
-                let (head, body) = request.split_once("\r\n\r\n").unwrap();
-                format!("{} {body}", head.lines().next().unwrap()).trim_end().to_string()
-            })
-            .collect();
-        assert_eq!(
-            sent,
-            [
-                r#"PUT /api/v1/performance/power-target HTTP/1.1 {"watt":2800}"#,
-                "PUT /api/v1/actions/pause HTTP/1.1",
-                "PUT /api/v1/actions/resume HTTP/1.1",
-            ]
-        );
-        std::fs::write(folder.path().join("password"), "wrong").unwrap();
+        let sent = peer.sent(&["GET /", "POST /api/v1/auth/login"]);
+        let power = r#"PUT /api/v1/performance/power-target {"watt":2800}"#;
+        assert_eq!(sent, [power, "PUT /api/v1/actions/pause", "PUT /api/v1/actions/resume"]);
+        let options = json!({"password": secret(&folder, "wrong")});
         let error = peer.told("braiins", options, "reboot").await.unwrap_err();
         assert!(matches!(&error, CommandError::Refused(text) if text.contains("nothing was sent")), "{error:?}");
     }
