@@ -19,10 +19,12 @@ use std::process::Output;
 
 use davylamp::collect::KINDS;
 use davylamp::rules::Engine;
+use davylamp::rules::Samples;
 use davylamp::rules::Settings;
 use davylamp::rules::check_files;
 use davylamp::rules::check_text;
 use davylamp::rules::unit;
+use davylamp::yaml::Severity;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -163,20 +165,52 @@ fn everything_that_prometheus_accepts_is_read() {
     assert_eq!(group.rules[2].expr_text, "1");
 }
 
+/// Reads rule files, holds that promtool finds as many rules in each, and evaluates all of them once.
+fn agrees_with_promtool(paths: &[PathBuf]) -> Engine {
+    let report = check_files(paths);
+    let errors = report.problems().filter(|problem| problem.severity == Severity::Error);
+    assert_eq!(errors.map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    if let Some(output) = promtool(&["check", "rules", "--lint=none"], paths) {
+        assert!(output.status.success(), "{}", text(&output));
+        let theirs: Vec<String> =
+            text(&output).lines().filter(|line| line.contains("SUCCESS")).map(|line| line.trim().into()).collect();
+        let ours = report.files.iter().map(|file| format!("SUCCESS: {} rules found", file.rules));
+        assert_eq!(ours.collect::<Vec<_>>(), theirs);
+    }
+    let rules = report.rules();
+    let mut engine = Engine::new(report.groups, Settings::default(), 0);
+    let evaluation = harness::evaluate_all(&mut engine, &Samples::default(), 3_600_000);
+    assert_eq!((evaluation.rules, evaluation.problems), (rules, Vec::new()));
+    engine
+}
+
 /// Rules in the manner of the mixins that everybody has: for hosts, clusters, probes, and monitoring itself.
 #[test]
 fn mixins_load_as_they_do_in_prometheus() {
-    let paths = files("tests/rules/mixins", ".yml");
-    let report = check_files(&paths);
-    assert_eq!(report.problems().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
-    let Some(output) = promtool(&["check", "rules"], &paths) else { return };
-    assert!(output.status.success(), "{}", text(&output));
-    let theirs: Vec<String> =
-        text(&output).lines().filter(|line| line.contains("SUCCESS")).map(|line| line.trim().into()).collect();
-    let ours = report.files.iter().map(|file| format!("SUCCESS: {} rules found", file.rules));
-    assert_eq!(ours.collect::<Vec<_>>(), theirs);
-    let window = Engine::new(report.groups, Settings::default(), 0).window();
+    let window = agrees_with_promtool(&files("tests/rules/mixins", ".yml")).window();
     assert_eq!(window.as_secs() / 3600, 6, "a forecast over six hours is the longest of them");
+}
+
+/// The rule files that projects publish, with the tests that they publish beside them.
+#[test]
+fn published_mixins_load_as_they_do_in_prometheus() {
+    let folder = std::env::var("DAVYLAMP_MIXINS").unwrap_or_else(|_| format!("{ROOT}/target/mixins"));
+    let entries = std::fs::read_dir(&folder).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| [".yml", ".yaml"].iter().any(|ending| path.to_str().unwrap().ends_with(ending)));
+    paths.sort();
+    let (tests, rules): (Vec<_>, Vec<_>) =
+        paths.into_iter().partition(|path| path.to_str().unwrap().contains(".test."));
+    if rules.is_empty() {
+        return eprintln!(
+            "SKIPPED: no published rule files in {folder}; tests/run fetches some, DAVYLAMP_MIXINS names others"
+        );
+    }
+    agrees_with_promtool(&rules);
+    for path in tests {
+        let outcome = unit::run(&path, None);
+        assert!(outcome.passed() && outcome.tests.iter().all(|test| test.checks > 0), "{outcome}");
+    }
 }
 
 fn seconds(seconds: u64) -> Option<std::time::Duration> {
