@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::collect::command::{Call, CommandError, Outcome, perform};
 use crate::model::{Labels, Target};
@@ -62,13 +63,8 @@ pub fn secret(folder: &tempfile::TempDir, text: &str) -> Value {
 pub struct Peer {
     pub address: String,
     seen: Arc<Mutex<Vec<String>>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Ends with the peer.
+    _task: JoinSet<()>,
 }
 
 impl Peer {
@@ -78,8 +74,8 @@ impl Peer {
         let address = listener.local_addr().unwrap().to_string();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = seen.clone();
-        #[allow(clippy::disallowed_methods, reason = "the task of a test, ended with its peer")]
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             let mut silent = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let request = read(&mut stream, wire).await;
@@ -93,7 +89,7 @@ impl Peer {
                 }
             }
         });
-        Peer { address, seen, task }
+        Peer { address, seen, _task: task }
     }
 
     /// The requests that hold none of these words: what was not a question.
