@@ -26,7 +26,7 @@ pub mod sealminer;
 mod tell;
 #[cfg(test)]
 mod told;
-mod values;
+pub(super) mod values;
 pub mod vnish;
 pub mod whatsminer;
 pub mod xmrig;
