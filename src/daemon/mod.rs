@@ -24,6 +24,7 @@ mod runner;
 mod sending;
 mod shared;
 mod silences;
+mod simulation;
 mod surface;
 mod tasks;
 mod tell;
@@ -71,6 +72,7 @@ pub use awx::controller;
 pub use control::drawings;
 pub use evaluate::settings as rule_settings;
 pub use runner::run_runner;
+pub use simulation::remediation_tests;
 pub use world::host;
 
 /// Alerts that wait for the acting room. When it is full, the rules wait: nothing is lost.
