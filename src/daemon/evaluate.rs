@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::model::{Alert, AlertState, Family, FamilyRef, MetricType, Point, TargetId, Transition};
 use crate::query;
 use crate::rules::{self, Cycle, Engine, Evaluation, Rule, RuleState, Settings};
-use crate::schedule::about::TARGET_UP;
+use crate::schedule::about;
 use crate::schedule::poll::unix_millis;
 use crate::store::{Kept, KeptHistogram};
 
@@ -356,12 +356,15 @@ fn note(state: &RuleState, interval: Duration) -> RuleNote {
     }
 }
 
-/// Whether a rule reads what targets measure, and not only whether they answer.
+/// Whether a rule reads what targets measure, and not only what the scheduler says of them: that they do not answer.
 pub(super) fn needs_values(rule: &Rule) -> bool {
-    let only_up = |matchers: &Vec<crate::model::Matcher>| {
-        matchers.iter().any(|matcher| matcher.name == "__name__" && matcher.value == TARGET_UP.name)
+    let of_us = |value: &str| about::FAMILIES.iter().any(|family| family.name == value);
+    let only_of_us = |matchers: &Vec<crate::model::Matcher>| {
+        matchers.iter().any(|matcher| {
+            matcher.name == "__name__" && matcher.op == crate::model::MatchOp::Equal && of_us(&matcher.value)
+        })
     };
-    !query::selectors(&rule.expr).iter().all(only_up)
+    !query::selectors(&rule.expr).iter().all(only_of_us)
 }
 
 fn log(transition: &Transition) {

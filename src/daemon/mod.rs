@@ -71,6 +71,7 @@ pub use audit::audit_page;
 pub use awx::controller;
 pub use control::drawings;
 pub use evaluate::settings as rule_settings;
+pub use keep::runs_of;
 pub use runner::run_runner;
 pub use simulation::remediation_tests;
 pub use world::host;
@@ -171,8 +172,8 @@ pub async fn run(
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
     let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
-    let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
+    let inbox = Inbox::load(shared.clone(), keeper.clone(), book.clone()).await?;
     let parts =
         Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
     parts.assemble(engine, (silences, teller), listener, || ready(address)).await

@@ -8,10 +8,10 @@ use super::evaluate::{needs_values, settings};
 use super::world::host;
 use crate::act::inventory::Inventory;
 use crate::config::Config;
-use crate::model::Target;
 use crate::model::labels::METRIC_NAME;
-use crate::schedule::about::TARGET_UP;
-use crate::simulation::{Outcome, Setting, run};
+use crate::model::{Family, Target};
+use crate::schedule::about::{FAILED_POLLS, TARGET_UP};
+use crate::simulation::{About, Outcome, Setting, run};
 use crate::yaml::Problem;
 
 /// Runs a file of remediation tests, or those tests whose name `only` matches.
@@ -22,9 +22,10 @@ pub fn remediation_tests(path: &Path, only: Option<&Regex>) -> Outcome {
 fn setting(path: &Path) -> Result<Setting, Vec<Problem>> {
     let config = Config::load(path).map_err(|error| error.problems)?;
     let targets = || config.jobs.iter().map(|job| &job.target);
-    let up = |target: &std::sync::Arc<Target>| {
+    let about = |target: &std::sync::Arc<Target>| {
         let labels = target.labels.with("target", target.id.as_ref()).with("kind", target.kind.as_ref());
-        (target.id.to_string(), labels.with(METRIC_NAME, TARGET_UP.name.as_ref()))
+        let named = |family: &Family| labels.with(METRIC_NAME, family.name.as_ref());
+        (target.id.to_string(), About { up: named(&TARGET_UP), failed: named(&FAILED_POLLS) })
     };
     let path = config.act.ansible.inventory.as_ref();
     let inventory = path.and_then(|path| Inventory::listed(path));
@@ -36,7 +37,7 @@ fn setting(path: &Path) -> Result<Setting, Vec<Problem>> {
         any_host: config.act.awx.is_some() || path.is_some() && inventory.is_none(),
         inventory,
         hosts: targets().map(|target| host(target)).collect(),
-        up: targets().map(up).collect(),
+        about: targets().map(about).collect(),
         windows: config.windows.clone(),
         groups: config.groups.clone(),
         rules: settings(&config),

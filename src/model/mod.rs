@@ -11,6 +11,7 @@ pub mod matcher;
 pub mod observation;
 pub mod relabel;
 pub mod series;
+pub mod starts;
 pub mod target;
 pub mod words;
 
@@ -21,4 +22,5 @@ pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use observation::{FailureReason, Identity, Observation, PollFailure, Reading, Sample, Suffix};
 pub use series::{Point, Series, Source, SourceError};
+pub use starts::Starts;
 pub use target::{Target, TargetId};

@@ -64,6 +64,8 @@ pub struct Identity {
 pub struct Reading {
     /// All samples, in the order of the parser.
     pub samples: Vec<Sample>,
+    /// Since when some of them count (milliseconds since the epoch), by their places in `samples`, rising.
+    pub starts: Vec<(usize, i64)>,
     /// Impossible values that were not exported, by family name.
     pub rejected: BTreeMap<String, u64>,
     /// What had to be repaired or was odd, for a person to read.

@@ -19,7 +19,7 @@ pub fn holds(expr: &Expr, source: &dyn Source, at: i64, limits: &Limits) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Matcher, Point, Series, SourceError};
+    use crate::model::{Labels, Matcher, Point, Series, SourceError};
 
     struct Fixed(Vec<Series>);
 

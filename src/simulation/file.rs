@@ -126,7 +126,8 @@ pub struct FactEntry {
     /// Rules, by name, whose range is not covered by samples yet.
     #[serde(default)]
     pub warming_up: Option<Vec<String>>,
-    /// What `min_healthy` says: true, false, or unknown. Else it is evaluated on `davylamp_target_up` and the series.
+    /// What `min_healthy` says: true, false, or unknown. Else it is evaluated on what the
+    /// scheduler says of the targets (`davylamp_target_up`) and on the series.
     #[serde(default)]
     pub healthy: Option<Healthy>,
     /// The wall clock is set forward (`+1h`) or back (`-10m`), once.

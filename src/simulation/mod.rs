@@ -12,6 +12,7 @@ mod differences;
 mod event;
 mod file;
 mod ledger;
+mod orders;
 mod outcome;
 mod plan;
 mod play;
@@ -46,14 +47,14 @@ pub struct Setting {
     pub limits: Limits,
     /// What one-time links begin with.
     pub approval_url: Option<String>,
-    /// Whether runs are adopted after the daemon was killed: a runner or a controller carries them out.
+    /// The hosts of a static inventory; `None`: it is generated from the targets, or only Ansible can list it.
     pub inventory: Option<Inventory>,
     /// Only Ansible can list the inventory: every host that a test names is believed to be in it.
     pub any_host: bool,
     /// The targets as hosts.
     pub hosts: Vec<Host>,
-    /// The labels of each target's `davylamp_target_up`, by its id.
-    pub up: BTreeMap<String, Labels>,
+    /// What the scheduler says of each target, by its id.
+    pub about: BTreeMap<String, About>,
     /// The maintenance windows.
     pub windows: Windows,
     /// The rules.
@@ -62,6 +63,15 @@ pub struct Setting {
     pub rules: Settings,
     /// Keys of those rules that only ask whether targets answer.
     pub only_up: Vec<String>,
+}
+
+/// The series that the scheduler writes of a target.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// 1 while it answers.
+    pub up: Labels,
+    /// Polls that failed in a row.
+    pub failed: Labels,
 }
 
 /// Runs the tests of a file, or those whose name `only` matches. `setting` reads the configuration that the file names.

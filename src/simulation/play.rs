@@ -1,5 +1,6 @@
 //! Plays a test from its start to its end: moves the scene on, tells the acting room what changed, gives people's orders.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::differences::differences;
 use super::event::{Event, What};
 use super::file::{OrderEntry, Trouble};
 use super::ledger::Memory;
+use super::orders::{obey, verb};
 use super::outcome::TestOutcome;
 use super::plan::{FactKind, Level, Plan};
 use super::scene::{Scene, Stage};
@@ -18,12 +20,9 @@ use super::works::Works;
 use super::world::Eyes;
 use crate::act::actor::{Actor, Setup};
 use crate::act::book::Book;
-use crate::act::control::{Control, ControlError, Filter};
-use crate::act::episode::Episode;
+use crate::act::control::Control;
 use crate::act::ledger::{Ledger, LedgerError};
-use crate::act::run::{Run, RunState};
 use crate::model::{Alert, AlertState, Transition};
-use crate::query::notation::Item;
 use crate::rules::{Cycle, Engine};
 
 /// Transitions on their way to the acting room, which takes them at once.
@@ -83,6 +82,8 @@ struct Player {
     known: Vec<(Level, i64)>,
     /// Up to which time of the test there are samples.
     sampled: i64,
+    /// Polls of each target that failed in a row.
+    failed: BTreeMap<String, u32>,
     /// Everything up to this time was told.
     told: i64,
 }
@@ -95,7 +96,7 @@ impl Player {
         let interval = plan.interval;
         let stage = Arc::new(Stage::new(plan, setting.clone()));
         let ledger = Arc::new(Memory::new(stage.clone()));
-        Player { stage, ledger, engine, known, sampled: -interval, told: -1 }
+        Player { stage, ledger, engine, known, sampled: -interval, failed: BTreeMap::new(), told: -1 }
     }
 
     async fn play(mut self) -> Result<Scene, PlayError> {
@@ -241,12 +242,14 @@ impl Player {
             self.sampled += scene.plan.interval;
             let (taken, now) = (self.sampled, scene.wall(self.sampled));
             let said = scene.values(taken);
-            for (id, labels) in scene.setting.up.clone() {
-                if !said.contains_key(&labels) {
-                    let up = if scene.down(&id, taken) { 0.0 } else { 1.0 };
-                    scene.samples.push_item(&labels, now, &Item::Float(up));
-                }
+            for (id, about) in scene.setting.about.clone() {
+                let down = scene.down(&id, taken);
+                let failed = self.failed.entry(id).or_default();
+                *failed = if down { *failed + 1 } else { 0 };
+                scene.samples.push(&about.up, now, if down { 0.0 } else { 1.0 });
+                scene.samples.push(&about.failed, now, f64::from(*failed));
             }
+            // Last, because what the test says of a target wins.
             for (labels, item) in said {
                 scene.samples.push_item(&labels, now, &item);
             }
@@ -320,56 +323,6 @@ impl Player {
             }
         }
     }
-}
-
-/// Which verb an order has, and for which target.
-fn verb(order: &OrderEntry) -> (&'static str, &str) {
-    let verbs = [
-        ("approve", &order.approve),
-        ("reject", &order.reject),
-        ("cancel", &order.cancel),
-        ("retry", &order.retry),
-        ("close", &order.close),
-    ];
-    let said = verbs.into_iter().find_map(|(verb, target)| Some((verb, target.as_deref()?)));
-    said.unwrap_or(("order", ""))
-}
-
-/// Why an order of a test led to nothing.
-#[derive(Debug, thiserror::Error)]
-enum OrderError {
-    /// There is nothing that it could mean.
-    #[error("there is nothing on {target} to {verb}")]
-    Nothing { verb: &'static str, target: String },
-    /// The acting room would not.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-}
-
-async fn obey(control: &Control, order: &OrderEntry, verb: &'static str, target: &str) -> Result<(), OrderError> {
-    let nothing = || OrderError::Nothing { verb, target: target.to_string() };
-    let filter = Filter { binding: order.binding.clone(), target: Some(target.to_string()), ..Filter::default() };
-    if verb == "close" {
-        let ours = |episode: &Episode| {
-            episode.target == target && order.binding.as_ref().is_none_or(|binding| *binding == episode.binding)
-        };
-        let open = control.episodes().into_iter().find(|episode| ours(episode) && episode.closed_at.is_none());
-        let binding = open.ok_or_else(nothing)?.binding;
-        return Ok(control.close_episode(&binding, target, &order.by).await?);
-    }
-    let fits = |run: &Run| match verb {
-        "approve" | "reject" => run.state == RunState::WaitingApproval,
-        "cancel" => !run.state.is_final() && run.rehearses.is_none(),
-        _ => run.state.is_final() && run.rehearses.is_none(),
-    };
-    let run = control.list(&filter).into_iter().find(fits).ok_or_else(nothing)?.id;
-    match verb {
-        "approve" => control.approve(&run, &order.by).await?,
-        "reject" => control.reject(&run, &order.by).await?,
-        "cancel" => control.cancel(&run, &order.by).await?,
-        _ => control.retry(&run, &order.by).await?,
-    };
-    Ok(())
 }
 
 /// An alert of the test that fires.

@@ -44,7 +44,7 @@ impl World for Eyes {
     fn target_up(&self, target: &str) -> Option<bool> {
         let scene = self.0.lock();
         let down = scene.down(target, scene.at());
-        (down || scene.setting.up.contains_key(target)).then_some(!down)
+        (down || scene.setting.about.contains_key(target)).then_some(!down)
     }
 
     fn hosts(&self) -> Vec<Host> {

@@ -68,3 +68,10 @@ fn mistakes_are_told_all_at_once() {
     let missing = remediation_tests(Path::new("tests/remediations/none.test.yml"), None);
     assert!(missing.errors[0].contains("cannot be read"), "{missing}");
 }
+
+#[test]
+fn the_shipped_remediations_do_what_their_tests_say() {
+    let outcome =
+        remediation_tests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/miners.test.yml"), None);
+    assert!(outcome.passed() && outcome.tests.len() >= 5, "{outcome}");
+}

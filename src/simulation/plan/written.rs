@@ -314,7 +314,7 @@ impl Reader<'_> {
             let message = format!("the test takes {}; at most {} are played", time(end), time(LONGEST));
             self.report("until", message);
         }
-        let tracks = i64::try_from(plan.series.len() + self.setting.up.len()).unwrap_or(i64::MAX);
+        let tracks = i64::try_from(plan.series.len() + self.setting.about.len()).unwrap_or(i64::MAX);
         if (end / plan.interval).saturating_mul(tracks) > MOST_VALUES {
             self.report("interval", format!("that makes more than {MOST_VALUES} values; write a longer interval"));
         }
