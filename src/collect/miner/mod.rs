@@ -24,7 +24,7 @@ pub mod proto;
 pub mod repair;
 mod restart;
 pub mod sealminer;
-mod values;
+pub(super) mod values;
 pub mod vnish;
 pub mod whatsminer;
 pub mod xmrig;
