@@ -185,7 +185,7 @@ impl Works {
         match ending {
             Ending::Ok => {
                 self.heal(run.as_ref(), plan.as_ref());
-                Ok(Done { detail: said })
+                Ok(Done { detail: said, ..Done::default() })
             }
             Ending::Failed => Err(HandsError::Failed(said)),
             Ending::Unreachable | Ending::Lost | Ending::TimedOut => Err(HandsError::Unknown(said)),

@@ -22,8 +22,10 @@ mod place;
 mod pools;
 pub mod proto;
 pub mod repair;
-mod restart;
 pub mod sealminer;
+mod tell;
+#[cfg(test)]
+mod told;
 pub(super) mod values;
 pub mod vnish;
 pub mod whatsminer;
