@@ -135,10 +135,6 @@ impl Queue {
         self.max_bytes.store(max_bytes, Relaxed);
     }
 
-    fn max_bytes(&self) -> u64 {
-        self.max_bytes.load(Relaxed)
-    }
-
     fn note(&self, inner: &Inner) {
         self.depth[0].store(inner.samples(), Relaxed);
         self.depth[1].store(inner.bytes(), Relaxed);
@@ -160,7 +156,7 @@ impl Queue {
             return Err(failed("append", &path(&inner))(cause));
         }
         let size = (HEAD + payload.len()) as u64;
-        let segment_bytes = (self.max_bytes() / SEGMENTS).max(LEAST_SEGMENT);
+        let segment_bytes = (self.max_bytes.load(Relaxed) / SEGMENTS).max(LEAST_SEGMENT);
         if inner.last().bytes > 0 && inner.last().bytes + size > segment_bytes {
             self.rotate(&mut inner)?;
         }
@@ -193,7 +189,7 @@ impl Queue {
 
     fn make_room(&self, inner: &mut Inner, size: u64) -> Result<u64, QueueError> {
         let mut dropped = 0;
-        while inner.segments.len() > 1 && inner.bytes() + size > self.max_bytes() {
+        while inner.segments.len() > 1 && inner.bytes() + size > self.max_bytes.load(Relaxed) {
             dropped += inner.segments.pop_front().map_or(0, |oldest| oldest.samples);
             let front = inner.segments.front().map_or(0, |front| front.number);
             inner.marks.begin_at(Position { segment: front, offset: 0 });

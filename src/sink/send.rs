@@ -244,7 +244,7 @@ fn restore(series: SeriesIn) -> Option<SeriesOut> {
     let family = Family::read(family_name(name, kind).to_string(), kind, help);
     let family = Arc::new(Family { unit: unit.into(), ..family }).into();
     let histograms = series.histograms.into_iter().filter_map(|(t, histogram)| Some((t, histogram.ok()?))).collect();
-    Some(SeriesOut { labels, family, samples: series.samples, histograms })
+    Some(SeriesOut { labels, family, samples: series.samples, histograms, starts: series.starts })
 }
 
 /// What an answer means, by the specification.

@@ -185,6 +185,19 @@ fn after_a_restart_without_samples_alerts_wait_for_data() {
     assert_eq!(late.transitions.iter().map(told).collect::<Vec<_>>(), ["340 Hot a resolved since 30"]);
 }
 
+/// Young samples are no reason to doubt that series went away which were there since the start.
+#[test]
+fn what_was_seen_since_the_start_and_went_away_is_over_at_once() {
+    let samples = samples(&[("temp{rig='a'}", "90x2 stale")]);
+    let mut engine = engine(HOT);
+    for at in [0, 15_000, 30_000] {
+        cycle(&mut engine, &samples, at, 0);
+    }
+    let over = cycle(&mut engine, &samples, 45_000, 0).transitions;
+    assert_eq!(over.iter().map(told).collect::<Vec<_>>(), ["45 Hot a resolved since 30"]);
+    assert!(!over[0].positive, "and automation is told that no data say so");
+}
+
 #[test]
 fn a_rule_without_its_whole_range_is_warming_up() {
     let text = "groups: [{name: g, rules: [
