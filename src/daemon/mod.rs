@@ -15,6 +15,7 @@ mod hands;
 mod history;
 mod intake;
 mod keep;
+mod kept;
 mod notify;
 mod offenders;
 mod process;

@@ -273,7 +273,7 @@ pub fn known() -> Known<'static> {
         receivers: ["ops".to_string()].into(),
         webhooks: ["ops".to_string()].into(),
         windows: ["sunday".to_string()].into(),
-        commands: &|_| vec!["restart"],
+        misfit: &|_, command| (command != "restart").then(|| format!("no command {command}")),
         expression: &|_| Ok(()),
     }
 }
@@ -353,10 +353,10 @@ impl Hands for TestHands {
         let message = matches!(effect, Effect::Notify { .. } | Effect::Webhook { .. });
         let answer = self.answer.lock().unwrap().clone().filter(|_| !message);
         self.done.lock().unwrap().push(effect);
-        std::future::ready(answer.map_or_else(|| Ok(Done { detail: "done".into() }), Err)).boxed()
+        std::future::ready(answer.map_or_else(|| Ok(Done { detail: "done".into(), ..Done::default() }), Err)).boxed()
     }
     fn rehearse(&self, effect: Effect, _within: Duration) -> BoxFuture<'_, Result<Done, HandsError>> {
-        std::future::ready(Ok(Done { detail: format!("would do {}", effect.describe()) })).boxed()
+        std::future::ready(Ok(Done { detail: format!("would do {}", effect.describe()), ..Done::default() })).boxed()
     }
 }
 
