@@ -4,6 +4,7 @@
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[allow(clippy::disallowed_methods, reason = "it waits for processes, outside of any runtime")]
 mod daemon;
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../e2e/http.rs"]
