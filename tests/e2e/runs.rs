@@ -214,16 +214,21 @@ fn a_play_is_cancelled_tried_again_and_explained() {
         "{audit}"
     );
     lamp.finish();
+    left_behind(&lamp, &id, &second);
+}
+
+/// What the command line shows of a daemon that is stopped.
+fn left_behind(lamp: &Lamp, id: &str, second: &str) {
     let said = |args: &[&str]| {
         let output = lamp.output(&[&["runs"], args].concat());
         assert!(output.status.success() && text(&output).contains("no daemon answers at"), "{}", text(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let left = said(&["list", "--target", "m2"]);
-    assert!(left.contains(&id) && left.contains(&second) && left.contains("cancelled"), "{left}");
-    assert!(!said(&["list", "--state", "succeeded"]).contains(&id));
-    assert!(said(&["show", &id]).contains("ann") && said(&["explain", "m2"]).contains("slow on m2"));
-    let shown: Value = serde_json::from_str(&said(&["show", &id, "--output", "json"])).unwrap();
+    assert!(left.contains(id) && left.contains(second) && left.contains("cancelled"), "{left}");
+    assert!(!said(&["list", "--state", "succeeded"]).contains(id));
+    assert!(said(&["show", id]).contains("ann") && said(&["explain", "m2"]).contains("slow on m2"));
+    let shown: Value = serde_json::from_str(&said(&["show", id, "--output", "json"])).unwrap();
     assert_eq!((&shown["run"]["state"], &shown["run"]["target"]), (&"cancelled".into(), &"m2".into()), "{shown}");
     let wrong = lamp.output(&["runs", "show", "0123456789abcdef"]);
     assert!(!wrong.status.success() && text(&wrong).contains("there is no run 0123456789abcdef"), "{}", text(&wrong));
