@@ -30,6 +30,7 @@ pub mod base;
 mod guard;
 mod gzip;
 mod metrics;
+pub mod miners;
 mod problem;
 pub mod prometheus;
 mod rate;

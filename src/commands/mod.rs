@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod inventory;
 mod kinds;
+mod miner;
 mod notify;
 mod poll;
 mod query;
@@ -72,6 +73,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rules(command) => rules::rules(&command),
         Command::Dashboards(command) => check::dashboards(&command),
         Command::Runs(command) => runs::runs(&command),
+        Command::Miner(args) => miner::miner(&args),
         Command::Silence(command) => silence::silence(&command),
         Command::Windows(command) => silence::windows(&command),
         Command::Notify(command) => notify::notify(&command),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::devices::Busy;
 use super::explain::Desk;
 use super::offenders::Offenders;
 use crate::api::prometheus::Group;
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) offenders: Offenders,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
+    /// Devices that something is at work on.
+    pub(super) busy: Busy,
 }
 
 /// A value that is replaced as a whole.
@@ -147,6 +150,7 @@ impl Shared {
             notices: Mutex::default(),
             offenders: Offenders::default(),
             desk: Desk::default(),
+            busy: Busy::default(),
         }
     }
 
