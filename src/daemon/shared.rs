@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::devices::Busy;
 use super::explain::Desk;
+use super::kept::Kept;
 use super::offenders::Offenders;
 use crate::api::prometheus::Group;
 use crate::config::Config;
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
     pub(super) offenders: Offenders,
+    /// Written by intake.
+    pub(super) kept: Kept,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
     /// Devices that something is at work on.
@@ -149,6 +152,7 @@ impl Shared {
             heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
+            kept: Kept::default(),
             desk: Desk::default(),
             busy: Busy::default(),
         }

@@ -13,6 +13,7 @@ mod container;
 mod cycles;
 #[path = "../support/docker.rs"]
 mod docker;
+mod drift;
 mod full;
 mod http;
 mod kill;
