@@ -10,13 +10,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::acting;
 use super::keep::Keeper;
 use super::limits;
 use super::notify::Notifier;
 use super::sending;
 use super::shared::{Shared, TargetState};
 use super::world::ReloadRequest;
-use crate::act::binding::Binding;
+use crate::act::reload::Plan;
 use crate::collect::kind;
 use crate::config::Config;
 use crate::dashboards;
@@ -39,7 +40,7 @@ pub(super) struct Control {
     pub(super) keeper: Keeper,
     pub(super) scheduler: Scheduler,
     pub(super) configs: watch::Sender<Arc<Config>>,
-    pub(super) bindings: watch::Sender<Arc<Vec<Binding>>>,
+    pub(super) plans: watch::Sender<Arc<Plan>>,
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) export: Arc<Notify>,
     pub(super) notifier: Arc<Notifier>,
@@ -108,7 +109,7 @@ impl Control {
     }
 
     async fn swap(&mut self, config: Arc<Config>, receivers: Option<Prepared>) -> String {
-        let fixed = fixed(&self.began, &config);
+        let (before, fixed) = (self.shared.config.get(), fixed(&self.began, &config));
         if let Some(receivers) = receivers {
             self.valve.switch(receivers);
         }
@@ -118,7 +119,8 @@ impl Control {
         self.shared.config.set(config.clone());
         let difference = self.apply(&config).await;
         let _ = self.configs.send(config.clone());
-        let _ = self.bindings.send(Arc::new(config.act.bindings.clone()));
+        let plan = acting::plan(&config, Some((&before, &self.plans.borrow())));
+        let _ = self.plans.send(Arc::new(plan));
         let mut summary = format!(
             "{} target(s) started, {} stopped, {} kept; {} rule group(s), {} remediation(s)",
             difference.started.len(),
@@ -198,14 +200,12 @@ impl Control {
 /// What of a configuration is not that of the beginning, and cannot be taken over while the process runs.
 fn fixed(began: &Config, config: &Config) -> Vec<&'static str> {
     let (old, new) = (&began.file, &config.file);
-    let ansible = |config: &Config| format!("{:?} {:?} {:?}", config.act.ansible, config.act.limits, config.act.runner);
     let changed = [
         ("server", old.server != new.server),
         ("log", format!("{:?}", old.log) != format!("{:?}", new.log)),
         // `storage.export` is taken over.
         ("storage.path", old.storage.path != new.storage.path),
         ("storage.cache_bytes", old.storage.cache_bytes != new.storage.cache_bytes),
-        ("ansible", ansible(began) != ansible(config)),
         ("limits", limits(began) != limits(config)),
         ("history", old.history != new.history),
     ];

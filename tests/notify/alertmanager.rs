@@ -121,6 +121,27 @@ fn shown(lamp: &Lamp, name: &str) -> Option<(String, i64)> {
     Some((found["state"].as_str().unwrap().to_string(), millis(found["activeAt"].as_str().unwrap())))
 }
 
+/// Its silences hold back whoever respects them.
+fn silence_at_once(lamp: &Lamp, manager: &Alertmanager) {
+    let silence = "{\"matchers\":[{\"name\":\"alertname\",\"value\":\"AtOnce\",\"isRegex\":false}],\"startsAt\":\"2020-01-01T00:00:00Z\",\
+         \"endsAt\":\"2099-01-01T00:00:00Z\",\"createdBy\":\"ann\",\"comment\":\"quiet\"}";
+    sink::post(manager.address, "/api/v2/silences", silence);
+    lamp.until("its silence", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(50));
+        let found = json(&lamp.get("/api/v2/alerts?silenced=true&active=false").body);
+        found.as_array().unwrap().iter().any(|alert| alert["labels"]["alertname"] == "AtOnce").then_some(())
+    });
+}
+
+/// Labels, annotations and link of the alert `Held`.
+fn described(alert: &Value) {
+    let labels = ["severity", "doubled", "site"].map(|name| alert["labels"][name].as_str().unwrap());
+    assert_eq!(labels, ["critical", "2", "mine"], "templated and external labels");
+    assert_eq!(alert["annotations"]["summary"], "held is 2");
+    let generator = alert["generatorURL"].as_str().unwrap();
+    assert!(generator.starts_with("http://lamp.example/graph?g0.expr=held%3Adouble+%3E+1"), "{generator}");
+}
+
 #[test]
 fn a_real_alertmanager_hears_the_compliance_scenarios_and_what_an_outage_hid() {
     let ear = Sink::new();
@@ -152,23 +173,10 @@ receivers: [{{name: ear, webhook_configs: [{{url: 'http://{}/ear', send_resolved
     let (_, _, held, _) = heard("firing", "Held");
     let active = lamp.until("Held", PATIENCE, || shown(&lamp, "Held").filter(|(state, _)| state == "firing")).1;
     assert!(millis(&held) - active >= 2000, "it fires after its `for`, and not earlier");
-    let alert = manager.has("Held").unwrap();
-    let labels = ["severity", "doubled", "site"].map(|name| alert["labels"][name].as_str().unwrap());
-    assert_eq!(labels, ["critical", "2", "mine"], "templated and external labels");
-    assert_eq!(alert["annotations"]["summary"], "held is 2");
-    let generator = alert["generatorURL"].as_str().unwrap();
-    assert!(generator.starts_with("http://lamp.example/graph?g0.expr=held%3Adouble+%3E+1"), "{generator}");
+    described(&manager.has("Held").unwrap());
     assert_eq!(shown(&lamp, "Short").unwrap().0, "pending");
 
-    // Its silences hold back whoever respects them.
-    let silence = "{\"matchers\":[{\"name\":\"alertname\",\"value\":\"AtOnce\",\"isRegex\":false}],\"startsAt\":\"2020-01-01T00:00:00Z\",\
-         \"endsAt\":\"2099-01-01T00:00:00Z\",\"createdBy\":\"ann\",\"comment\":\"quiet\"}";
-    sink::post(manager.address, "/api/v2/silences", silence);
-    lamp.until("its silence", PATIENCE, || {
-        std::thread::sleep(Duration::from_millis(50));
-        let found = json(&lamp.get("/api/v2/alerts?silenced=true&active=false").body);
-        found.as_array().unwrap().iter().any(|alert| alert["labels"]["alertname"] == "AtOnce").then_some(())
-    });
+    silence_at_once(&lamp, &manager);
 
     // Resolved, pending to inactive, a new alert of a rule that fires already.
     sink.page("held 0\nshort 0\nat_once{n=\"1\"} 1\nat_once{n=\"2\"} 1\nlater 0\n");
