@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use discover::DiscoverArgs;
 use runs::RunsCommand;
 use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
+pub mod discover;
 mod query;
 mod rules;
 pub mod runs;
@@ -85,6 +87,9 @@ pub enum Command {
     /// Print the samples of saved replies, with no network: what a bug report needs.
     #[command(after_help = PARSE_EXAMPLES)]
     Parse(ParseArgs),
+    /// Find miners on a network, and write them down as targets.
+    #[command(after_help = discover::EXAMPLES)]
+    Discover(DiscoverArgs),
     /// What can be polled, with options.
     Kinds {
         /// Show one kind with all of its options and metric families.

@@ -8,6 +8,7 @@ pub mod telemetry; // logs, and every self-metric in one list
 pub mod yaml; // YAML files, read strictly, with the line of every key
 
 pub mod collect; // what a kind of target answers → samples
+pub mod discover; // miners on a network: found, and known again
 pub mod schedule; // when to poll
 pub mod store; // recent samples in memory, state in sled
 

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
+    ("discover", &["model", "collect", "schedule", "yaml"]),
     ("wire", &["model"]),
     ("ingest", &["model", "store", "telemetry", "wire"]),
     ("sink", &["model", "collect", "telemetry", "secret", "wire"]),

@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod client;
 mod demo;
+mod discover;
 mod explain;
 mod inventory;
 mod kinds;
@@ -66,6 +67,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::configuration(&args.config.config),
         Command::Poll(args) => poll::poll(&args),
         Command::Parse(args) => poll::parse(&args),
+        Command::Discover(args) => discover::discover(&args),
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
