@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use davylamp::act::binding::{Action, StepPlan};
 use davylamp::collect::KINDS;
 use davylamp::config::{Config, json_schema};
+use davylamp::model::Labels;
 use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -42,6 +44,33 @@ fn refused(folder: &Path, content: &[u8]) -> String {
 fn good_configurations_load_without_a_word() {
     for path in corpus("good") {
         assert_eq!(messages(&path), "", "{}", path.display());
+    }
+}
+
+/// What the runbook names must be there, and heat must never be answered with a restart.
+#[test]
+fn the_example_of_a_farm_holds_what_the_runbook_promises() {
+    let path = Path::new(ROOT).join("config/examples/miners.yml");
+    let config = Config::load(&path).unwrap();
+    assert_eq!(config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    let runbook = std::fs::read_to_string(Path::new(ROOT).join("docs/runbook.md")).unwrap();
+    let chapters = runbook.split("\n### ").skip(1).map(|chapter| chapter.split_once('\n').unwrap());
+    for (alert, body) in chapters {
+        let labels = Labels::new([("alertname", alert)]);
+        let bindings: Vec<_> = config.act.bindings.iter().filter(|binding| binding.matches(alert, &labels)).collect();
+        let named: Vec<&str> =
+            body.split('`').filter(|word| config.act.bindings.iter().any(|b| b.name == **word)).collect();
+        assert_eq!(bindings.iter().map(|binding| &*binding.name).collect::<Vec<_>>(), named, "{alert}");
+        for binding in bindings {
+            assert!(binding.guards.runs.within.as_secs() >= 86_400, "{} has no cap per day", binding.name);
+            let restarts = |step: &StepPlan| match &step.action {
+                Action::Playbook(_) => true,
+                Action::Device(command) => command.contains("restart") || command.contains("reboot"),
+                _ => false,
+            };
+            let hot = ["Temperature", "Overheated", "Fan"].iter().any(|word| alert.contains(word));
+            assert!(!hot || !binding.steps.iter().any(restarts), "{alert} is answered with a restart");
+        }
     }
 }
 

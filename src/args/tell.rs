@@ -8,6 +8,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{ConfigArg, DEFAULT_CONFIG};
 use davylamp::model::duration::parse_duration;
 
+/// Where the daemon is, where no option says so.
+pub const DAEMON_URL: &str = "DAVYLAMP_URL";
+
 /// Which daemon.
 #[derive(Debug, Args)]
 pub struct DaemonArgs {
@@ -15,7 +18,7 @@ pub struct DaemonArgs {
     #[arg(long, default_value = DEFAULT_CONFIG, env = "DAVYLAMP_CONFIG")]
     pub config: PathBuf,
     /// Its URL; else server.listen of the configuration.
-    #[arg(long, value_name = "URL", visible_alias = "alertmanager.url")]
+    #[arg(long, value_name = "URL", visible_alias = "alertmanager.url", env = DAEMON_URL)]
     pub url: Option<String>,
     /// File that holds its token; else server.token of the configuration.
     #[arg(long, value_name = "FILE")]

@@ -1,17 +1,23 @@
 //! Asks a running daemon over HTTP: where it is and what its token is stand in its own configuration.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use anyhow::{Context, bail};
+use serde_json::Value;
 use url::Url;
 
 use super::{load, small_runtime};
 use crate::args::tell::DaemonArgs;
 use davylamp::collect::http::{Call, Caller, Credential, Network, checked_url};
-use davylamp::model::{FailureReason, Series};
+use davylamp::model::{FailureReason, PollFailure, Series};
 use davylamp::secret::SecretRef;
 use davylamp::wire::{self, ReadQuery};
 
-/// Longest time for one request.
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Longest time for one request: longer than the daemon gives a query.
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(130);
+
+/// Largest answer, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
 
 /// Samples of one answer, and its bytes after decompression: more than a daemon sends.
 const MOST_SAMPLES: usize = 2_000_000;
@@ -34,45 +40,56 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// From the command line, or from the configuration.
+    /// From the command line, or from the configuration. A URL alone does not need a configuration.
     pub fn find(args: &DaemonArgs) -> anyhow::Result<Self> {
-        let token = args.token_file.clone().map(SecretRef::File);
-        let (base, token) = match &args.url {
-            Some(url) => (url.clone(), token),
-            None => {
-                let config = load(&args.config)?;
-                let server = &config.file.server;
+        let alone = args.url.is_some() && (args.token_file.is_some() || !args.config.exists());
+        let config = if alone { None } else { Some(load(&args.config)?) };
+        let server = config.as_ref().map(|config| &config.file.server);
+        let base = match (&args.url, server) {
+            (None, Some(server)) => {
                 let mut address = server.listen;
                 if address.ip().is_unspecified() {
-                    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+                    let v4 = address.is_ipv4();
+                    address.set_ip(if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
                 }
-                (format!("http://{address}"), token.or(server.token.clone()))
+                format!("http://{address}")
             }
+            (url, _) => url.clone().unwrap_or_default(),
         };
+        let token = args.token_file.clone().map(SecretRef::File);
+        let token = token.or(server.and_then(|server| server.token.clone()));
         let base = checked_url(&base, "--url").map_err(|error| anyhow::anyhow!("--url: {}", error.message))?;
-        let caller = Caller::new(token.map(Credential::Bearer), None, Network::Lan, TIMEOUT);
+        let caller = Caller::new(token.map(Credential::Bearer), None, Network::Lan, TIMEOUT).reading(MAX_ANSWER);
         Ok(Daemon { base, caller })
     }
 
     /// One request; the answer as JSON, null where there is none.
-    pub fn ask(
+    pub fn ask(&self, method: &'static str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let said = small_runtime()?.block_on(self.call(method, path, body));
+        said?.map_err(|silence| anyhow::anyhow!("{} does not answer: {silence}", self.base))
+    }
+
+    /// As [`Daemon::ask`], for one who waits among other things: within, why nobody answers.
+    pub async fn call(
         &self,
         method: &'static str,
         path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> anyhow::Result<serde_json::Value> {
+        body: Option<&Value>,
+    ) -> anyhow::Result<Result<Value, PollFailure>> {
         let url = Url::parse(&format!("{}{path}", self.base.as_str().trim_end_matches('/')))?;
         let headers = [("content-type", "application/json".to_string())];
         let call = Call { method, url: &url, headers: &headers, body: body.map(|body| body.to_string().into_bytes()) };
-        let answer = small_runtime()?.block_on(self.caller.call(call));
-        let answer = answer.map_err(|failure| anyhow::anyhow!("{} does not answer: {failure}", self.base))?;
-        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let answer = match self.caller.call(call).await {
+            Ok(answer) => answer,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if !(200..=299).contains(&answer.status) {
             let detail =
                 said.as_str().or(said["detail"].as_str()).or(said["error"].as_str()).unwrap_or("it does not say why");
             bail!("HTTP {}: {detail}", answer.status);
         }
-        Ok(said)
+        Ok(Ok(said))
     }
 
     /// Raw samples by remote read.

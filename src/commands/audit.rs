@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use super::client::Client;
+use super::ask::Daemon;
 use super::state::folder;
-use super::{complain, load, runtime, say};
+use super::{complain, runtime, say};
+use crate::args::tell::{DAEMON_URL, DaemonArgs};
 use crate::args::{AuditCommand, AuditRange, StatePath};
 use davylamp::api::audit::{AuditPage, MOST};
 use davylamp::audit::{Link, Verdict, Verifier, parse};
 use davylamp::daemon::audit_page;
+use davylamp::model::FailureReason;
 use davylamp::store::state::{OpenOptions, SledState, StateStore};
 
 /// Most records that are listed.
@@ -44,7 +46,7 @@ pub fn audit(command: &AuditCommand) -> anyhow::Result<ExitCode> {
 
 /// Where the log comes from.
 enum Log {
-    Daemon(Client),
+    Daemon(Box<Daemon>),
     State(Arc<dyn StateStore>),
 }
 
@@ -52,9 +54,15 @@ impl Log {
     /// Of the daemon, if one runs; else of its state, or of the folder that is named.
     async fn open(path: &StatePath) -> anyhow::Result<Log> {
         if path.path.is_none() {
-            let client = Client::of(&*load(&path.config.config)?)?;
-            if client.get::<AuditPage>("/api/v1/audit?limit=1").await?.is_some() {
-                return Ok(Log::Daemon(client));
+            let daemon = Daemon::find(&DaemonArgs {
+                config: path.config.config.clone(),
+                url: std::env::var(DAEMON_URL).ok(),
+                token_file: None,
+            })?;
+            match daemon.call("GET", "/api/v1/audit?limit=1", None).await? {
+                Ok(_) => return Ok(Log::Daemon(Box::new(daemon))),
+                Err(failure) if failure.reason == FailureReason::Unreachable => {}
+                Err(failure) => return Err(failure.into()),
             }
         }
         let folder = folder(path)?;
@@ -67,9 +75,9 @@ impl Log {
 
     async fn page(&self, after: u64) -> anyhow::Result<AuditPage> {
         match self {
-            Log::Daemon(client) => {
-                let page = client.get(&format!("/api/v1/audit?after={after}&limit={MOST}")).await?;
-                page.context("the daemon went away")
+            Log::Daemon(daemon) => {
+                let page = daemon.call("GET", &format!("/api/v1/audit?after={after}&limit={MOST}"), None).await??;
+                serde_json::from_value(page).context("the daemon answered something else")
             }
             Log::State(store) => audit_page(store.clone(), after, MOST).await.map_err(anyhow::Error::msg),
         }

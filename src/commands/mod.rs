@@ -3,7 +3,6 @@
 mod ask;
 mod audit;
 mod check;
-mod client;
 mod demo;
 mod discover;
 mod explain;

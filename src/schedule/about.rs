@@ -25,12 +25,19 @@ pub static LAST_SUCCESS: Family = Family::gauge(
     "When a poll of the target last succeeded, seconds since the epoch",
     &["target", "kind"],
 );
+/// Failures since the last success.
+pub static FAILED_POLLS: Family = Family::gauge(
+    "davylamp_target_failed_polls",
+    "How many polls of the target failed in a row up to now; 0 after one that succeeded",
+    &["target", "kind"],
+);
 /// Polls by result.
 pub static POLLS: Family =
     Family::counter("davylamp_polls_total", "Polls of the target by result", &["target", "kind", "result"]);
 
 /// The families of this file.
-pub static FAMILIES: [&Family; 5] = [&TARGET_UP, &TARGET_INFO, &LAST_POLL_DURATION, &LAST_SUCCESS, &POLLS];
+pub static FAMILIES: [&Family; 6] =
+    [&TARGET_UP, &TARGET_INFO, &LAST_POLL_DURATION, &LAST_SUCCESS, &FAILED_POLLS, &POLLS];
 
 /// The running account of one target.
 #[derive(Debug)]
@@ -38,6 +45,7 @@ pub struct About {
     labels: Labels,
     info: Labels,
     last_success: Option<i64>,
+    failed: u32,
     polls: BTreeMap<&'static str, (Labels, f64)>,
 }
 
@@ -47,7 +55,7 @@ impl About {
         let labels = target.labels.with("target", target.id.as_ref()).with("kind", target.kind.as_ref());
         let info = labels.with("address", target.address.as_str());
         let polls = BTreeMap::from([("ok", (labels.with("result", "ok"), 0.0))]);
-        About { labels, info, last_success: None, polls }
+        About { labels, info, last_success: None, failed: 0, polls }
     }
 
     /// Enters an observation and hands out all samples about the target.
@@ -55,9 +63,13 @@ impl About {
         let result = match &observation.outcome {
             Ok(_) => {
                 self.last_success = Some(observation.at);
+                self.failed = 0;
                 "ok"
             }
-            Err(failure) => failure.reason.as_str(),
+            Err(failure) => {
+                self.failed = self.failed.saturating_add(1);
+                failure.reason.as_str()
+            }
         };
         let count = self.polls.entry(result).or_insert_with(|| (self.labels.with("result", result), 0.0));
         count.1 += 1.0;
@@ -71,6 +83,7 @@ impl About {
             sample(&TARGET_UP, &self.labels, f64::from(u8::from(observation.outcome.is_ok()))),
             sample(&TARGET_INFO, &self.info, 1.0),
             sample(&LAST_POLL_DURATION, &self.labels, observation.took.as_secs_f64()),
+            sample(&FAILED_POLLS, &self.labels, f64::from(self.failed)),
         ];
         samples.extend(self.last_success.map(|at| sample(&LAST_SUCCESS, &self.labels, at as f64 / 1000.0)));
         samples.extend(self.polls.values().map(|(labels, count)| sample(&POLLS, labels, *count)));

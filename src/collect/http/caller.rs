@@ -9,7 +9,7 @@ use super::tls::TlsClient;
 use super::{Answer, Credential, Keep, Network, Request, TlsOptions, send, send_with};
 use crate::model::{FailureReason, PollFailure};
 
-/// Largest answer that is read: these services say a line or two.
+/// Largest answer that is read unless [`Caller::reading`] says more: most services say a line or two.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// What all calls of one service have in common.
@@ -18,6 +18,7 @@ pub struct Caller {
     tls: Option<TlsClient>,
     network: Network,
     timeout: Duration,
+    max_answer: usize,
 }
 
 /// One call.
@@ -35,7 +36,12 @@ pub struct Call<'a> {
 impl Caller {
     /// A caller; no I/O.
     pub fn new(credential: Option<Credential>, tls: Option<TlsOptions>, network: Network, timeout: Duration) -> Self {
-        Caller { credential, tls: tls.map(TlsClient::new), network, timeout }
+        Caller { credential, tls: tls.map(TlsClient::new), network, timeout, max_answer: MAX_ANSWER }
+    }
+
+    /// The same, with answers of up to so many bytes.
+    pub fn reading(self, max_answer: usize) -> Self {
+        Caller { max_answer, ..self }
     }
 
     /// Sends one request. A status of failure is an answer.
@@ -56,7 +62,7 @@ impl Caller {
             headers: &headers,
             credential: self.credential.as_ref(),
             body: call.body,
-            max_body: MAX_ANSWER,
+            max_body: self.max_answer,
             timeout: self.timeout,
             network: self.network,
             keep: Keep::Alive,
