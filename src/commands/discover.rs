@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -29,7 +30,7 @@ pub fn discover(args: &DiscoverArgs) -> anyhow::Result<ExitCode> {
         false => None,
     };
     let (plan, search) = what(args, config.as_deref())?;
-    let mut found = search_all(&plan, &search)?;
+    let mut found = search_all(plan, search)?;
     found.sort_by_key(|found| davylamp::discover::settings::address_of(&found.address));
     match args.output {
         Shown::Json => say(&serde_json::to_string_pretty(&found.iter().map(shape).collect::<Vec<_>>())?)?,
@@ -74,7 +75,7 @@ fn what(args: &DiscoverArgs, config: Option<&Config>) -> anyhow::Result<(Plan, S
     Ok((plan, search.fitting()))
 }
 
-fn search_all(plan: &Plan, search: &Search) -> anyhow::Result<Vec<Found>> {
+fn search_all(plan: Plan, search: Search) -> anyhow::Result<Vec<Found>> {
     let bar = ProgressBar::new(u64::try_from(plan.len()).unwrap_or(u64::MAX));
     // Whoever reads our output wants no bar in it; whoever reads our errors from a file neither.
     let target =
@@ -83,13 +84,16 @@ fn search_all(plan: &Plan, search: &Search) -> anyhow::Result<Vec<Found>> {
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} addresses, {msg}, {eta} left")?);
     bar.set_message("0 found");
     let mut found = Vec::new();
-    small_runtime()?.block_on(scan(plan, search, |progress| {
-        if let Progress::Found(device) = progress {
-            found.push(*device);
-            bar.set_message(format!("{} found", found.len()));
+    small_runtime()?.block_on(async {
+        let mut scan = scan(plan, search);
+        while let Some(progress) = scan.next().await {
+            if let Progress::Found(device) = progress {
+                found.push(*device);
+                bar.set_message(format!("{} found", found.len()));
+            }
+            bar.inc(1);
         }
-        bar.inc(1);
-    }));
+    });
     bar.finish_and_clear();
     Ok(found)
 }

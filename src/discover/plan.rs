@@ -65,7 +65,7 @@ impl Plan {
     pub fn read<S: AsRef<str>>(wanted: &[S], exclude: &[S], how: Option<&'static str>) -> Result<Self, PlanError> {
         let mut spans = Vec::new();
         for text in parts(wanted) {
-            let span = Span::read(text)?;
+            let span = Span::read(text)?.without_ends(text);
             span.check(text, how)?;
             spans.push(span);
         }
@@ -135,13 +135,7 @@ impl Span {
     fn read(text: &str) -> Result<Self, PlanError> {
         let unreadable = || PlanError::Unreadable(text.chars().take(80).collect());
         if let Ok(network) = text.parse::<IpNet>() {
-            let (mut first, mut last) = (network.network(), network.broadcast());
-            // The ends of an IPv4 network are no machines, where it has any besides.
-            if let (IpAddr::V4(low), IpAddr::V4(high), 0..=30) = (first, last, network.prefix_len()) {
-                first = Ipv4Addr::from(u32::from(low) + 1).into();
-                last = Ipv4Addr::from(u32::from(high) - 1).into();
-            }
-            return Ok(Span::between(first, last));
+            return Ok(Span::between(network.network(), network.broadcast()));
         }
         if let Ok(single) = text.parse::<IpAddr>() {
             return Ok(Span::between(single, single));
@@ -162,6 +156,16 @@ impl Span {
             return Err(PlanError::Backwards(text.to_string()));
         }
         Ok(Span::between(first, last))
+    }
+
+    /// The ends of an IPv4 network are no machines, where it has any besides.
+    fn without_ends(self, text: &str) -> Self {
+        match text.parse::<IpNet>() {
+            Ok(IpNet::V4(network)) if network.prefix_len() <= 30 => {
+                Span { first: self.first + 1, last: self.last - 1, ..self }
+            }
+            _ => self,
+        }
     }
 
     fn between(first: IpAddr, last: IpAddr) -> Self {

@@ -1,11 +1,15 @@
 //! A plan carried out: so many addresses at once, so many a second, each found device told as soon as it is known.
 //!
-//! The caller's task drives it all, and dropping it ends it. Memory is that of the addresses under way.
+//! Whoever reads the stream drives it all, and dropping it ends it. Memory is that of the addresses under way.
 
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::MissedTickBehavior;
 
 use super::arp::{self, Neighbours};
@@ -56,30 +60,43 @@ impl Search {
     }
 }
 
-/// What happens during a search.
+/// What happened to one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// One address is done, and nothing that we know is there.
+    /// Nothing that we know is there.
     Nothing,
-    /// One address is done, and this is there.
+    /// This is there.
     Found(Box<Found>),
 }
 
-/// Asks every address of a plan once and tells `each` how it went, in the order in which it becomes known.
-pub async fn scan(plan: &Plan, search: &Search, mut each: impl FnMut(Progress)) {
-    let table = search.arp_table.clone();
-    let neighbours = tokio::task::spawn_blocking(move || Neighbours::of(&table)).await.unwrap_or_default();
-    let mut pace = tokio::time::interval(Duration::from_secs(1) / search.rate.max(1));
-    // What was late is not made up for in a burst.
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let addresses = stream::iter(plan.addresses(&neighbours.addresses()));
-    let paced = addresses.zip(stream::unfold(pace, |mut pace| async move {
-        pace.tick().await;
-        Some(((), pace))
-    }));
-    let answers = paced.map(|(address, ())| probe::probe(address, search)).buffer_unordered(search.concurrency.max(1));
-    let mut answers = std::pin::pin!(answers);
-    while let Some(found) = answers.next().await {
-        each(found.map_or(Progress::Nothing, |found| Progress::Found(Box::new(found))));
+/// Asks every address of a plan once, and says of each how it went, in the order in which it becomes known.
+pub fn scan(plan: Plan, search: Search) -> BoxStream<'static, Progress> {
+    let search = Arc::new(search);
+    let begin = async move {
+        let table = search.arp_table.clone();
+        let neighbours = tokio::task::spawn_blocking(move || Neighbours::of(&table)).await.unwrap_or_default();
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / search.rate.max(1));
+        // What was late is not made up for in a burst.
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ticks = stream::unfold(pace, |mut pace| async move {
+            pace.tick().await;
+            Some(((), pace))
+        });
+        let at_once = search.concurrency.max(1);
+        let addresses = stream::iter(plan.addresses(&neighbours.addresses()));
+        addresses.zip(ticks).map(move |(address, ())| one(address, search.clone())).buffer_unordered(at_once)
+    };
+    begin.into_stream().flatten().boxed()
+}
+
+/// A device that makes us stumble over its answers ends its own address only.
+async fn one(address: IpAddr, search: Arc<Search>) -> Progress {
+    match AssertUnwindSafe(probe::probe(address, &search)).catch_unwind().await {
+        Ok(Some(found)) => Progress::Found(Box::new(found)),
+        Ok(None) => Progress::Nothing,
+        Err(_) => {
+            tracing::error!(%address, "a panic while an address was asked; please report it");
+            Progress::Nothing
+        }
     }
 }

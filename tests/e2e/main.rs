@@ -10,6 +10,7 @@
 mod api;
 mod canary;
 mod container;
+mod discover;
 #[path = "../support/docker.rs"]
 mod docker;
 mod full;
@@ -24,5 +25,6 @@ mod rules;
 mod runs;
 mod service;
 mod stop;
+mod street;
 mod webhooks;
 mod world;

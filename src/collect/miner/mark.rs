@@ -137,3 +137,50 @@ pub fn recognise(clues: &[Clue]) -> Vec<&'static Mark> {
     fitting.retain(|mark| Some(mark.rank) == best);
     fitting
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clue(door: Door, status: Option<u16>, headers: &str, body: &str) -> Clue {
+        let reply = Reply { status, ..Reply::new("x", body.as_bytes().to_vec()) };
+        Clue::new(door, 80, &reply, headers.to_string())
+    }
+
+    fn kinds(clues: &[Clue]) -> Vec<&'static str> {
+        recognise(clues).iter().map(|mark| mark.kind).collect()
+    }
+
+    #[test]
+    fn firmware_that_replaces_the_makers_wins() {
+        let stock = r#"{"STATUS":[{}],"VERSION":[{"API":"3.1","Type":"Antminer S19","Miner":"x"}]}"#;
+        let stock = clue(Door::Rpc, None, "", stock);
+        let vnish = clue(Door::Http, Some(200), "", r#"{"fw_name":"Vnish","fw_version":"1.2.6"}"#);
+        let plain = clue(Door::Rpc, None, "", r#"{"STATUS":[{}],"VERSION":[{"API":"3.7","CGMiner":"4.11.1"}]}"#);
+        assert_eq!(kinds(&[stock.clone(), vnish]), ["vnish"]);
+        assert_eq!(kinds(&[stock]), ["antminer"]);
+        assert_eq!(kinds(&[plain]), ["cgminer"]);
+        let luxos = r#"{"STATUS":[{}],"VERSION":[{"API":"3.7","Type":"Antminer S19k Pro","LUXminer":"2025.4"}]}"#;
+        assert_eq!(kinds(&[clue(Door::Rpc, None, "", luxos)]), ["luxos"]);
+    }
+
+    #[test]
+    fn a_closed_web_interface_names_its_maker() {
+        let closed = |realm: &str| clue(Door::Http, Some(401), &format!("Digest realm=\"{realm}\", nonce=\"1\" "), "");
+        assert_eq!(kinds(&[closed("antMiner Configuration")]), ["antminer"]);
+        assert_eq!(kinds(&[closed("blackMiner Configuration")]), ["hammer"]);
+        assert_eq!(kinds(&[closed("blockMiner Configuration")]), ["elphapex"]);
+        assert_eq!(kinds(&[closed("Router")]), [""; 0]);
+        let open = clue(Door::Http, Some(200), "Digest realm=\"antMiner Configuration\" ", "");
+        assert_eq!(kinds(&[open]), [""; 0], "only where a password is asked for");
+    }
+
+    #[test]
+    fn strangers_are_nothing() {
+        for body in
+            ["", "<html><title>Router</title></html>", "{}", "[1,2]", "null", "{\"version\":\"1\"}", "HTTP/1.1 400"]
+        {
+            assert_eq!(kinds(&[clue(Door::Http, Some(200), "", body)]), [""; 0], "{body}");
+        }
+    }
+}
