@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use discover::DiscoverArgs;
+use discover::{DevicesCommand, DiscoverArgs};
 use runs::RunsCommand;
 use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
 
@@ -90,6 +90,9 @@ pub enum Command {
     /// Find miners on a network, and write them down as targets.
     #[command(after_help = discover::EXAMPLES)]
     Discover(DiscoverArgs),
+    /// Devices that a running daemon has found: look, adopt, remove.
+    #[command(subcommand)]
+    Devices(DevicesCommand),
     /// What can be polled, with options.
     Kinds {
         /// Show one kind with all of its options and metric families.

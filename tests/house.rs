@@ -49,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "webhook",
             "ingest",
             "wire",
+            "discover",
         ],
     ),
     ("config", &["*"]),

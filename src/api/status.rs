@@ -27,6 +27,8 @@ pub struct Status {
     pub held: Vec<HeldRow>,
     /// Silences that are not over, and maintenance windows that are open.
     pub silences: Vec<SilenceRow>,
+    /// Devices that were found and wait for a person's word.
+    pub found: Vec<FoundRow>,
 }
 
 /// One target.
@@ -84,6 +86,19 @@ pub struct SilenceRow {
     pub comment: String,
     /// When it begins or ends, seconds since the epoch.
     pub until: i64,
+}
+
+/// One device that was found.
+#[derive(Clone, Debug, Default)]
+pub struct FoundRow {
+    /// The id that its target would have.
+    pub id: String,
+    /// Kind and address.
+    pub place: String,
+    /// What it says it is.
+    pub identity: String,
+    /// Why it cannot be polled; empty where it can.
+    pub trouble: String,
 }
 
 /// One rule that needs a look.
@@ -155,6 +170,7 @@ pub fn html(status: &Status) -> String {
     }
     alerts(&mut page, status);
     silences(&mut page, status);
+    found(&mut page, status);
     approvals(&mut page, status);
     held(&mut page, status);
     runs(&mut page, status);
@@ -196,6 +212,25 @@ fn silences(page: &mut String, status: &Status) {
         ]
     });
     table(page, "Silences", ["State", "Mutes", "Comment", "When"], rows, "");
+}
+
+/// As silences: only where something was found.
+fn found(page: &mut String, status: &Status) {
+    if status.found.is_empty() {
+        return;
+    }
+    let rows = status.found.iter().map(|found| {
+        let order = match found.trouble.as_str() {
+            "" => format!("davylamp devices adopt {}", found.id),
+            trouble => trouble.to_string(),
+        };
+        [
+            format!("<b>{}</b><br><small>{}</small>", escape(&found.id), escape(&found.place)),
+            escape(&found.identity),
+            escape(&order),
+        ]
+    });
+    table(page, "Found", ["Device", "Says it is", "To adopt"], rows, "");
 }
 
 /// As silences: only where somebody is waited for.
@@ -380,6 +415,7 @@ mod tests {
                 reason: (evil.into(), evil.into()),
                 since: 0,
             }],
+            found: vec![FoundRow { id: evil.into(), place: evil.into(), identity: evil.into(), trouble: evil.into() }],
             silences: vec![SilenceRow {
                 state: evil.into(),
                 id: evil.into(),

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::ConfigArg;
+use super::tell::DaemonArgs;
 use davylamp::model::duration::parse_duration;
 
 pub const EXAMPLES: &str = "\
@@ -60,4 +61,37 @@ pub enum Shown {
     Table,
     /// A JSON array.
     Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DevicesCommand {
+    /// Show what has been found, and what was decided about it.
+    List {
+        #[command(flatten)]
+        daemon: DaemonArgs,
+        /// How to show it.
+        #[arg(long, short, value_enum, default_value_t = Shown::Table)]
+        output: Shown,
+    },
+    /// Poll devices from now on.
+    Adopt {
+        #[command(flatten)]
+        daemon: DaemonArgs,
+        /// Ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Poll devices no longer, however often they are found.
+    Remove {
+        #[command(flatten)]
+        daemon: DaemonArgs,
+        /// Ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Search now.
+    Search {
+        #[command(flatten)]
+        daemon: DaemonArgs,
+    },
 }

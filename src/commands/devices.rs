@@ -6,8 +6,8 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::ask::Daemon;
-use super::silence::table;
 use super::say;
+use super::silence::table;
 use crate::args::discover::{DevicesCommand, Shown};
 use davylamp::api::discovered::Device;
 use davylamp::silence::rfc3339;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::shared::Shared;
 use crate::collect::kind;
 use crate::config::Config;
-use crate::discover::imprint::is_same;
 use crate::discover::known::Known;
 use crate::discover::settings::address_of;
 use crate::discover::{Imprint, Mac};
@@ -69,9 +68,4 @@ fn job(config: &Config, imprint: &Imprint) -> Option<Job> {
             None
         }
     }
-}
-
-/// Whether the answer that a target's polls must give has changed without the target itself: its poller starts anew.
-pub(super) fn says_otherwise(before: &[Imprint], after: &Imprint) -> bool {
-    before.iter().any(|imprint| imprint.id == after.id && !is_same(&imprint.says, &after.says))
 }

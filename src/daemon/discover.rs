@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::keep::{Keeper, put};
 use super::shared::Shared;
 use super::world::View;
-use crate::api::discovered::{Device, Devices, DeviceFault, Search};
+use crate::api::FoundRow;
+use crate::api::discovered::{Device, DeviceFault, Devices, Search};
 use crate::config::Config;
 use crate::discover::imprint::{News, SCHEMA, State};
 use crate::discover::{Imprint, Imprints, Progress, scan};
@@ -89,17 +90,8 @@ impl Finder {
         let (told, known) = watch::channel(Arc::new(Known { imprints: imprints.clone(), search: search.clone() }));
         let (adopted, targets) = watch::channel(Arc::new(polled(&imprints)));
         let (wishes_in, wishes) = mpsc::channel(WISHES);
-        let finder = Finder {
-            shared,
-            keeper,
-            imprints,
-            search,
-            changed: false,
-            told,
-            adopted,
-            wishes,
-            wake: Arc::default(),
-        };
+        let finder =
+            Finder { shared, keeper, imprints, search, changed: false, told, adopted, wishes, wake: Arc::default() };
         finder.count();
         Ok((finder, Finds { wishes: wishes_in, known }, targets))
     }
@@ -184,7 +176,11 @@ impl Finder {
         let entered = self.imprints.enter(&found, &config.discovery.adoption, &taken, unix_millis());
         if entered.id.is_empty() {
             self.news("nameless");
-            tracing::debug!(address = found.address, kind = found.kind, "a device without MAC address or serial number");
+            tracing::debug!(
+                address = found.address,
+                kind = found.kind,
+                "a device without MAC address or serial number"
+            );
             return;
         }
         self.changed = true;
@@ -235,9 +231,10 @@ impl Finder {
         let polled = polled(&self.imprints);
         self.adopted.send_if_modified(|before| {
             let differs = before.len() != polled.len()
-                || before.iter().zip(&polled).any(|(a, b)| {
-                    (&a.id, &a.kind, &a.address, &a.says) != (&b.id, &b.kind, &b.address, &b.says)
-                });
+                || before
+                    .iter()
+                    .zip(&polled)
+                    .any(|(a, b)| (&a.id, &a.kind, &a.address, &a.says) != (&b.id, &b.kind, &b.address, &b.says));
             if differs {
                 *before = Arc::new(polled);
             }
@@ -293,5 +290,16 @@ impl Devices for View {
 
     fn search_now(&self) -> BoxFuture<'_, Result<(), DeviceFault>> {
         async { self.finds.ask(Wish::Search).await.map(drop) }.boxed()
+    }
+}
+
+/// For the status page.
+pub(super) fn row(imprint: Imprint) -> FoundRow {
+    let said = [&*imprint.make, &*imprint.model, &*imprint.firmware, &*imprint.identity];
+    FoundRow {
+        identity: said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · "),
+        place: format!("{} · {}", imprint.kind, imprint.address),
+        trouble: imprint.trouble.unwrap_or_default(),
+        id: imprint.id,
     }
 }

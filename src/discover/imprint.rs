@@ -100,6 +100,18 @@ pub enum News {
     Adopted,
 }
 
+impl News {
+    /// The word, for a metric.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            News::New => "new",
+            News::Moved { .. } => "moved",
+            News::Kind { .. } => "kind",
+            News::Adopted => "adopted",
+        }
+    }
+}
+
 /// What came of a device that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entered {
