@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use davylamp::ingest::{Intake, RemoteWriteIn, Request};
-use davylamp::model::{Family, Labels, Point};
+use davylamp::model::{Family, Labels, Point, Starts};
 use davylamp::store::{Limits, Recent};
 use davylamp::telemetry::Telemetry;
 use davylamp::wire::{Message, SeriesOut, compress, write};
@@ -38,6 +38,7 @@ fn round(message: Message, at: i64) -> Vec<Vec<u8>> {
             family: (&SHARES).into(),
             samples: vec![Point { t: at, v: (at % 1_000_000 + n as i64) as f64 }],
             histograms: Vec::new(),
+            starts: Starts::default(),
         })
         .collect();
     series.chunks(PER_REQUEST).map(|chunk| compress(&write(message, chunk)).unwrap()).collect()

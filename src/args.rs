@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use discover::{DevicesCommand, DiscoverArgs};
 use runs::RunsCommand;
-use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
+use tell::{DaemonArgs, NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
 pub mod discover;
@@ -103,6 +103,10 @@ pub enum Command {
     },
     /// Watch a simulated fleet being polled, drawn, alerted on and repaired. Needs nothing, changes nothing.
     Demo(DemoArgs),
+    /// Where devices differ from their presets, both values side by side.
+    ///
+    /// Exit status: 0 when nothing differs, 1 when something does.
+    Drift(DriftArgs),
     /// Ask a running daemon in PromQL.
     #[command(after_help = query::EXAMPLES)]
     Query(QueryCommand),
@@ -212,6 +216,20 @@ pub struct ParseArgs {
     /// The target's options as a YAML file, for kinds whose samples depend on them.
     #[arg(long, value_name = "FILE")]
     pub options: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Only this device.
+    pub target: Option<String>,
+    /// What is as it should be, too.
+    #[arg(long)]
+    pub all: bool,
+    /// Print everything as JSON.
+    #[arg(long, conflicts_with = "all")]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

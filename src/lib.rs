@@ -7,6 +7,8 @@ pub mod secret; // secrets by reference, and never shown
 pub mod telemetry; // logs, and every self-metric in one list
 pub mod yaml; // YAML files, read strictly, with the line of every key
 
+pub mod preset; // how devices should be set, and where they differ from it
+
 pub mod collect; // what a kind of target answers → samples
 pub mod discover; // miners on a network: found, and known again
 pub mod schedule; // when to poll

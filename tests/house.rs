@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("yaml", &["model"]),
     ("telemetry", &["model"]),
+    ("preset", &["model", "secret"]),
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
@@ -38,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "api",
         &[
             "model",
+            "preset",
             "store",
             "query",
             "rules",

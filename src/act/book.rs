@@ -2,7 +2,7 @@
 //!
 //! The ledger is written first. What is in memory has been on disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::act::binding::Binding;
@@ -177,6 +177,13 @@ impl Book {
     /// All episodes.
     pub fn episodes(&self) -> Vec<Episode> {
         self.lock().episodes.values().map(|(episode, _)| episode.clone()).collect()
+    }
+
+    /// The alerts that keep an episode open, as [`alert_key`](crate::act::episode::alert_key) names them.
+    pub fn awaited(&self) -> HashSet<String> {
+        let records = self.lock();
+        let open = records.episodes.values().filter(|(episode, _)| episode.closed_at.is_none());
+        open.flat_map(|(episode, _)| episode.alerts.keys().cloned()).collect()
     }
 
     /// Writes an episode, if it differs from what is known.

@@ -9,6 +9,7 @@ use super::{Collector, Kind, Opened, OptionDoc, OptionError, ParseError, Reply, 
 use crate::model::matcher::anchored;
 use crate::model::{PollFailure, Reading, Target};
 
+mod created;
 mod line;
 pub mod text;
 

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod devices;
 mod discover;
+mod drift;
 mod explain;
 mod inventory;
 mod kinds;
@@ -72,6 +73,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
+        Command::Drift(args) => drift::drift(&args),
         Command::Query(command) => query::query(&command),
         Command::Rules(command) => rules::rules(&command),
         Command::Dashboards(command) => check::dashboards(&command),

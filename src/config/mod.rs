@@ -3,6 +3,7 @@
 mod check;
 pub mod file;
 mod history;
+mod presets;
 mod remediations;
 mod remote;
 mod schema;
@@ -22,6 +23,7 @@ use crate::act;
 use crate::discover;
 use crate::model::{Labels, Matcher, TargetId};
 use crate::notify;
+use crate::preset::Presets;
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
 use crate::silence::Windows;
@@ -48,6 +50,8 @@ pub struct Config {
     pub groups: Vec<RuleGroup>,
     /// Remediations and how playbooks are run.
     pub act: act::check::Checked,
+    /// How devices should be set.
+    pub presets: Presets,
     /// Maintenance windows.
     pub windows: Windows,
     /// What is kept in the history.

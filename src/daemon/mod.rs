@@ -17,6 +17,7 @@ mod hands;
 mod history;
 mod intake;
 mod keep;
+mod kept;
 mod notify;
 mod offenders;
 mod process;
@@ -74,6 +75,7 @@ pub use audit::audit_page;
 pub use awx::controller;
 pub use control::drawings;
 pub use evaluate::settings as rule_settings;
+pub use keep::runs_of;
 pub use runner::run_runner;
 pub use world::host;
 
@@ -173,9 +175,9 @@ pub async fn run(
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
     let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
-    let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let (finder, finds, adopted) = Finder::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
+    let inbox = Inbox::load(shared.clone(), keeper.clone(), book.clone()).await?;
     let parts = Parts {
         options,
         config,

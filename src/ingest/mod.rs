@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::model::{FamilyRef, FloatHistogram, Labels, Point, TargetId};
-use crate::store::{Appended, Recent};
+use crate::model::{FamilyRef, Labels, TargetId};
+use crate::store::{Appended, Arrival, Arrived, Recent};
 use crate::telemetry::Telemetry;
 use crate::wire::{Caps, Message, Pushed, WireError, decompress, read};
 use catalog::Catalog;
@@ -76,8 +76,8 @@ impl Answer {
 /// Points and histograms of one sender, in the order of the request.
 #[derive(Default)]
 struct Share {
-    points: Vec<(FamilyRef, Labels, Point)>,
-    histograms: Vec<(FamilyRef, Labels, i64, Arc<FloatHistogram>)>,
+    points: Vec<Arrival>,
+    histograms: Vec<Arrival>,
 }
 
 /// Receives requests into the recent window.
@@ -163,13 +163,13 @@ impl Intake {
         tally.exemplars = pushed.exemplars as u64;
         let shares = self.sort(pushed, now, tally);
         for (id, share) in shares {
-            let points = self.recent.append_points(&id, &share.points, now);
+            let points = self.recent.append_arrivals(&id, &share.points, now);
             tally.samples += (points.kept + points.duplicate) as u64;
-            let histograms = self.recent.append_histograms(&id, &share.histograms, now);
+            let histograms = self.recent.append_arrivals(&id, &share.histograms, now);
             tally.histograms += (histograms.kept + histograms.duplicate) as u64;
             for (done, first) in [
-                (points, share.points.first().map(|point| &point.1)),
-                (histograms, share.histograms.first().map(|histogram| &histogram.1)),
+                (points, share.points.first().map(|point| &point.labels)),
+                (histograms, share.histograms.first().map(|histogram| &histogram.labels)),
             ] {
                 self.judge(&id, done, first, tally);
             }
@@ -221,11 +221,18 @@ impl Intake {
                 shares.len() - 1
             });
             let share = &mut shares[index].1;
-            let points = series.samples.into_iter().map(|point| (family.clone(), labels.clone(), point));
-            share.points.extend(points);
+            let starts = series.starts;
+            let arrival = |t: i64, value: Arrived| Arrival {
+                family: family.clone(),
+                labels: labels.clone(),
+                t,
+                value,
+                start: starts.at(t),
+            };
+            share.points.extend(series.samples.iter().map(|point| arrival(point.t, Arrived::Float(point.v))));
             for (t, histogram) in series.histograms {
                 match histogram {
-                    Ok(histogram) => share.histograms.push((family.clone(), labels.clone(), t, histogram)),
+                    Ok(histogram) => share.histograms.push(arrival(t, Arrived::Histogram(histogram))),
                     Err(error) => tally.refuse("invalid_histogram", 1, || format!("{labels}: {error}")),
                 }
             }

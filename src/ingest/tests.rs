@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Family, Matcher, MetricType, Source};
+use crate::model::{Family, FloatHistogram, Matcher, MetricType, Point, Source, Starts};
 use crate::store::Limits;
 use crate::wire::{SeriesOut, compress, write, write_metadata};
 
@@ -22,6 +22,7 @@ fn series(labels: &[(&str, &str)], points: &[(i64, f64)]) -> SeriesOut {
         family: (&ANY).into(),
         samples: points.iter().map(|(t, v)| Point { t: NOW + t, v: *v }).collect(),
         histograms: Vec::new(),
+        starts: Starts::default(),
     }
 }
 
@@ -54,6 +55,19 @@ fn what_is_right_is_kept_and_answered_with_204() {
         let again = push(&intake, message, &[series(&[("job", "a")], &[(-1000, 2.0)])]);
         assert_eq!(again.status, 204);
     }
+}
+
+#[test]
+fn start_timestamps_are_kept_with_their_samples() {
+    let intake = intake(100);
+    let mut pushed = [series(&[("job", "a")], &[(-3000, 5.0), (-2000, 6.0), (-1000, 7.0)])];
+    pushed[0].starts.push(NOW - 2000, NOW - 9000);
+    pushed[0].starts.push(NOW - 1000, NOW - 1500);
+    assert_eq!(push(&intake, Message::V2, &pushed).status, 204);
+    let select = |from: i64| intake.recent.select(&[Matcher::equal("job", "a")], from, NOW).unwrap().remove(0).starts;
+    let known = |from: i64| [-3000, -2000, -1000].map(|t| select(from).at(NOW + t));
+    assert_eq!(known(0), [0, NOW - 9000, NOW - 1500]);
+    assert_eq!(known(NOW - 1000)[2], NOW - 1500);
 }
 
 #[test]

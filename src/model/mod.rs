@@ -11,6 +11,8 @@ pub mod matcher;
 pub mod observation;
 pub mod relabel;
 pub mod series;
+pub mod settings;
+pub mod starts;
 pub mod target;
 pub mod words;
 
@@ -21,4 +23,6 @@ pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use observation::{FailureReason, Identity, Observation, PollFailure, Reading, Sample, Suffix};
 pub use series::{Point, Series, Source, SourceError};
+pub use settings::{FanSetting, PoolSetting, Settings};
+pub use starts::Starts;
 pub use target::{Target, TargetId};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::family::FamilyRef;
 use super::labels::Labels;
+use super::settings::Settings;
 use super::target::TargetId;
 
 /// Which of a histogram's or summary's series a sample belongs to.
@@ -64,12 +65,16 @@ pub struct Identity {
 pub struct Reading {
     /// All samples, in the order of the parser.
     pub samples: Vec<Sample>,
+    /// Since when some of them count (milliseconds since the epoch), by their places in `samples`, rising.
+    pub starts: Vec<(usize, i64)>,
     /// Impossible values that were not exported, by family name.
     pub rejected: BTreeMap<String, u64>,
     /// What had to be repaired or was odd, for a person to read.
     pub notes: Vec<String>,
     /// Who answered, where the reply says so.
     pub identity: Option<Identity>,
+    /// What it is set to, as far as the reply says so.
+    pub settings: Settings,
 }
 
 impl Reading {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::histogram::FloatHistogram;
 use super::labels::Labels;
 use super::matcher::Matcher;
+use super::starts::Starts;
 
 /// The bits of Prometheus' stale marker: a NaN that says "this series has ended here". Compare bits, never values.
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -38,12 +39,14 @@ pub struct Series {
     /// Native histograms with their times, strictly rising. A series may change between the two sorts of sample; of two
     /// at one time only one is there.
     pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+    /// Since when its samples count, where its source says so.
+    pub starts: Starts,
 }
 
 impl Series {
     /// A series of plain numbers.
     pub fn floats(labels: Labels, points: Vec<Point>) -> Self {
-        Series { labels, points, histograms: Vec::new() }
+        Series { labels, points, histograms: Vec::new(), starts: Starts::default() }
     }
 }
 

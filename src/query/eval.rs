@@ -288,7 +288,7 @@ impl<'a> Evaluator<'a> {
         let tracks = ranges.tracks.iter().map(|track| {
             let points = window::inside(&track.points, ranges.start, ranges.end).to_vec();
             let histograms = window::inside(&track.histograms, ranges.start, ranges.end).to_vec();
-            Track { labels: track.labels.clone(), drop_name: track.drop_name, points, histograms }
+            Track { points, histograms, ..Track::empty(track.labels.clone(), track.drop_name) }
         });
         merged(tracks.filter(|track| !track.is_empty()).collect()).map_err(|error| error.at(expr.span))
     }

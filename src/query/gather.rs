@@ -129,7 +129,7 @@ pub(super) fn merged(tracks: Vec<Track>) -> Result<Vec<Series>, QueryError> {
         match index.entry(labels.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(series.len());
-                series.push(Series { labels, points: track.points, histograms: track.histograms });
+                series.push(Series { histograms: track.histograms, ..Series::floats(labels, track.points) });
             }
             Entry::Occupied(entry) => {
                 let known = &mut series[*entry.get()];

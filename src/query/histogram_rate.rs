@@ -7,6 +7,7 @@ use crate::model::histogram::ResetHint;
 
 use super::annotation::Remarks;
 use super::ast::Edge;
+use super::begun;
 use super::eval::Datum;
 use super::native::{Incompatible, Sum, combined, is_custom, is_reset, scaled};
 use super::rate::{RateKind, Sampled};
@@ -35,10 +36,22 @@ pub(super) fn rate(window: &Window, kind: RateKind, remarks: &mut Remarks) -> Op
         return edged_rate(window, kind, remarks);
     }
     let samples = window.histograms;
-    let [(first_time, first), rest @ .., (last_time, last)] = samples else { return None };
+    let (first_time, _) = samples.first()?;
+    let zero = kind.counter.then(|| begun::zero_inside(window, *first_time)).flatten();
+    let [(_, first), rest @ .., (last_time, last)] = samples else {
+        // A single sample tells something if it is known when it was zero.
+        let [(last_time, only)] = samples else { return None };
+        let (first, last, count) = (*last_time, *last_time, only.count);
+        let sampled = Sampled { zero: Some(zero?), first, last, gaps: 0, begin: count, risen: count };
+        let mut result = scaled(only, sampled.factor(window, kind), false);
+        result.reset_hint = ResetHint::Gauge;
+        return Some(result);
+    };
     let second = rest.first().map_or(last, |(_, histogram)| histogram);
     // A reset right after the first sample makes its layout meaningless: nothing is subtracted then.
-    let start = match kind.counter && is_reset(first, second) {
+    let second_time = rest.first().map_or(*last_time, |(t, _)| *t);
+    let anew = is_reset(first, second) || begun::is_reset(window.starts, *first_time, second_time);
+    let start = match kind.counter && anew {
         true => FloatHistogram {
             schema: second.schema,
             custom_values: second.custom_values.clone(),
@@ -53,12 +66,13 @@ pub(super) fn rate(window: &Window, kind: RateKind, remarks: &mut Remarks) -> Op
         remarks.layouts(window.name);
         return None;
     }
-    let result = risen(&start, samples, kind, remarks);
+    let result = risen(&start, window, kind, zero.is_some(), remarks);
     let Ok(result) = result else {
         remarks.layouts(window.name);
         return None;
     };
     let sampled = Sampled {
+        zero,
         first: *first_time,
         last: *last_time,
         gaps: samples.len() - 1,
@@ -70,13 +84,15 @@ pub(super) fn rate(window: &Window, kind: RateKind, remarks: &mut Remarks) -> Op
     Some(result)
 }
 
-/// The last sample minus `start`, and what was lost at resets.
+/// The last sample minus `start`, what was lost at resets, and the first sample if the counter was zero before it.
 fn risen(
     start: &FloatHistogram,
-    samples: &[At],
+    window: &Window,
     kind: RateKind,
+    from_zero: bool,
     remarks: &mut Remarks,
 ) -> Result<FloatHistogram, Incompatible> {
+    let samples = window.histograms;
     let Some((_, last)) = samples.last() else { return Err(Incompatible) };
     let mut sum = Sum::of(last);
     sum.add(start, -1.0)?;
@@ -84,12 +100,17 @@ fn risen(
         remarks.reconciled("subtraction");
     }
     if kind.counter {
+        begun::check_overlaps(window, samples.iter().map(|(t, _)| *t), remarks);
         let mut before = start;
-        for (_, histogram) in samples.iter().skip(1) {
-            if is_reset(before, histogram) {
+        for pair in samples.windows(2) {
+            let ((time, _), (t, histogram)) = (&pair[0], &pair[1]);
+            if is_reset(before, histogram) || begun::is_reset(window.starts, *time, *t) {
                 sum.add(before, 1.0)?;
             }
             before = histogram;
+        }
+        if let Some((_, first)) = samples.first().filter(|_| from_zero) {
+            sum.add(first, 1.0)?;
         }
         if sum.reconciled {
             remarks.reconciled("addition");
@@ -187,7 +208,8 @@ pub(super) fn smoothed_at(samples: &[At], time: i64, name: &str, remarks: &mut R
 pub(super) fn instant_rate(a: &At, b: &At, window: &Window, counter: bool, remarks: &mut Remarks) -> Option<Datum> {
     check_kind(&[a.clone(), b.clone()], window, counter, remarks);
     let mut result = FloatHistogram::clone(&b.1);
-    if !counter || !is_reset(&a.1, &b.1) {
+    let anew = counter && (is_reset(&a.1, &b.1) || begun::is_reset(window.starts, a.0, b.0));
+    if !anew {
         let Ok(sum) = combined(&b.1, &a.1, -1.0) else {
             remarks.layouts(window.name);
             return None;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::model::histogram::{Buckets, ResetHint};
 use crate::model::series::is_stale;
-use crate::model::{FloatHistogram, Labels, Matcher, Point, Series, Source};
+use crate::model::{FloatHistogram, Labels, Matcher, Point, Series, Source, Starts};
 
 use super::ast::{At, Edge, Expr, Length, Node, Selector, Shift};
 use super::error::{QueryError, QueryErrorKind};
@@ -24,11 +24,13 @@ pub(super) struct Track {
     pub points: Vec<Point>,
     /// Rising in time.
     pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+    /// Only of what was read: what was computed does not count since anything.
+    pub starts: Starts,
 }
 
 impl Track {
     pub(super) fn empty(labels: Labels, drop_name: bool) -> Self {
-        Track { labels, drop_name, points: Vec::new(), histograms: Vec::new() }
+        Track { labels, drop_name, points: Vec::new(), histograms: Vec::new(), starts: Starts::default() }
     }
 
     /// The time of the last sample.
@@ -218,7 +220,7 @@ impl Loader<'_> {
                 points.retain(|point| !is_stale(point.v));
                 histograms.retain(|(_, histogram)| !histogram.is_stale());
             }
-            Track { labels: series.labels, drop_name: false, points, histograms }
+            Track { labels: series.labels, drop_name: false, points, histograms, starts: series.starts }
         };
         Ok(series.into_iter().map(track).collect())
     }

@@ -12,6 +12,7 @@ use crate::model::{FloatHistogram, Labels, Matcher, Point, Series, Source};
 mod aggregate;
 mod annotation;
 pub mod ast;
+mod begun;
 mod binary;
 mod check;
 mod display;

@@ -7,6 +7,7 @@ use crate::model::series::is_stale;
 
 use super::annotation::Remarks;
 use super::ast::Edge;
+use super::begun;
 use super::eval::Datum;
 use super::histogram_rate;
 use super::load::Track;
@@ -30,27 +31,35 @@ pub(super) fn rate(window: &Window, kind: RateKind, remarks: &mut Remarks) -> Op
             None
         }
         (true, false) => Some(Datum::Histogram(Arc::new(histogram_rate::rate(window, kind, remarks)?))),
-        _ if window.edge == Edge::Plain => float_rate(window, kind).map(Datum::Float),
+        _ if window.edge == Edge::Plain => float_rate(window, kind, remarks).map(Datum::Float),
         _ => edged_rate(window, kind).map(Datum::Float),
     }
 }
 
-fn float_rate(window: &Window, kind: RateKind) -> Option<f64> {
+fn float_rate(window: &Window, kind: RateKind, remarks: &mut Remarks) -> Option<f64> {
     let (first, last) = (window.points.first()?, window.points.last()?);
     let gaps = window.points.len() - 1;
-    if gaps == 0 {
+    let zero = kind.counter.then(|| begun::zero_inside(window, first.t)).flatten();
+    if gaps == 0 && zero.is_none() {
         return None;
     }
     let mut result = last.v - first.v;
     if kind.counter {
-        result += window.points.windows(2).filter(|pair| pair[1].v < pair[0].v).map(|pair| pair[0].v).sum::<f64>();
+        begun::check_overlaps(window, window.points.iter().map(|point| point.t), remarks);
+        let is_reset = |pair: &&[Point]| pair[1].v < pair[0].v || begun::is_reset(window.starts, pair[0].t, pair[1].t);
+        result += window.points.windows(2).filter(is_reset).map(|pair| pair[0].v).sum::<f64>();
     }
-    let sampled = Sampled { first: first.t, last: last.t, gaps, begin: first.v, risen: result };
+    if zero.is_some() {
+        result += first.v;
+    }
+    let sampled = Sampled { zero, first: first.t, last: last.t, gaps, begin: first.v, risen: result };
     Some(result * sampled.factor(window, kind))
 }
 
 /// The samples of a window, for the extrapolation to its edges.
 pub(super) struct Sampled {
+    /// When the counter was zero, if that is known and inside of the window.
+    pub zero: Option<i64>,
     /// Times of the first and last sample, milliseconds.
     pub first: i64,
     pub last: i64,
@@ -67,14 +76,17 @@ impl Sampled {
         let seconds = |from: i64, to: i64| (to - from) as f64 / 1000.0;
         let mut before = seconds(window.start, self.first);
         let mut after = seconds(self.last, window.end);
-        let sampled = seconds(self.first, self.last);
-        let spacing = sampled / self.gaps as f64;
+        let mut sampled = seconds(self.first, self.last);
+        let spacing = if self.gaps == 0 { 0.0 } else { sampled / self.gaps as f64 };
         // A gap of more than about one spacing means that the series began or ended inside the window.
         let plausible = spacing * 1.1;
         if before >= plausible {
             before = spacing / 2.0;
         }
-        if kind.counter && self.risen > 0.0 && self.begin >= 0.0 {
+        if let Some(zero) = self.zero {
+            before = 0.0;
+            sampled = seconds(zero, self.last);
+        } else if kind.counter && self.risen > 0.0 && self.begin >= 0.0 {
             // A counter cannot have been below zero: do not extrapolate past the moment it would have been zero.
             before = before.min(sampled * (self.begin / self.risen));
         }
@@ -197,6 +209,6 @@ pub(super) fn instant_rate(window: &Window, counter: bool, remarks: &mut Remarks
     if !counter {
         return Some(Datum::Float(b.v - a.v));
     }
-    let risen = if b.v < a.v { b.v } else { b.v - a.v };
+    let risen = if b.v < a.v || begun::is_reset(window.starts, a.t, b.t) { b.v } else { b.v - a.v };
     Some(Datum::Float(risen / ((b.t - a.t) as f64 / 1000.0)))
 }

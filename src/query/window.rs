@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{FloatHistogram, Point};
+use crate::model::{FloatHistogram, Point, Starts};
 
 use super::ast::Edge;
 
@@ -12,6 +12,8 @@ pub(super) struct Window<'a> {
     pub points: &'a [Point],
     /// Native histograms, likewise.
     pub histograms: &'a [(i64, Arc<FloatHistogram>)],
+    /// Since when they count.
+    pub starts: &'a Starts,
     /// The name of the metric, for remarks.
     pub name: &'a str,
     /// Milliseconds; itself outside the window.

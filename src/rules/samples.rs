@@ -10,6 +10,7 @@ use crate::model::Point;
 use crate::model::Series;
 use crate::model::Source;
 use crate::model::SourceError;
+use crate::model::Starts;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::METRIC_NAME;
 use crate::query::VectorSample;
@@ -104,6 +105,7 @@ impl Source for Samples {
             labels: labels.clone(),
             points: cut(&track.points, start, end, |point| point.t),
             histograms: cut(&track.histograms, start, end, |(t, _)| *t),
+            starts: Starts::default(),
         });
         Ok(series.filter(|series| !series.points.is_empty() || !series.histograms.is_empty()).collect())
     }

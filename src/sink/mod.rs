@@ -22,7 +22,7 @@ pub use queue::{Batch, Depth, Queue, QueueError};
 pub use settings::{Authorization, BasicAuth, MetadataConfig, Mistake, QueueConfig, Receiver, RemoteWrite, check};
 
 use crate::model::relabel::relabel;
-use crate::model::{FamilyRef, FloatHistogram, Labels, Point};
+use crate::model::{FamilyRef, FloatHistogram, Labels, Point, Starts};
 use crate::telemetry::{RemoteWriteOut, SelfLabels, Telemetry};
 use crate::wire::{Message, SeriesOut, compress, write};
 use send::Sender;
@@ -59,6 +59,7 @@ impl Sink {
             family,
             samples: Vec::new(),
             histograms: vec![(t, histogram)],
+            starts: Starts::default(),
         });
         self.send(series.collect()).await;
     }
@@ -79,7 +80,7 @@ impl Sink {
 }
 
 fn of_point((family, labels, point): Offer) -> SeriesOut {
-    SeriesOut { labels, family, samples: vec![point], histograms: Vec::new() }
+    SeriesOut { labels, family, samples: vec![point], histograms: Vec::new(), starts: Starts::default() }
 }
 
 /// One receiver, its queue, and what is counted of it.

@@ -244,7 +244,7 @@ fn restore(series: SeriesIn) -> Option<SeriesOut> {
     let bounds = (f64::NEG_INFINITY, f64::INFINITY);
     let family = Arc::new(Family { name: name.into(), kind, help: help.into(), labels: &[], bounds });
     let histograms = series.histograms.into_iter().filter_map(|(t, histogram)| Some((t, histogram.ok()?))).collect();
-    Some(SeriesOut { labels, family: family.into(), samples: series.samples, histograms })
+    Some(SeriesOut { labels, family: family.into(), samples: series.samples, histograms, starts: series.starts })
 }
 
 /// What an answer means, by the specification.

@@ -44,6 +44,30 @@ impl Appended {
     }
 }
 
+/// A sample that somebody pushed.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its family.
+    pub family: FamilyRef,
+    /// All labels of its series.
+    pub labels: Labels,
+    /// Milliseconds since the epoch.
+    pub t: i64,
+    /// What it says.
+    pub value: Arrived,
+    /// Since when it counts, milliseconds since the epoch; 0 where that is not known.
+    pub start: i64,
+}
+
+/// What an [`Arrival`] says.
+#[derive(Clone, Debug)]
+pub enum Arrived {
+    /// A number, or the stale marker.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<FloatHistogram>),
+}
+
 /// A native histogram on its way in: its family, all labels of its series, its time in milliseconds.
 pub type KeptHistogram = (FamilyRef, Labels, i64, Arc<FloatHistogram>);
 
@@ -63,6 +87,12 @@ impl Default for Own {
 }
 
 impl Own {
+    /// The time of the oldest sample.
+    pub(super) fn first(&self) -> Option<i64> {
+        let first = [self.times.front().copied(), self.histograms.front().map(|(t, _)| *t)];
+        first.into_iter().flatten().min()
+    }
+
     fn last(&self) -> Option<i64> {
         self.times.back().copied().max(self.histograms.back().map(|(t, _)| *t))
     }
@@ -99,6 +129,7 @@ struct Entry<'a> {
     labels: &'a Labels,
     t: i64,
     value: Value<'a>,
+    start: i64,
 }
 
 impl Recent {
@@ -115,7 +146,7 @@ impl Recent {
     pub fn append_points(&self, id: &TargetId, points: &[(FamilyRef, Labels, Point)], now: i64) -> Appended {
         let entries = points.iter().map(|(family, labels, point)| {
             let value = Value::Float(point.v);
-            Entry { family, labels, t: point.t, value }
+            Entry { family, labels, t: point.t, value, start: 0 }
         });
         self.append_entries(id, entries, now)
     }
@@ -125,7 +156,19 @@ impl Recent {
     pub fn append_histograms(&self, id: &TargetId, histograms: &[KeptHistogram], now: i64) -> Appended {
         let entries = histograms.iter().map(|(family, labels, t, histogram)| {
             let value = Value::Histogram(histogram);
-            Entry { family, labels, t: *t, value }
+            Entry { family, labels, t: *t, value, start: 0 }
+        });
+        self.append_entries(id, entries, now)
+    }
+
+    /// Appends what was pushed, as [`Recent::append_points`] does points.
+    pub fn append_arrivals(&self, id: &TargetId, arrivals: &[Arrival], now: i64) -> Appended {
+        let entries = arrivals.iter().map(|Arrival { family, labels, t, value, start }| {
+            let value = match value {
+                Arrived::Float(v) => Value::Float(*v),
+                Arrived::Histogram(histogram) => Value::Histogram(histogram),
+            };
+            Entry { family, labels, t: *t, value, start: *start }
         });
         self.append_entries(id, entries, now)
     }
@@ -187,7 +230,9 @@ impl Block {
                 match known.map_or_else(|| room.for_one_more(self), |_| Ok(())) {
                     Ok(()) => {
                         let row = known.unwrap_or_else(|| self.add(form, Some(Box::default()), forms, &mut fresh));
-                        self.rows[row].append(&entry, &mut done);
+                        if self.rows[row].append(&entry, &mut done) {
+                            self.started(self.rows[row].form, entry.t, entry.start);
+                        }
                     }
                     Err(limit) => {
                         done.over_limit += 1;
@@ -209,8 +254,10 @@ impl Entry<'_> {
 }
 
 impl Row {
-    fn append(&mut self, entry: &Entry<'_>, done: &mut Appended) {
-        let Some(own) = &mut self.own else { return };
+    /// Says whether it was kept.
+    fn append(&mut self, entry: &Entry<'_>, done: &mut Appended) -> bool {
+        let Some(own) = &mut self.own else { return false };
+        let before = done.kept;
         match own.last() {
             Some(last) if entry.t < last => done.out_of_order += 1,
             Some(last) if entry.t == last => {
@@ -232,6 +279,7 @@ impl Row {
                 done.kept += 1;
             }
         }
+        done.kept > before
     }
 }
 

@@ -1,13 +1,13 @@
 //! A block: all series of one target (or of one group of rules), with the timestamps that they share.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::append::{Own, Room};
 use super::column::Column;
 use super::forms::{Form, Forms, Stamp, named, series_name};
 use super::recent::Kept;
-use crate::model::{Labels, Point, Sample, Series, Target};
+use crate::model::{Labels, Point, Sample, Series, Starts, Target};
 
 /// All series of one target (or of one group of rules), with the timestamps that they share.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(super) struct Block {
     pub(super) times: VecDeque<i64>,
     /// Sorted by form.
     pub(super) rows: Vec<Row>,
+    /// Start timestamps of the few rows that have some, by form.
+    starts: BTreeMap<u32, Starts>,
     /// Row of each sample of the last poll, in its order: a device answers in the same order each time.
     order: Vec<u32>,
     /// Of the labels of all rows.
@@ -125,6 +127,7 @@ impl Block {
         if future > 0 || self.rows.iter().any(|row| row.own.is_some()) {
             self.rows.iter_mut().for_each(|row| back |= row.rewind(limit, future));
         }
+        self.starts.values_mut().for_each(|starts| starts.forget_from(limit));
         self.rewinds = self.rewinds.wrapping_add(u32::from(back));
         self.saved = self.saved.min(limit.saturating_sub(1));
     }
@@ -248,6 +251,7 @@ impl Block {
             row.prune(oldest, old, only_saved);
             died |= row.is_dead();
         }
+        self.prune_starts();
         if died {
             let number = self.number;
             self.rows.retain(|row| {
@@ -262,6 +266,31 @@ impl Block {
             self.order.clear();
         }
         died
+    }
+
+    /// Says since when the newest sample of a row counts; 0 where that is not known.
+    pub(super) fn started(&mut self, form: u32, t: i64, start: i64) {
+        match self.starts.get_mut(&form) {
+            Some(known) => known.push(t, start),
+            None if start != 0 => self.starts.entry(form).or_default().push(t, start),
+            None => {}
+        }
+    }
+
+    fn prune_starts(&mut self) {
+        let (rows, times) = (&self.rows, &self.times);
+        self.starts.retain(|form, starts| {
+            let row = rows.binary_search_by_key(form, |row| row.form).ok().map(|row| &rows[row]);
+            let Some(row) = row.filter(|row| !row.is_dead()) else { return false };
+            let first = row.own.as_ref().map_or(times.front().copied(), |own| own.first());
+            starts.forget_before(first.unwrap_or(i64::MIN));
+            !starts.is_empty()
+        });
+    }
+
+    /// Start timestamps of what a row holds of a range of time.
+    pub(super) fn starts(&self, row: &Row, start: i64, end: i64) -> Starts {
+        self.starts.get(&row.form).map(|starts| starts.cut(start, end)).unwrap_or_default()
     }
 
     /// What a row holds of a range of time, stale markers included.
@@ -290,6 +319,6 @@ impl Block {
         let own = row.own.iter().flat_map(|own| &own.histograms);
         let histograms: Vec<_> = own.filter(|(t, _)| (start..=end).contains(t)).cloned().collect();
         let some = !points.is_empty() || !histograms.is_empty();
-        some.then(|| Series { labels: self.labels(form), points, histograms })
+        some.then(|| Series { labels: self.labels(form), points, histograms, starts: self.starts(row, start, end) })
     }
 }

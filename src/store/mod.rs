@@ -14,7 +14,7 @@ mod save;
 mod select;
 pub mod state;
 
-pub use append::{Appended, KeptHistogram};
+pub use append::{Appended, Arrival, Arrived, KeptHistogram};
 pub use history::{History, HistoryError, HistoryOptions};
 pub use page::Format;
 pub use recent::{Kept, Limits, Recent};

@@ -158,7 +158,7 @@ impl Recent {
         let reading = observation.outcome.as_ref().unwrap_or(&empty);
         let at = observation.at;
         let change = |block: &mut Block, forms: &mut Forms, room: &Room| {
-            let taken = append(block, at, (&reading.samples, about), room, forms, kept);
+            let taken = append(block, at, (reading, about), room, forms, kept);
             (taken, block.prune(at, room, forms))
         };
         self.change_block(&observation.target, at, change).unwrap_or_default()
@@ -282,7 +282,7 @@ impl Inner {
 fn append(
     block: &mut Block,
     at: i64,
-    (samples, about): (&[Sample], &[Sample]),
+    (reading, about): (&Reading, &[Sample]),
     room: &Room,
     forms: &mut Forms,
     mut kept: Option<&mut Vec<Kept>>,
@@ -291,9 +291,11 @@ fn append(
     block.rewind(at);
     let mut seen = vec![false; block.rows.len()];
     let mut fresh = Fresh::new();
-    let mut order = Vec::with_capacity(samples.len() + about.len());
-    let stamped = samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
+    let mut order = Vec::with_capacity(reading.samples.len() + about.len());
+    let mut starts = reading.starts.iter().peekable();
+    let stamped = reading.samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
     for (position, (sample, said)) in stamped.enumerate() {
+        let start = starts.next_if(|(place, _)| *place == position).map_or(0, |(_, start)| *start);
         let row = match block.find(position, sample, said, forms, &fresh) {
             Ok(row) => row,
             // What we say of a target is a handful of series, and the last to go dark.
@@ -311,6 +313,7 @@ fn append(
         // Of two samples for one series in one poll the first counts.
         if !std::mem::replace(&mut seen[row], true) {
             block.rows[row].column.push(sample.value);
+            block.started(block.rows[row].form, at, start);
             taken.kept += 1;
             if let Some(kept) = &mut kept {
                 kept.extend(block.kept(&block.rows[row], forms, at, sample.value));
@@ -394,6 +397,35 @@ mod tests {
         let page = String::from_utf8(recent.page(Format::Text, None)).unwrap();
         assert!(page.contains("davylamp_target_up{target=\"m1\"} 0\n"), "{page}");
         assert!(!page.contains("celsius"), "neither sample nor header of a family without samples: {page}");
+    }
+
+    #[test]
+    fn start_timestamps_come_and_go_with_their_samples() {
+        let recent = recent();
+        let poll = |at: i64, starts: &[(usize, i64)]| {
+            let mut seen = observation(at, Ok(&[("chip", 50.0), ("board", 40.0)]));
+            if let Ok(reading) = &mut seen.outcome {
+                reading.starts = starts.to_vec();
+            }
+            recent.observe(&seen, &[]);
+        };
+        let known = || {
+            let series = select(&recent, "miner_temperature_celsius");
+            let of = |series: &Series| series.points.iter().map(|p| series.starts.at(p.t)).collect::<Vec<_>>();
+            (of(&series[0]), of(&series[1])) // board, chip
+        };
+        poll(1000, &[(1, 500)]);
+        poll(6000, &[(0, 5500), (1, 500)]);
+        poll(11_000, &[(1, 500)]);
+        assert_eq!(known(), (vec![500; 3], vec![0, 5500, 0]));
+        poll(10_000, &[]);
+        assert_eq!(known(), (vec![500, 500, 0], vec![0, 5500, 0]), "the clock was set back");
+        poll(65_000, &[]);
+        assert_eq!(known(), (vec![500, 0, 0], vec![5500, 0, 0]));
+        poll(66_500, &[]);
+        let inner = recent.read();
+        let block = inner.block(&"m1".into()).unwrap();
+        assert!(block.rows.iter().all(|row| block.starts(row, 0, i64::MAX).is_empty()), "none is left");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::history::History;
 use super::recent::Recent;
-use crate::model::{FloatHistogram, Labels, Matcher, Point, Series, Source, SourceError};
+use crate::model::{Labels, Matcher, Series, Source, SourceError};
 
 /// Recent samples and history as one [`Source`]. What reaches back beyond the window reads files: never on a thread of
 /// the runtime, always within `spawn_blocking`.
@@ -47,7 +47,7 @@ impl Source for Samples {
             past.into_iter().map(|series| (series.labels.clone(), series)).collect();
         for series in recent {
             match all.get_mut(&series.labels) {
-                Some(known) => append(known, series.points, series.histograms),
+                Some(known) => append(known, series),
                 None => drop(all.insert(series.labels.clone(), series)),
             }
         }
@@ -65,9 +65,13 @@ impl Source for Samples {
 }
 
 /// Adds samples to a series that has others already, in order and without doubles; of two at one time the new one stays.
-pub(super) fn append(series: &mut Series, points: Vec<Point>, histograms: Vec<(i64, Arc<FloatHistogram>)>) {
-    merge(&mut series.points, points, |point| point.t);
-    merge(&mut series.histograms, histograms, |(t, _)| *t);
+pub(super) fn append(series: &mut Series, next: Series) {
+    let first = [next.points.first().map(|point| point.t), next.histograms.first().map(|(t, _)| *t)];
+    if let Some(first) = first.into_iter().flatten().min() {
+        series.starts.follow(first, &next.starts);
+    }
+    merge(&mut series.points, next.points, |point| point.t);
+    merge(&mut series.histograms, next.histograms, |(t, _)| *t);
     // Of a number and a histogram at one time only one is there.
     if !series.points.is_empty() && !series.histograms.is_empty() {
         let times: BTreeSet<i64> = series.histograms.iter().map(|(t, _)| *t).collect();

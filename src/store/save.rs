@@ -43,7 +43,7 @@ impl Block {
             let points: Vec<Point> = self.points(row, after, i64::MAX);
             let own = row.own.iter().flat_map(|own| &own.histograms);
             let histograms: Vec<_> = own.filter(|(t, _)| *t >= after).cloned().collect();
-            let new = Row { own: 0, points, histograms };
+            let new = Row { own: 0, points, histograms, starts: self.starts(row, after, i64::MAX) };
             let Some((_, last)) = new.span() else { continue };
             if row.own.is_some() {
                 cut.mark.own.push((row.form, last));

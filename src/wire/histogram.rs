@@ -154,5 +154,6 @@ pub fn to_histogram(t: i64, histogram: &FloatHistogram) -> Histogram {
         },
         timestamp: t,
         custom_values: histogram.custom_values.clone(),
+        start_timestamp: 0,
     }
 }

@@ -10,6 +10,9 @@ pub struct Sample {
     pub value: f64,
     #[prost(int64, tag = "2")]
     pub timestamp: i64,
+    /// 2.0 only.
+    #[prost(int64, tag = "3")]
+    pub start_timestamp: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -51,6 +54,9 @@ pub struct Histogram {
     pub timestamp: i64,
     #[prost(double, repeated, tag = "16")]
     pub custom_values: Vec<f64>,
+    /// 2.0 only.
+    #[prost(int64, tag = "17")]
+    pub start_timestamp: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Oneof)]
@@ -133,6 +139,9 @@ pub struct SeriesV2 {
     pub histograms: Vec<Histogram>,
     #[prost(message, optional, tag = "5")]
     pub metadata: Option<MetadataV2>,
+    /// Of all samples; in drafts of 2.0, before each sample had its own.
+    #[prost(int64, tag = "6")]
+    pub created_timestamp: i64,
 }
 
 /// `io.prometheus.write.v2.Request`.

@@ -10,7 +10,7 @@ use super::histogram::{HistogramError, from_histogram};
 use super::message::{Histogram, MetadataV1, MetadataV2, Sample, tag};
 use super::{Caps, Message, WireError, type_of};
 use crate::model::labels::METRIC_NAME;
-use crate::model::{FloatHistogram, Labels, MetricType, Point};
+use crate::model::{FloatHistogram, Labels, MetricType, Point, Starts};
 
 /// What one request holds.
 #[derive(Debug, Default, PartialEq)]
@@ -34,6 +34,8 @@ pub struct SeriesIn {
     pub samples: Vec<Point>,
     /// Native histograms with their times.
     pub histograms: Vec<(i64, Result<Arc<FloatHistogram>, HistogramError>)>,
+    /// Since when they count, where 2.0 says so.
+    pub starts: Starts,
 }
 
 /// What is said of a metric family.
@@ -170,7 +172,9 @@ impl<'a> Reader<'a> {
             metadata: None,
             samples: Vec::new(),
             histograms: Vec::new(),
+            starts: Starts::default(),
         };
+        let mut created = 0;
         // More than a series may have of either sort is wrong in any case; no more is built.
         let surplus = self.caps.labels + 1;
         for field in Fields::of(inner, self.message.name()) {
@@ -187,7 +191,9 @@ impl<'a> Reader<'a> {
                     within(self.used.samples, "samples", self.caps.samples)?;
                     let sample = Sample::decode(sample).map_err(|_| self.bad("a sample cannot be read"))?;
                     series.samples.push(Point { t: sample.timestamp, v: sample.value });
+                    series.starts.push(sample.timestamp, sample.start_timestamp);
                 }
+                (6, Field::Number(number)) if self.message == Message::V2 => created = number as i64, // two's complement
                 (5, Field::Bytes(_, said)) if self.message == Message::V2 => {
                     let said = MetadataV2::decode(said).map_err(|_| self.bad("its metadata cannot be read"))?;
                     series.metadata = self.metadata(said);
@@ -199,10 +205,14 @@ impl<'a> Reader<'a> {
                     within(self.used.histogram_bytes, "bytes of histograms", self.caps.histogram_bytes)?;
                     let wire = Histogram::decode(histogram).map_err(|_| self.bad("a histogram cannot be read"))?;
                     series.histograms.push((wire.timestamp, from_histogram(&wire, self.caps).map(Arc::new)));
+                    series.starts.push(wire.timestamp, wire.start_timestamp);
                 }
                 (tag, Field::Bytes(..)) if tag == exemplars_tag => self.found.exemplars += 1,
                 _ => {}
             }
+        }
+        if series.starts.is_empty() {
+            series.starts.push(i64::MIN, created);
         }
         series.labels = match self.message {
             Message::V1 => Ok(labels),

@@ -139,7 +139,7 @@ pub fn read_result(body: &Bytes, caps: &Caps) -> Result<Vec<Series>, WireError> 
             let histograms = series.histograms.into_iter().map(|(t, histogram)| Some((t, histogram.ok()?)));
             let histograms: Option<Vec<_>> = histograms.collect();
             let histograms = histograms.ok_or_else(|| bad(RESPONSE, "a histogram cannot be read"))?;
-            all.push(Series { labels, points: series.samples, histograms });
+            all.push(Series { labels, points: series.samples, histograms, starts: series.starts });
         }
     }
     Ok(all)
@@ -166,7 +166,7 @@ mod tests {
         let labels = |name: &'static str| Labels::new([("__name__", name)]);
         let points = vec![Point { t: 1, v: 1.5 }, Point { t: 2, v: stale_nan() }];
         let native = FloatHistogram { count: 2.0, sum: 3.0, zero_count: 2.0, ..FloatHistogram::default() };
-        let histogram = Series { labels: labels("h"), points: vec![], histograms: vec![(3, native.into())] };
+        let histogram = Series { histograms: vec![(3, native.into())], ..Series::floats(labels("h"), vec![]) };
         let body = write_read_results(&[vec![Series::floats(labels("a"), points), histogram.clone()]]);
         let back = read_result(&body.into(), &Caps::STANDARD).unwrap();
         assert_eq!(back.len(), 2);

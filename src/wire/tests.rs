@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::histogram::{Buckets, CUSTOM_BUCKETS, ResetHint, Span};
 use crate::model::series::stale_nan;
-use crate::model::{Family, FloatHistogram, Labels, Point};
+use crate::model::{Family, FloatHistogram, Labels, Point, Starts};
 
 static HEAT: Family = Family::gauge("heat_celsius", "How hot it is", &[]);
 
@@ -40,6 +40,7 @@ fn some_series() -> Vec<SeriesOut> {
         family: (&HEAT).into(),
         samples,
         histograms: histograms.into_iter().zip(5..).map(|(histogram, t)| (t, Arc::new(histogram))).collect(),
+        starts: Starts::default(),
     };
     let points = vec![Point { t: 1, v: 1.5 }, Point { t: 2, v: -0.0 }];
     vec![series("a", points, vec![]), series("b", vec![], vec![native(), custom()])]
@@ -86,6 +87,28 @@ fn content_types_are_those_of_the_specification() {
 }
 
 #[test]
+fn start_timestamps_come_back_in_2_0_and_are_left_out_of_1_0() {
+    use prost::Message as _;
+    let mut sent = some_series();
+    sent[0].starts.push(2, -70);
+    sent[1].starts.push(5, 1);
+    sent[1].starts.push(6, 5);
+    let said = |message: Message| {
+        let pushed = read_of(message, write(message, &sent)).unwrap();
+        pushed.series.into_iter().map(|series| series.starts).collect::<Vec<_>>()
+    };
+    assert_eq!(said(Message::V2), [sent[0].starts.clone(), sent[1].starts.clone()]);
+    assert_eq!(said(Message::V1), [Starts::default(), Starts::default()]);
+    // Drafts of 2.0 said it once for the series.
+    let symbols: Vec<String> = ["", "__name__", "up"].map(String::from).into();
+    let samples = [3, 4].map(|timestamp| message::Sample { timestamp, ..Default::default() }).into();
+    let series = message::SeriesV2 { labels: vec![1, 2], samples, created_timestamp: 2, ..Default::default() };
+    let body = message::RequestV2 { symbols, series: vec![series] }.encode_to_vec();
+    let starts = read_of(Message::V2, body).unwrap().series.remove(0).starts;
+    assert_eq!([starts.at(3), starts.at(4)], [2, 2]);
+}
+
+#[test]
 fn each_series_is_judged_by_itself() {
     use message::{Label, RequestV1, RequestV2, Sample, SeriesV1, SeriesV2};
     use prost::Message as _;
@@ -93,7 +116,7 @@ fn each_series_is_judged_by_itself() {
         name: Bytes::from_static(name),
         value: Bytes::from_static(value),
     };
-    let samples = vec![Sample { value: 1.0, timestamp: 1 }];
+    let samples = vec![Sample { value: 1.0, timestamp: 1, start_timestamp: 0 }];
     let series = |labels: Vec<Label>| SeriesV1 { labels, samples: samples.clone(), histograms: vec![] };
     let name = || label(b"__name__", b"up");
     let cases = [
@@ -114,7 +137,7 @@ fn each_series_is_judged_by_itself() {
         assert_eq!(back.labels.clone().map(|labels| labels.to_string()), wanted.map(String::from));
     }
     let symbols: Vec<String> = ["", "__name__", "up"].map(String::from).into();
-    let of = |labels: Vec<u32>| SeriesV2 { labels, samples: samples.clone(), histograms: vec![], metadata: None };
+    let of = |labels: Vec<u32>| SeriesV2 { labels, samples: samples.clone(), ..SeriesV2::default() };
     let series = vec![of(vec![1, 2]), of(vec![1, 3]), of(vec![1]), of(vec![u32::MAX, 2])];
     let pushed = read_of(Message::V2, RequestV2 { symbols: symbols.clone(), series: series.clone() }.encode_to_vec());
     let outcomes: Vec<_> = pushed.unwrap().series.into_iter().map(|series| series.labels.err()).collect();

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::histogram::to_histogram;
-use super::message::{Label, MetadataV1, MetadataV2, RequestV1, RequestV2, Sample, SeriesV1, SeriesV2};
+use super::message::{Histogram, Label, MetadataV1, MetadataV2, RequestV1, RequestV2, Sample, SeriesV1, SeriesV2};
 use super::{Message, number_of};
-use crate::model::{FamilyRef, FloatHistogram, Labels, Point};
+use crate::model::{FamilyRef, FloatHistogram, Labels, Point, Starts};
 
 /// One series to be written.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct SeriesOut {
     pub samples: Vec<Point>,
     /// In the order of their times.
     pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+    /// Since when they count; 2.0 is told.
+    pub starts: Starts,
 }
 
 /// Writes series as one message, not compressed.
@@ -57,15 +59,16 @@ fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-fn samples(points: &[Point]) -> Vec<Sample> {
-    points.iter().map(|point| Sample { value: point.v, timestamp: point.t }).collect()
+fn samples(points: &[Point], starts: &Starts) -> Vec<Sample> {
+    let sample = |point: &Point| Sample { value: point.v, timestamp: point.t, start_timestamp: starts.at(point.t) };
+    points.iter().map(sample).collect()
 }
 
 /// A series of 1.0.
 pub(super) fn v1(labels: &Labels, points: &[Point], histograms: &[(i64, Arc<FloatHistogram>)]) -> SeriesV1 {
     let label = |(name, value): (&str, &str)| Label { name: bytes(name), value: bytes(value) };
     let histograms = histograms.iter().map(|(t, histogram)| to_histogram(*t, histogram)).collect();
-    SeriesV1 { labels: labels.iter().map(label).collect(), samples: samples(points), histograms }
+    SeriesV1 { labels: labels.iter().map(label).collect(), samples: samples(points, &Starts::default()), histograms }
 }
 
 fn v2(series: &SeriesOut, symbols: &mut Symbols) -> impl Iterator<Item = SeriesV2> + use<> {
@@ -73,10 +76,19 @@ fn v2(series: &SeriesOut, symbols: &mut Symbols) -> impl Iterator<Item = SeriesV
         series.labels.iter().flat_map(|(name, value)| [symbols.index(name), symbols.index(value)]).collect();
     let metadata =
         MetadataV2 { kind: number_of(series.family.kind), help: symbols.index(&series.family.help), unit: 0 };
-    let samples = samples(&series.samples);
-    let histograms: Vec<_> = series.histograms.iter().map(|(t, histogram)| to_histogram(*t, histogram)).collect();
-    let of =
-        move |samples, histograms| SeriesV2 { labels: labels.clone(), samples, histograms, metadata: Some(metadata) };
+    let samples = samples(&series.samples, &series.starts);
+    let histogram = |(t, histogram): &(i64, Arc<FloatHistogram>)| Histogram {
+        start_timestamp: series.starts.at(*t),
+        ..to_histogram(*t, histogram)
+    };
+    let histograms: Vec<_> = series.histograms.iter().map(histogram).collect();
+    let of = move |samples, histograms| SeriesV2 {
+        labels: labels.clone(),
+        samples,
+        histograms,
+        metadata: Some(metadata),
+        created_timestamp: 0,
+    };
     let floats = (!samples.is_empty()).then(|| of(samples, Vec::new()));
     let natives = (!histograms.is_empty()).then(|| of(Vec::new(), histograms));
     floats.into_iter().chain(natives)

@@ -45,6 +45,37 @@ fn promtool_takes_the_daemon_for_a_prometheus() {
     lamp.finish();
 }
 
+/// The front end's own code, from npm: what it asks, and what it makes of the answers, says `grafana/ask.cjs`.
+#[test]
+fn grafanas_data_source_takes_the_daemon_for_a_prometheus() {
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/grafana/node_modules");
+    let modules = std::env::var("DAVYLAMP_GRAFANA").unwrap_or_else(|_| FOLDER.into());
+    if !std::path::Path::new(&modules).join("@grafana/prometheus").is_dir() {
+        return eprintln!(
+            "SKIPPED: no @grafana/prometheus in {modules}; tests/run installs it, DAVYLAMP_GRAFANA names another"
+        );
+    }
+    if !installed("node") {
+        return;
+    }
+    let farm = Farm::start(&[("one", Model::Bitaxe)]);
+    let mut lamp = lamp(&farm);
+    lamp.until("a recorded series", seconds(30), || {
+        lamp.get("/api/v1/query?query=job:up").body.contains("\"value\"").then_some(())
+    });
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/grafana/ask.cjs");
+    let url = format!("http://{}", lamp.address());
+    let done = output(Command::new("node").args([script, &url]).env("NODE_PATH", &modules));
+    let [said, wrong] = [&done.stdout, &done.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(done.status.success() && wrong.is_empty(), "{said}{wrong}");
+    let routes =
+        ["labels", "label/__name__/values", "series", "metadata", "query", "query_range", "query_exemplars", "rules"];
+    for route in routes {
+        assert!(said.lines().any(|line| line.ends_with(&format!("/api/v1/{route}"))), "{route} was not asked: {said}");
+    }
+    lamp.finish();
+}
+
 /// Answers in which names of series, rules or settings are keys: there only the values can be alike.
 const KEYED_BY_DATA: &[&str] =
     &["metric", "labels", "discoveredLabels", "annotations", "flags", "metadata", "series", "target"];

@@ -10,9 +10,11 @@
 mod api;
 mod canary;
 mod container;
+mod cycles;
 mod discover;
 #[path = "../support/docker.rs"]
 mod docker;
+mod drift;
 mod full;
 mod http;
 mod kill;

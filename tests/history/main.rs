@@ -13,7 +13,7 @@ use std::time::Duration;
 use davylamp::model::{
     Family, FamilyRef, FloatHistogram, Labels, Matcher, Observation, Point, Reading, Series, Source, Target, TargetId,
 };
-use davylamp::store::{History, HistoryOptions, Limits, Recent, Samples};
+use davylamp::store::{Arrival, Arrived, History, HistoryOptions, Limits, Recent, Samples};
 use proptest::prelude::*;
 
 static HEAT: Family = Family::gauge("heat_celsius", "Heat", &["sensor"]);
@@ -70,13 +70,24 @@ pub fn push(recent: &Recent, name: &str, points: &[(i64, f64)], now: i64) -> usi
     recent.append_points(&"/push".into(), &points, now).kept
 }
 
-/// Labels, points as times and bits, number of histograms.
+/// Pushes one point with its start timestamp.
+fn push_since(recent: &Recent, name: &str, (t, v): (i64, f64), start: i64) {
+    let labels = Labels::new([("__name__", name), ("job", "agent")]);
+    let arrival = Arrival { family: (&SHARES).into(), labels, t, value: Arrived::Float(v), start };
+    assert_eq!(recent.append_arrivals(&"/push".into(), &[arrival], t).kept, 1);
+}
+
+/// Labels (and the start timestamps of points), points as times and bits, number of histograms.
 pub type Shown = Vec<(String, Vec<(i64, u64)>, usize)>;
 
 /// Comparable although NaNs are not equal to themselves.
 pub fn shown(series: &[Series]) -> Shown {
     let points = |series: &Series| series.points.iter().map(|p| (p.t, p.v.to_bits())).collect();
-    series.iter().map(|one| (one.labels.to_string(), points(one), one.histograms.len())).collect()
+    let starts = |series: &Series| match series.starts.is_empty() {
+        true => String::new(),
+        false => format!("{:?}", series.points.iter().map(|p| series.starts.at(p.t)).collect::<Vec<_>>()),
+    };
+    series.iter().map(|one| (format!("{}{}", one.labels, starts(one)), points(one), one.histograms.len())).collect()
 }
 
 /// All that a source has.
@@ -243,8 +254,10 @@ proptest! {
             let name = ["a", "b", "c"][usize::from(*series)];
             // NaNs whose bits say "absent" in the window's columns never come from a parser.
             let value = f64::from_bits(if *bits == 0x7ff0_0000_0000_0003 { 0 } else { *bits });
+            // Counters, deltas, and those of which nobody knows.
+            let start = [0, START - 1, now - step][(bits % 7 / 3) as usize];
             for recent in [&window, &endless] {
-                push(recent, name, &[(now, value)], now);
+                push_since(recent, name, (now, value), start);
             }
             if saves.contains(&index) {
                 history.save(&window, now).unwrap();

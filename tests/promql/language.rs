@@ -11,6 +11,8 @@ use davylamp::query::parse;
 pub struct SeriesLine {
     pub labels: Labels,
     pub items: Vec<Item>,
+    /// Start timestamps of the items, in milliseconds from each one's own time.
+    pub starts: Vec<Option<i64>>,
     /// Hints of resets are written out, so they are to be compared.
     pub hinted: bool,
 }
@@ -69,7 +71,7 @@ fn millis(text: &str) -> i64 {
     if let Ok(seconds) = text.parse::<f64>() {
         return (seconds * 1000.0).round() as i64;
     }
-    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (sign, text) = text.strip_prefix('-').map_or((1, text.trim_start_matches('+')), |rest| (-1, rest));
     sign * parse_duration(text).unwrap_or_else(|error| panic!("{error}")).as_millis() as i64
 }
 
@@ -177,11 +179,22 @@ fn unquoted(text: &str) -> String {
 }
 
 fn series_line(line: &str) -> SeriesLine {
-    // `name{…}@st` gives start timestamps, which samples here do not have.
+    // `name{…}@st` gives the start timestamps of samples that another line gives.
     let (line, starts) = match line.split_once("@st") {
-        Some((name, _)) => (name, true),
-        None => (line, false),
+        Some((name, starts)) => (name, starts.split_whitespace().flat_map(starts_of).collect()),
+        None => (line, Vec::new()),
     };
     let (labels, items) = series(line).unwrap_or_else(|error| panic!("{error}"));
-    SeriesLine { labels, items: if starts { Vec::new() } else { items }, hinted: line.contains("counter_reset_hint") }
+    SeriesLine { labels, items, starts, hinted: line.contains("counter_reset_hint") }
+}
+
+/// `_`, `-30s`, `-1mx2` (three of them) or `-30s-1mx2` (each a minute further back than the one before).
+fn starts_of(word: &str) -> Vec<Option<i64>> {
+    if word == "_" {
+        return vec![None];
+    }
+    let (head, more) = word.split_once('x').map_or((word, 0), |(head, times)| (head, times.parse().unwrap()));
+    let step = head[1..].find(['-', '+']).map_or(head.len(), |at| at + 1);
+    let (first, step) = (millis(&head[..step]), if step < head.len() { millis(&head[step..]) } else { 0 });
+    (0..=more).map(|index| Some(first + index * step)).collect()
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use davylamp::model::histogram::{Buckets, CUSTOM_BUCKETS, ResetHint, Span};
 use davylamp::model::labels::METRIC_NAME;
-use davylamp::model::{FloatHistogram, Labels, Matcher, Point, Series, Source, SourceError};
+use davylamp::model::{FloatHistogram, Labels, Matcher, Point, Series, Source, SourceError, Starts};
 use davylamp::query::notation::Item;
 
 use super::language::SeriesLine;
 
-/// Series in memory.
+/// Series in memory, and since when their samples count.
 #[derive(Debug, Default)]
-pub struct Memory(pub BTreeMap<Labels, BTreeMap<i64, Item>>);
+pub struct Memory(pub BTreeMap<Labels, BTreeMap<i64, Item>>, pub BTreeMap<Labels, BTreeMap<i64, i64>>);
 
 impl Source for Memory {
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Vec<Series>, SourceError> {
@@ -22,20 +22,20 @@ impl Source for Memory {
 }
 
 impl Memory {
-    fn series(&self, labels: &Labels, start: i64, end: i64) -> Series {
+    fn series(&self, labels: &Labels, from: i64, end: i64) -> Series {
         let mut series = Series::floats(labels.clone(), Vec::new());
         let mut before: Option<Arc<FloatHistogram>> = None;
         for (t, item) in &self.0[labels] {
             match item {
                 Item::Float(v) => {
                     before = None;
-                    if (start..=end).contains(t) {
+                    if (from..=end).contains(t) {
                         series.points.push(Point { t: *t, v: *v });
                     }
                 }
                 Item::Histogram(histogram) => {
                     let stored = Arc::new(hinted(before.as_deref(), histogram));
-                    if (start..=end).contains(t) {
+                    if (from..=end).contains(t) {
                         series.histograms.push((*t, stored));
                     }
                     before = Some(Arc::clone(histogram));
@@ -43,12 +43,23 @@ impl Memory {
                 Item::Gap => {}
             }
         }
+        let known = self.1.get(labels);
+        let start = |t: &i64| known.and_then(|known| known.get(t)).copied().unwrap_or_default();
+        let mut starts = Starts::default();
+        self.0[labels].keys().for_each(|t| starts.push(*t, start(t)));
+        series.starts = starts.cut(from, end);
         series
     }
 
     pub fn load(&mut self, step: i64, custom: bool, lines: Vec<SeriesLine>) {
         let made = if custom { custom_histograms(&lines) } else { Vec::new() };
         for line in lines.into_iter().chain(made) {
+            let times =
+                line.starts.iter().enumerate().filter_map(|(index, start)| Some((index as i64 * step, (*start)?)));
+            let starts: BTreeMap<i64, i64> = times.map(|(t, start)| (t, t + start)).collect();
+            if !starts.is_empty() {
+                self.1.entry(line.labels.clone()).or_default().extend(starts);
+            }
             let samples = self.0.entry(line.labels).or_default();
             for (index, item) in line.items.into_iter().enumerate().filter(|(_, item)| *item != Item::Gap) {
                 samples.insert(index as i64 * step, item);
@@ -137,7 +148,7 @@ fn custom_histograms(lines: &[SeriesLine]) -> Vec<SeriesLine> {
                 ..FloatHistogram::default()
             }));
         }
-        SeriesLine { labels, items, hinted: false }
+        SeriesLine { labels, items, starts: Vec::new(), hinted: false }
     };
     found.into_iter().map(line).collect()
 }

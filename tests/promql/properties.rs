@@ -19,6 +19,10 @@ fn expression() -> impl Strategy<Value = String> {
         Just("m".to_string()),
         Just("n{a=\"1\"}".to_string()),
         Just("m offset 45s".to_string()),
+        Just("increase(m[90s])".to_string()),
+        Just("irate(m[2m])".to_string()),
+        Just("resets(h[4m])".to_string()),
+        Just("start_timestamp(h)".to_string()),
         Just("rate(m[2m])".to_string()),
         Just("avg_over_time(n[90s])".to_string()),
         Just("last_over_time(m[3m] @ 200)".to_string()),
@@ -50,7 +54,12 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// Series `m` and `n` of numbers and `h` of histograms and a few numbers, with gaps, falls and stale markers.
+fn rows<S: Strategy>(value: S, count: usize) -> impl Strategy<Value = Vec<Vec<S::Value>>> {
+    proptest::collection::vec(proptest::collection::vec(value, 20), count)
+}
+
+/// Series `m` and `n` of numbers and `h` of histograms and a few numbers, with gaps, falls, stale markers and start
+/// timestamps, right ones and wrong ones.
 fn memory() -> impl Strategy<Value = Memory> {
     let number = || (0..40_i32).prop_map(|v| Some(Item::Float(f64::from(v))));
     let histogram = (0..3_i8, proptest::collection::vec(0..5_u8, 4)).prop_map(|(schema, counts)| {
@@ -63,8 +72,8 @@ fn memory() -> impl Strategy<Value = Memory> {
     let stale = || Just(Some(Item::Float(davylamp::model::series::stale_nan())));
     let numbers = prop_oneof![6 => number(), 1 => stale(), 2 => Just(None)];
     let histograms = prop_oneof![8 => histogram, 1 => number(), 1 => stale(), 2 => Just(None)];
-    let rows = |value, count| proptest::collection::vec(proptest::collection::vec(value, 20), count);
-    (rows(numbers.boxed(), 4), rows(histograms.boxed(), 2)).prop_map(|(numbers, histograms)| {
+    let start = prop_oneof![2 => Just(None), 2 => Just(Some(-30_000)), 1 => (-50_000..10_000_i64).prop_map(Some)];
+    (rows(numbers, 4), rows(histograms, 2), rows(start, 6)).prop_map(|(numbers, histograms, starts)| {
         let samples = |row: Vec<Option<Item>>| {
             row.into_iter().enumerate().filter_map(|(index, item)| Some((index as i64 * 30_000, item?))).collect()
         };
@@ -73,7 +82,12 @@ fn memory() -> impl Strategy<Value = Memory> {
             Labels::new([("__name__", name), ("a", if index.is_multiple_of(2) { "1" } else { "2" })])
         };
         let rows = numbers.into_iter().chain(histograms).enumerate();
-        Memory(rows.map(|(index, row)| (labels(index), samples(row))).collect())
+        let begun = |row: Vec<Option<i64>>| {
+            let times = (0..).step_by(30_000).zip(row);
+            times.filter_map(|(t, start)| Some((t, t + start?))).collect()
+        };
+        let starts = starts.into_iter().enumerate().map(|(index, row)| (labels(index), begun(row))).collect();
+        Memory(rows.map(|(index, row)| (labels(index), samples(row))).collect(), starts)
     })
 }
 

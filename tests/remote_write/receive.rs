@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use davylamp::model::{Family, Labels, Point};
+use davylamp::model::{Family, Labels, Point, Starts};
 use davylamp::wire::{Message, SeriesOut, compress, write};
 
 use crate::http::ask;
@@ -76,6 +76,7 @@ fn the_answers_are_those_of_the_specification() {
         family: std::sync::Arc::new(family.clone()).into(),
         samples: vec![Point { t: now, v: value }],
         histograms: vec![],
+        starts: Starts::default(),
     };
     let post = |message: Message, value: f64, headers: &[(&str, &str)]| {
         let body = compress(&write(message, &[series(value)])).unwrap();
@@ -106,6 +107,18 @@ fn the_answers_are_those_of_the_specification() {
     assert_eq!(post(Message::V1, 1.0, &[token, ("Content-Encoding", "zstd")]).0, 415);
     assert_eq!(post(Message::V1, 1.0, &[token, ("Content-Type", "text/plain")]).0, 415);
     assert_eq!(ask(lamp.address(), "GET", "/api/v1/write", &[]).unwrap().status, 405);
+    // It rose all the time, and began anew nevertheless.
+    let mut counted = series(5.0);
+    counted.labels = Labels::new([("__name__", "counted_total"), ("job", "test")]);
+    counted.samples = vec![Point { t: now - 2000, v: 5.0 }, Point { t: now, v: 7.0 }];
+    counted.starts.push(now, now - 1000);
+    let body = compress(&write(Message::V2, &[counted])).unwrap();
+    let headers = [token, ("Content-Encoding", "snappy"), ("Content-Type", Message::V2.content_type())];
+    assert_eq!(post_to(lamp.address(), "/api/v1/write", &headers, &body).unwrap().0, 204);
+    let asked = |text: &str| String::from_utf8(lamp.output(&["query", "--url", &url, text]).stdout).unwrap();
+    assert_eq!(asked("resets(counted_total[1h])"), "Series        Value\n{job=\"test\"}  1\n");
+    let since = asked(&format!("start_timestamp(counted_total) == {}", (now - 1000) as f64 / 1000.0));
+    assert!(since.contains("{job=\"test\"}"), "{since}");
     lamp.finish();
 }
 
@@ -144,6 +157,7 @@ pub fn push(address: SocketAddr, name: &'static str, t: i64, value: f64, token: 
         family: Arc::new(Family::gauge(name, "Pushed", &[])).into(),
         samples: vec![Point { t, v: value }],
         histograms: vec![],
+        starts: Starts::default(),
     };
     let body = compress(&write(Message::V2, &[series])).unwrap();
     let headers = [token, ("Content-Encoding", "snappy"), ("Content-Type", Message::V2.content_type())];

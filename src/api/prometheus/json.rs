@@ -232,7 +232,7 @@ mod tests {
             ..FloatHistogram::default()
         };
         let series =
-            Series { labels: Labels::empty(), points: Vec::new(), histograms: vec![(1500, distribution.into())] };
+            Series { histograms: vec![(1500, distribution.into())], ..Series::floats(Labels::empty(), Vec::new()) };
         let mut out = String::new();
         value(&mut out, &Value::Matrix(vec![series]));
         let want = r#""resultType":"matrix","result":[{"metric":{},"histograms":[[1.500,{"count":"4","sum":"18.4","buckets":[[1,"-1","-0.5","2"],[3,"-0.5","0.5","1"],[0,"0.5","1","1"]]}]]}]"#;

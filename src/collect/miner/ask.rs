@@ -104,6 +104,21 @@ pub enum Auth {
     Login(Login),
 }
 
+impl Auth {
+    /// Sends a request with what proves who we are.
+    ///
+    /// # Errors
+    /// As [`Site::send`]; `Denied` when a login is refused or a secret cannot be read.
+    pub async fn send(&self, site: &Site, ask: Ask<'_>, deadline: Instant) -> Result<Answer, PollFailure> {
+        match self {
+            Auth::Open => site.send(ask, deadline).await,
+            Auth::Fixed(credential) => site.send(Ask { credential: Some(credential), ..ask }, deadline).await,
+            Auth::Digest(digest) => digest.send(site, ask, deadline).await,
+            Auth::Login(login) => login.send(site, ask, deadline).await,
+        }
+    }
+}
+
 /// The parser of a family: replies, address, what to show.
 pub type Parser = fn(&[Reply], &str, Show) -> Result<Reading, ParseError>;
 
@@ -237,12 +252,7 @@ impl Asker {
     /// parser's, because firmware says "not mining" with a 4xx.
     async fn fetch(&self, how: How, ask: Ask<'_>, deadline: Instant) -> Result<Reply, PollFailure> {
         let site = self.site.as_ref().ok_or_else(|| PollFailure::new(FailureReason::Bug, "no address for HTTP"))?;
-        let answer = match &self.auth {
-            Auth::Open => site.send(ask, deadline).await?,
-            Auth::Fixed(credential) => site.send(Ask { credential: Some(credential), ..ask }, deadline).await?,
-            Auth::Digest(digest) => digest.send(site, ask, deadline).await?,
-            Auth::Login(login) => login.send(site, ask, deadline).await?,
-        };
+        let answer = self.auth.send(site, ask, deadline).await?;
         let answer = match answer.status {
             300..=399 | 401 | 403 | 429 => answer.success()?,
             _ => answer,

@@ -1,7 +1,8 @@
 //! Reads a metrics page: Prometheus text 0.0.4 and OpenMetrics 1.0 alike, told apart by `# EOF`.
 //!
 //! Families keep the full names that they have in Prometheus' text format (`x_total`, `x_info`). Timestamps and
-//! exemplars are dropped: a sample's time is the start of our poll. One bad line fails the whole page, as in
+//! exemplars are dropped: a sample's time is the start of our poll. `_created` becomes the start timestamps of the samples
+//! that it speaks of. One bad line fails the whole page, as in
 //! Prometheus: half a page with `up` 1 would be believed.
 
 use std::borrow::Cow;
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::created::Created;
 use super::line;
 use super::line::LineError;
 use crate::collect::ParseError;
@@ -76,6 +78,7 @@ pub fn read_selected(body: &[u8], limits: &TextLimits, select: impl Fn(&str) -> 
         last: None,
         families: HashMap::new(),
         seen: HashSet::new(),
+        created: Created::default(),
         odd: Odd::default(),
         reading: Reading::default(),
     };
@@ -194,21 +197,21 @@ impl<'a> Page<'a> {
         self.described.get(name).and_then(|description| description.kind)
     }
 
-    /// The family's described name, its own name and the role of a series in it; `None` for `_created`.
-    fn home<'n>(&self, series: &'n str) -> Option<(&'n str, &'n str, MetricType, Suffix)> {
+    /// The family's described name, its own name and the role of a series in it; of `_created`, the described name alone.
+    fn home<'n>(&self, series: &'n str) -> Result<(&'n str, &'n str, MetricType, Suffix), &'n str> {
         use MetricType::{Counter, Histogram, Info, Summary, Unknown};
         if let Some(kind) = self.kind(series) {
-            return Some((series, series, kind, Suffix::None));
+            return Ok((series, series, kind, Suffix::None));
         }
         let (base, suffix) = series.rfind('_').map_or((series, ""), |at| series.split_at(at));
         match (suffix, self.kind(base)) {
-            ("_bucket", Some(Histogram)) => Some((base, base, Histogram, Suffix::Bucket)),
-            ("_sum", Some(kind @ (Histogram | Summary))) => Some((base, base, kind, Suffix::Sum)),
-            ("_count", Some(kind @ (Histogram | Summary))) => Some((base, base, kind, Suffix::Count)),
-            ("_total", Some(Counter)) => Some((base, series, Counter, Suffix::None)),
-            ("_info", Some(Info)) => Some((base, series, Info, Suffix::None)),
-            ("_created", Some(Counter | Histogram | Summary)) => None,
-            _ => Some((series, series, Unknown, Suffix::None)),
+            ("_bucket", Some(Histogram)) => Ok((base, base, Histogram, Suffix::Bucket)),
+            ("_sum", Some(kind @ (Histogram | Summary))) => Ok((base, base, kind, Suffix::Sum)),
+            ("_count", Some(kind @ (Histogram | Summary))) => Ok((base, base, kind, Suffix::Count)),
+            ("_total", Some(Counter)) => Ok((base, series, Counter, Suffix::None)),
+            ("_info", Some(Info)) => Ok((base, series, Info, Suffix::None)),
+            ("_created", Some(Counter | Histogram | Summary)) => Err(base),
+            _ => Ok((series, series, Unknown, Suffix::None)),
         }
     }
 
@@ -220,10 +223,10 @@ impl<'a> Page<'a> {
 
 /// Where the samples of a name go.
 #[derive(Clone)]
-enum Home {
+enum Home<'a> {
     Family(FamilyRef, Suffix),
-    /// Creation times (OpenMetrics): no format but their own carries them.
-    Created,
+    /// The time at which a series of the family began.
+    Created(&'a str),
     NotSelected,
 }
 
@@ -242,11 +245,12 @@ struct Reader<'a, 'p, F> {
     page: &'p Page<'a>,
     limits: &'p TextLimits,
     select: F,
-    homes: HashMap<&'a str, Home>,
+    homes: HashMap<&'a str, Home<'a>>,
     /// The samples of a family stand together, so most lines are answered from here.
-    last: Option<(&'a str, Home)>,
+    last: Option<(&'a str, Home<'a>)>,
     families: HashMap<&'a str, Arc<Family>>,
     seen: HashSet<(&'a str, Labels)>,
+    created: Created<'a>,
     odd: Odd,
     reading: Reading,
 }
@@ -261,8 +265,9 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
         };
         let (family, suffix) = match self.home(name) {
             Home::Family(family, suffix) => (family, suffix),
-            Home::Created => {
-                self.odd.created += 1;
+            Home::Created(family) => {
+                let said = self.created.say(family, labels_of(labels), line.value, self.limits.max_samples);
+                self.odd.created += usize::from(!said);
                 return Ok(());
             }
             Home::NotSelected => return Ok(()),
@@ -271,7 +276,7 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
         if self.reading.samples.len() == self.limits.max_samples {
             return Err(LineError::Limit(format!("more than {} samples", self.limits.max_samples)));
         }
-        let labels = Labels::new(labels.drain(..).map(|(name, value)| (name.to_string(), value)));
+        let labels = labels_of(labels);
         if self.seen.insert((name, labels.clone())) {
             // Not through `Reading::put`: a NaN that the target says is carried on, as Prometheus does.
             self.reading.samples.push(Sample { family, suffix, labels, value: line.value });
@@ -284,7 +289,7 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
         Ok(())
     }
 
-    fn home(&mut self, name: &'a str) -> Home {
+    fn home(&mut self, name: &'a str) -> Home<'a> {
         if let Some((last, home)) = &self.last
             && *last == name
         {
@@ -305,12 +310,16 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
         home
     }
 
-    fn find_home(&mut self, series: &'a str) -> Home {
+    fn find_home(&mut self, series: &'a str) -> Home<'a> {
+        let page = self.page;
+        // Selected with the series that it speaks of.
+        let (described, name, kind, suffix) = match page.home(series) {
+            Ok(home) => home,
+            Err(family) => return Home::Created(family),
+        };
         if !(self.select)(series) {
             return Home::NotSelected;
         }
-        let Some((described, name, kind, suffix)) = self.page.home(series) else { return Home::Created };
-        let page = self.page;
         let family = self.families.entry(name).or_insert_with(|| {
             let (name, help) = (Cow::Owned(name.to_string()), Cow::Owned(page.help(described)));
             Arc::new(Family { name, kind, help, labels: &[], bounds: (f64::NEG_INFINITY, f64::INFINITY) })
@@ -320,6 +329,7 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
 
     fn finish(self) -> Reading {
         let (mut reading, odd) = (self.reading, self.odd);
+        reading.starts = self.created.starts(&reading.samples);
         let mut note = |count: usize, text: String| {
             if count > 0 {
                 reading.notes.push(format!("{count} {text}"));
@@ -327,7 +337,7 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
         };
         note(odd.timestamps, "timestamps ignored: samples carry the time of the poll".to_string());
         note(odd.exemplars, "exemplars dropped".to_string());
-        note(odd.created, "_created series dropped".to_string());
+        note(odd.created, "_created lines without a usable time dropped".to_string());
         for (count, key) in [(odd.illegal, ILLEGAL_NAME), (odd.duplicates, DUPLICATE)] {
             if count > 0 {
                 reading.rejected.insert(key.to_string(), count);
@@ -342,6 +352,10 @@ impl<'a, F: Fn(&str) -> bool> Reader<'a, '_, F> {
         }
         reading
     }
+}
+
+fn labels_of(pairs: &mut line::Pairs<'_>) -> Labels {
+    Labels::new(pairs.drain(..).map(|(name, value)| (name.to_string(), value)))
 }
 
 /// A histogram has no series of its own name, and a bucket has a bound: what is written later relies on both.
@@ -430,7 +444,23 @@ mod tests {
             ]
         );
         assert_eq!(reading.samples[0].family.help, "Polls \"so far\".");
-        assert_eq!(reading.notes.len(), 3, "{:?}", reading.notes);
+        assert_eq!(reading.notes.len(), 2, "{:?}", reading.notes);
+        assert_eq!(reading.starts, [(0, 1_600_000_000_000)]);
+    }
+
+    #[test]
+    fn creation_times_go_with_the_series_that_they_speak_of() {
+        let page = concat!(
+            "# TYPE a counter\na_created{x=\"1\"} 1.5\na_total{x=\"1\"} 5\na_total{x=\"2\"} 5\na_created{x=\"2\"} -1\n",
+            "# TYPE h histogram\nh_bucket{x=\"1\",le=\"+Inf\"} 1\nh_count{x=\"1\"} 1\nh_sum{x=\"1\"} 2\nh_created{x=\"1\"} 2\n",
+            "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_count 1\ns_created 3\n",
+            "# TYPE b_total counter\nb_total 7\nb_total_created 4\n# EOF\n",
+        );
+        let reading = read(page).unwrap();
+        assert_eq!(reading.starts, [(0, 1500), (2, 2000), (3, 2000), (4, 2000), (6, 3000), (7, 4000)]);
+        assert_eq!(reading.notes, ["1 _created lines without a usable time dropped"]);
+        let some = read_selected(page.as_bytes(), &TextLimits::default(), |name| name == "h_count").unwrap();
+        assert_eq!((some.samples.len(), some.starts), (1, vec![(0, 2000)]));
     }
 
     #[test]

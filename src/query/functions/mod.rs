@@ -9,7 +9,7 @@ use super::annotation::Remarks;
 use super::ast::{AggregateOp, Edge, Expr, Node, ValueType};
 use super::error::QueryError;
 use super::eval::{Datum, Eval, Evaluator, Sample};
-use super::load::{Clock, Track, weight};
+use super::load::{Clock, Track, key, weight};
 use super::window::{Window, inside};
 
 mod histogram;
@@ -213,6 +213,7 @@ fn windows(
         let window = Window {
             points,
             histograms,
+            starts: &track.starts,
             name: track.labels.name().unwrap_or_default(),
             start: ranges.start,
             end: ranges.end,
@@ -269,6 +270,22 @@ fn timestamp(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, Qu
         }
     };
     Ok(Eval::Vector(samples))
+}
+
+/// `start_timestamp(selector)` gives the time since which each sample counts, 0 where that is not known; of anything
+/// else, nothing.
+fn start_timestamp(evaluator: &mut Evaluator, call: &Call, at: i64) -> Result<Eval, QueryError> {
+    let arg = call.arg(0)?.bare();
+    let Node::Vector(selector) = &arg.node else {
+        evaluator.vector(arg, at)?;
+        return Ok(Eval::Vector(Vec::new()));
+    };
+    let (time, lookback) = (evaluator.clock.shift(&selector.shift, at), evaluator.clock.lookback);
+    let sample = |track: &Track| {
+        let (t, _) = track.newest(time, lookback)?;
+        Some(Sample::float(track.labels.clone(), track.starts.at(t) as f64 / 1000.0, true))
+    };
+    Ok(Eval::Vector(evaluator.loaded(key(arg)).iter().filter_map(sample).collect()))
 }
 
 /// `scalar`: the one number's value; NaN where there is none or several.

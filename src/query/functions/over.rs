@@ -6,6 +6,7 @@ use crate::model::{FloatHistogram, Point};
 
 use super::super::annotation::Remarks;
 use super::super::ast::Edge;
+use super::super::begun;
 use super::super::eval::Datum;
 use super::super::native::{self, Incompatible, Sum};
 use super::super::window::{self, Mean, Window};
@@ -48,33 +49,35 @@ fn items<'a>(window: &Window<'a>) -> Vec<Item<'a>> {
     all
 }
 
-/// How often neighbours differ.
+/// How often neighbours differ, by their values or by the time at which they stand.
 fn pairs(
     window: &Window,
     floats: fn(f64, f64) -> bool,
     histograms: fn(&FloatHistogram, &FloatHistogram) -> bool,
+    times: impl Fn(i64, i64) -> bool,
 ) -> Option<Datum> {
     if window.edge == Edge::Plain && window.histograms.is_empty() {
-        return Some(Datum::Float(window.points.windows(2).filter(|pair| floats(pair[0].v, pair[1].v)).count() as f64));
+        let differ = |pair: &&[Point]| floats(pair[0].v, pair[1].v) || times(pair[0].t, pair[1].t);
+        return Some(Datum::Float(window.points.windows(2).filter(differ).count() as f64));
     }
     let items = items(window);
     if window.edge == Edge::Anchored && items.last()?.time() <= window.start {
         return None;
     }
     let differ = |pair: &&[Item]| match pair {
-        [Item::Float(a), Item::Float(b)] => floats(a.v, b.v),
-        [Item::Histogram(_, a), Item::Histogram(_, b)] => histograms(a, b),
+        [Item::Float(a), Item::Float(b)] => floats(a.v, b.v) || times(a.t, b.t),
+        [Item::Histogram(t, a), Item::Histogram(u, b)] => histograms(a, b) || times(*t, *u),
         _ => true,
     };
     Some(Datum::Float(items.windows(2).filter(differ).count() as f64))
 }
 
 pub(super) fn changes(window: &Window, _: &mut Remarks) -> Option<Datum> {
-    pairs(window, |a, b| a != b && !(a.is_nan() && b.is_nan()), |a, b| !native::equal(a, b))
+    pairs(window, |a, b| a != b && !(a.is_nan() && b.is_nan()), |a, b| !native::equal(a, b), |_, _| false)
 }
 
 pub(super) fn resets(window: &Window, _: &mut Remarks) -> Option<Datum> {
-    pairs(window, |a, b| b < a, native::is_reset)
+    pairs(window, |a, b| b < a, native::is_reset, |before, t| begun::is_reset(window.starts, before, t))
 }
 
 pub(super) fn count(window: &Window, _: &mut Remarks) -> Option<Datum> {

@@ -218,6 +218,7 @@ pub static TABLE: &[Function] = &[
     whole("sort_desc", ONE_VECTOR, labels::sort_desc),
     each("sqrt", |v, _| Some(v.sqrt())),
     row("start", NONE, Scalar, Run::Clock(|clock, _| clock.start as f64 / 1000.0)),
+    whole("start_timestamp", ONE_VECTOR, super::start_timestamp),
     floats("stddev_over_time", |w| Some(window::variance(w.values()).sqrt())),
     floats("stdvar_over_time", |w| Some(window::variance(w.values()))),
     row("step", NONE, Scalar, Run::Clock(|clock, _| clock.step as f64 / 1000.0)),

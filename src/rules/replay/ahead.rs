@@ -104,6 +104,7 @@ fn part(piece: &Piece, start: i64, end: i64) -> Vec<Series> {
         labels: series.labels.clone(),
         points: cut(&series.points, start, end, |point: &Point| point.t),
         histograms: cut(&series.histograms, start, end, |(t, _)| *t),
+        starts: series.starts.cut(start, end),
     };
     let parts = piece.series.iter().map(cut_one);
     parts.filter(|series| !series.points.is_empty() || !series.histograms.is_empty()).collect()

@@ -12,13 +12,15 @@
 use std::sync::Arc;
 
 use crate::model::histogram::{Buckets, ResetHint, Span};
-use crate::model::{FloatHistogram, Point};
+use crate::model::{FloatHistogram, Point, Starts};
 use crate::store::codec::{Run, put_runs, put_varint, take, take_runs, take_varint, unzigzag, zigzag};
 
 const VERSION: u8 = 1;
 const RUNS: u8 = 0;
 const PCO: u8 = 1;
 const HISTOGRAMS: u8 = 2;
+/// Since when samples count, with the time of the first sample of which it is so.
+const STARTS: u8 = 3;
 
 /// Fewer numbers are not worth the head that pco needs.
 const PCO_FROM: usize = 64;
@@ -36,6 +38,7 @@ pub(in crate::store) struct Row {
     pub own: u32,
     pub points: Vec<Point>,
     pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+    pub starts: Starts,
 }
 
 impl Row {
@@ -76,6 +79,12 @@ impl Builder {
             let mut values = Vec::new();
             row.histograms.iter().for_each(|(_, histogram)| put_histogram(&mut values, histogram));
             self.put(row.own, HISTOGRAMS, times, &values);
+        }
+        if !row.starts.is_empty() {
+            let changes = row.starts.changes();
+            let mut values = Vec::new();
+            changes.iter().for_each(|(t, start)| put_varint(&mut values, zigzag(start.wrapping_sub(*t))));
+            self.put(row.own, STARTS, changes.iter().map(|(t, _)| *t).collect(), &values);
         }
     }
 
@@ -166,6 +175,13 @@ pub(super) fn read(bytes: &[u8], wanted: impl Fn(u32) -> bool, start: i64, end: 
                         row.histograms.push((*t, Arc::new(histogram)));
                     }
                 }
+            }
+            STARTS => {
+                let (mut rest, mut starts) = (values, Starts::default());
+                for t in times {
+                    starts.push(*t, t.wrapping_add(unzigzag(take_varint(&mut rest)?)));
+                }
+                row.starts = starts.cut(start, end);
             }
             _ => {
                 let values = decode_values(sort, values, times.len())?;
@@ -341,7 +357,7 @@ mod tests {
     fn row(own: u32, count: i64, value: impl Fn(i64) -> f64) -> Row {
         // Polls are a few milliseconds late.
         let point = |n: i64| Point { t: 1_700_000_000_000 + n * 15_000 + n * 7919 % 11, v: value(n) };
-        Row { own, points: (0..count).map(point).collect(), histograms: Vec::new() }
+        Row { own, points: (0..count).map(point).collect(), ..Row::default() }
     }
 
     #[test]
@@ -374,10 +390,14 @@ mod tests {
         let histograms: Vec<_> = (0..5).map(|n| (n, Arc::new(histogram(n as f64)))).collect();
         let points = vec![Point { t: 7, v: 1.0 }];
         let mut builder = Builder::default();
-        builder.add(&Row { own: 3, points, histograms: histograms.clone() });
+        let mut starts = Starts::default();
+        [(0, 0), (1, 5), (2, 5), (3, 5), (4, -9), (7, 0)].iter().for_each(|(t, start)| starts.push(*t, *start));
+        let row = Row { own: 3, points, histograms: histograms.clone(), starts };
+        builder.add(&row);
         let (_, bytes) = builder.finish().unwrap();
         let (_, rows) = read(&bytes, |_| true, 2, 9).unwrap();
         assert_eq!((rows.len(), rows[0].points.len(), rows[0].histograms.len()), (1, 1, 3));
+        assert_eq!(rows[0].starts, row.starts.cut(2, 9));
         // The stale marker in the sum is a NaN: compared by what is written.
         assert_eq!(format!("{:?}", rows[0].histograms), format!("{:?}", &histograms[2..]));
     }
@@ -406,7 +426,7 @@ mod tests {
         fn any_bits_at_any_rising_times_survive(lists in prop::collection::vec(any_row(), 1..5)) {
             let rows: Vec<Row> = lists.iter().zip(0..).map(|(list, own)| {
                 let points = list.iter().map(|(t, bits)| Point { t: *t, v: f64::from_bits(*bits) }).collect();
-                Row { own: own * 3, points, histograms: Vec::new() }
+                Row { own: own * 3, points, ..Row::default() }
             }).collect();
             there_and_back(&rows);
         }

@@ -266,9 +266,10 @@ impl History {
                 for row in rows {
                     loaded += row.len();
                     let labels = partition.labels(group, row.own);
-                    let series: &mut Series =
-                        found.entry(labels.clone()).or_insert_with(|| Series::floats(labels, Vec::new()));
-                    super::samples::append(series, row.points, row.histograms);
+                    let Row { points, histograms, starts, .. } = row;
+                    let known: &mut Series =
+                        found.entry(labels.clone()).or_insert_with(|| Series::floats(labels.clone(), Vec::new()));
+                    super::samples::append(known, Series { labels, points, histograms, starts });
                 }
                 if loaded > limit {
                     return Err(SourceError::TooManySamples { limit });

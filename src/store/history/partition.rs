@@ -279,6 +279,9 @@ fn first_of(key: &[u8]) -> Option<u32> {
 
 fn join(rows: &mut BTreeMap<u32, Row>, row: Row) {
     let known = rows.entry(row.own).or_insert_with(|| Row { own: row.own, ..Row::default() });
+    if let Some((first, _)) = row.span() {
+        known.starts.follow(first, &row.starts);
+    }
     known.points.extend(row.points);
     known.histograms.extend(row.histograms);
 }
@@ -316,11 +319,13 @@ fn put_rows(group: u32, rows: Vec<Row>, changes: &mut Changes, meta: &mut Meta) 
             own: row.own,
             points: row.points[row.points.partition_point(|point| point.t <= middle)..].to_vec(),
             histograms: row.histograms[row.histograms.partition_point(|(t, _)| *t <= middle)..].to_vec(),
+            starts: row.starts.cut(middle.saturating_add(1), i64::MAX),
         });
         let late = late.collect();
         let early = rows.into_iter().map(|mut row| {
             row.points.truncate(row.points.partition_point(|point| point.t <= middle));
             row.histograms.truncate(row.histograms.partition_point(|(t, _)| *t <= middle));
+            row.starts.forget_from(middle.saturating_add(1));
             row
         });
         put_rows(group, early.collect(), changes, meta);
