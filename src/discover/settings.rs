@@ -186,7 +186,8 @@ impl Settings {
         mistakes.extend(too_large.map(|(path, _, text)| (path.to_string(), format!("is too large: {text}"))));
         let allow = self.allow(&mut mistakes);
         if self.adopt == Adopt::Approve && !self.allow.is_empty() {
-            mistakes.push(("allow".to_string(), "says nothing without adopt: auto".to_string()));
+            let text = "approve lets every device wait, so allow says nothing: write auto";
+            mistakes.push(("adopt".to_string(), text.to_string()));
         }
         if !mistakes.is_empty() {
             return Err(mistakes);
