@@ -2,7 +2,11 @@
 //!
 //! All text on it may come from a device and is escaped; there is no script on it, and the policy header forbids any.
 
+mod found;
+
 use std::fmt::Write;
+
+pub use found::FoundRow;
 
 /// What the page shows. Texts are untrusted.
 #[derive(Clone, Debug, Default)]
@@ -105,19 +109,6 @@ pub struct SilenceRow {
     pub until: i64,
 }
 
-/// One device that was found.
-#[derive(Clone, Debug, Default)]
-pub struct FoundRow {
-    /// The id that its target would have.
-    pub id: String,
-    /// Kind and address.
-    pub place: String,
-    /// What it says it is.
-    pub identity: String,
-    /// Why it cannot be polled; empty where it can.
-    pub trouble: String,
-}
-
 /// One rule that needs a look.
 #[derive(Clone, Debug, Default)]
 pub struct RuleRow {
@@ -187,7 +178,7 @@ pub fn html(status: &Status) -> String {
     }
     alerts(&mut page, status);
     silences(&mut page, status);
-    found(&mut page, status);
+    found::show(&mut page, status);
     approvals(&mut page, status);
     held(&mut page, status);
     runs(&mut page, status);
@@ -230,25 +221,6 @@ fn silences(page: &mut String, status: &Status) {
         ]
     });
     table(page, "Silences", ["State", "Mutes", "Comment", "When"], rows, "");
-}
-
-/// As silences: only where something was found.
-fn found(page: &mut String, status: &Status) {
-    if status.found.is_empty() {
-        return;
-    }
-    let rows = status.found.iter().map(|found| {
-        let order = match found.trouble.as_str() {
-            "" => format!("davylamp devices adopt {}", found.id),
-            trouble => trouble.to_string(),
-        };
-        [
-            format!("<b>{}</b><br><small>{}</small>", escape(&found.id), escape(&found.place)),
-            escape(&found.identity),
-            escape(&order),
-        ]
-    });
-    table(page, "Found", ["Device", "Says it is", "To adopt"], rows, "");
 }
 
 /// As silences: only where somebody is waited for.
