@@ -10,6 +10,7 @@ use tell::{DaemonArgs, NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
 pub mod discover;
+pub mod miner;
 mod query;
 mod remediations;
 mod rules;
@@ -129,6 +130,9 @@ pub enum Command {
     /// Runs of a running daemon: look, approve, cancel, follow.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Tell a device something: restart, pause, power-limit, …; confirmed by reading back.
+    #[command(after_help = miner::EXAMPLES)]
+    Miner(miner::MinerArgs),
     /// Silences of a running daemon, in amtool's manner.
     #[command(subcommand)]
     Silence(SilenceCommand),

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::Auditor;
+use super::devices::Orders;
 use super::discover::Finds;
 use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
@@ -55,6 +56,7 @@ pub(super) struct View {
     pub(super) finds: Finds,
     pub(super) auditor: Auditor,
     pub(super) writes: WriteSeen,
+    pub(super) orders: Orders,
 }
 
 impl View {
