@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use runs::RunsCommand;
-use tell::{NotifyCommand, SilenceCommand, WindowsCommand};
+use tell::{DaemonArgs, NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
 mod query;
+mod remediations;
 mod rules;
 pub mod runs;
 pub mod tell;
 
 pub use audit::{AuditCommand, AuditRange};
 pub use query::{QueryCommand, QueryOutput};
+pub use remediations::{PlayArgs, RemediationsCommand};
 pub use rules::{ExplainArgs, ReplayArgs, RulesCommand, TableOutput, TestArgs, TestOutput};
 
 /// The safety lamp for mining hardware, containers and cloud services.
@@ -33,7 +35,7 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0   done, and nothing to object to
-  1   it failed, or something was found (poll, parse, rules test, dashboards check, state verify)
+  1   it failed, or something was found (poll, parse, rules test, remediations test, dashboards check, state verify)
   2   the command line is wrong
   78  the configuration or a rule file has mistakes; all of them are printed
 
@@ -95,12 +97,19 @@ pub enum Command {
     },
     /// Watch a simulated fleet being polled, drawn, alerted on and repaired. Needs nothing, changes nothing.
     Demo(DemoArgs),
+    /// Where devices differ from their presets, both values side by side.
+    ///
+    /// Exit status: 0 when nothing differs, 1 when something does.
+    Drift(DriftArgs),
     /// Ask a running daemon in PromQL.
     #[command(after_help = query::EXAMPLES)]
     Query(QueryCommand),
     /// Prometheus rule files.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Remediations: what alerts would run.
+    #[command(subcommand)]
+    Remediations(RemediationsCommand),
     /// Grafana dashboards.
     #[command(subcommand)]
     Dashboards(DashboardsCommand),
@@ -204,6 +213,20 @@ pub struct ParseArgs {
     /// The target's options as a YAML file, for kinds whose samples depend on them.
     #[arg(long, value_name = "FILE")]
     pub options: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Only this device.
+    pub target: Option<String>,
+    /// What is as it should be, too.
+    #[arg(long)]
+    pub all: bool,
+    /// Print everything as JSON.
+    #[arg(long, conflicts_with = "all")]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

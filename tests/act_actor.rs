@@ -5,6 +5,8 @@
 
 #[path = "act/kit.rs"]
 mod kit;
+#[path = "act/ladder.rs"]
+mod ladder;
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;

@@ -5,6 +5,8 @@
 
 #[path = "act/kit.rs"]
 mod kit;
+#[path = "act/simulation.rs"]
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +163,7 @@ async fn a_run_that_did_not_help_goes_up_the_ladder_to_its_end() {
     assert_eq!((states(&acting), commands(&acting)), (vec!["not_healed", "not_healed", "succeeded"], 2));
     assert_eq!(acting.book.metrics().exhausted, 1);
     assert!(messages(&acting).last().unwrap().subject.contains("no step is left"));
-    assert!(acting.control.explain(&id).unwrap().contains("its check run"));
+    assert!(acting.book.explain(&id).unwrap().contains("its check run"));
     minutes(60).await;
     assert_eq!(commands(&acting), 2, "nothing is done twice");
     acting.finish().await;

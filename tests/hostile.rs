@@ -68,7 +68,8 @@ fn memory(key: &str) -> u64 {
 async fn each_gives_its_reason_in_bounded_time_and_memory() {
     let specs = vec![DeviceSpec::new("http", Model::Bitaxe), DeviceSpec::new("tcp", Model::Cgminer)];
     let fleet = Fleet::start(specs, 1).await.unwrap();
-    assert_eq!(EXPECTED.map(|row| row.0), Hostile::ALL, "a mode has no row in the table");
+    // The others damage what a sound device answers: tests/fleet/families.rs has them for every family.
+    assert_eq!(EXPECTED.map(|row| row.0), Hostile::ALL[..11], "a mode has no row in the table");
     for (mode, axeos, cgminer) in EXPECTED {
         for (device, expected) in fleet.devices().iter().zip([axeos, cgminer]) {
             let collector = collector(device);

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("yaml", &["model"]),
     ("telemetry", &["model"]),
+    ("preset", &["model", "secret"]),
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("silence", &["model", "schedule"]),
     ("notify", &["model", "collect", "rules", "secret", "silence", "telemetry"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
+    ("simulation", &["model", "yaml", "query", "rules", "silence", "act"]),
     ("audit", &[]),
     ("webhook", &["model", "secret"]),
     ("dashboards", &["model", "collect", "rules"]),
@@ -37,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "api",
         &[
             "model",
+            "preset",
             "store",
             "query",
             "rules",

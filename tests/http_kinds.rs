@@ -246,6 +246,43 @@ async fn credentials_headers_and_body_arrive_and_the_reply_names_no_query() {
     assert!(failure.detail.contains("/no/such"), "{failure}");
 }
 
+/// One document in each poll, the other told on; a failure costs neither, unless we are not welcome any more.
+#[tokio::test]
+async fn a_pool_is_asked_for_one_document_at_a_time_and_its_last_good_ones_are_told_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("token");
+    std::fs::write(&secret, "s3cr3t\n").unwrap();
+    let workers = br#"{"btc":{"workers":{"me.a":{"state":"ok","hash_rate_unit":"Th/s","hash_rate_5m":2}}}}"#;
+    let profile = br#"{"username":"me","btc":{"hash_rate_unit":"Th/s","hash_rate_5m":3,"ok_workers":1}}"#;
+    let refused = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    let answers = [ok("", workers), ok("", profile), refused("503 Busy"), refused("429 Slow"), refused("403 No")];
+    let turn = AtomicUsize::new(0);
+    let (address, seen) = serve(move |stream| {
+        let _ = stream.write_all(&answers[turn.fetch_add(1, Ordering::SeqCst).min(4)]);
+    });
+    let pool = open("pool_braiins", format!("http://{address}"), PATIENCE, json!({"token": {"file": secret}}));
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let reading = pool.parse(&pool.fetch().await.unwrap()).unwrap();
+        let of = |name: &str| {
+            let samples = reading.samples.iter().filter(move |sample| sample.family.name == name);
+            samples.map(|sample| sample.value).collect::<Vec<_>>()
+        };
+        told.push((of("pool_worker_hashrate_hashes_per_second"), of("pool_workers"), of("pool_document_up")));
+    }
+    assert_eq!(told[0], (vec![2e12], vec![], vec![1.0]));
+    assert_eq!(told[1], (vec![2e12], vec![1.0], vec![1.0, 1.0]));
+    assert_eq!(told[2], (vec![2e12], vec![1.0], vec![0.0, 1.0]), "the workers are told on");
+    assert_eq!(told[3], (vec![2e12], vec![1.0], vec![0.0, 0.0]), "both are told on");
+    let failure = pool.fetch().await.unwrap_err();
+    assert_eq!(failure.reason, FailureReason::Denied, "a token that is refused is said at once");
+    let seen = seen.lock().unwrap();
+    let paths: Vec<&str> = seen.iter().map(|request| request.split(' ').nth(1).unwrap()).collect();
+    let (workers, profile) = ("/accounts/workers/json/btc", "/accounts/profile/json/btc");
+    assert_eq!(paths, [workers, profile, workers, profile, workers]);
+    assert!(seen.iter().all(|request| request.contains("pool-auth-token: s3cr3t\r\n")));
+}
+
 /// A child that does not outlive its test.
 struct Running(Child);
 

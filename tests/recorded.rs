@@ -37,6 +37,7 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     // Its first version kept the API of the stock firmware.
     ("braiins", "bos-2019", "antminer"),
     ("xmrig", "", "xmrig"),
+    ("pool-braiins", "", "pool_braiins"),
 ];
 
 /// End of the file's name without its extension, part of the refusal (or several, by `|`), why a reader agrees.
@@ -106,6 +107,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("2_backends", "not a JSON object", "the summary says the same of the whole"),
     ("summary_401", "wrong or missing token", "a refusal"),
     ("3_none", "NOT_FOUND", "no such page"),
+    ("payouts_success", "nothing of an account", "a diary of payments"),
+    ("rewards_success", "nothing of an account", "a diary; the profile has the sums"),
+    ("pool_stats_success", "nothing of an account", "about the pool, of no account"),
+    ("unauthorized", "access denied: authentication failed", "a refusal"),
+    ("rate_limit", "the pool says: request rate exceeded", "a refusal"),
     ("devs", "No ASCs", "there are no devices, and nothing stands beside it"),
 ];
 
@@ -128,8 +134,9 @@ fn parse(kind: &str, path: &Path) -> Result<Reading, ParseError> {
         timeout: Duration::from_secs(10),
         cron: None,
         labels: Labels::empty(),
-        // The one kind that is not opened without a login.
+        // The kinds that are not opened without one.
         options: match kind {
+            "pool_braiins" => serde_json::json!({"token": {"env": "UNUSED"}}),
             "braiins" => serde_json::json!({"password": {"env": "UNUSED"}}),
             _ => serde_json::Value::Null,
         },
@@ -174,7 +181,7 @@ fn every_recorded_reply_is_read_or_refused_for_a_reason() {
 #[test]
 fn known_values_are_read_right() {
     let Some(root) = folder() else { return };
-    let expected: [(&str, &str, &str, &str, f64); 14] = [
+    let expected: &[(&str, &str, &str, &str, f64)] = &[
         (
             "axeos",
             "bitaxe/gamma601-axeos-2.4.0-system_info.json",
@@ -219,8 +226,24 @@ fn known_values_are_read_right() {
             "cpu0",
             1.05e6,
         ),
+        ("pool_braiins", "pool-braiins/braiinspool-profile_success.json", "pool_balance_coins", "btc", 0.01),
+        (
+            "pool_braiins",
+            "pool-braiins/braiinspool-profile_success.json",
+            "pool_hashrate_hashes_per_second",
+            "1h",
+            28_191e9,
+        ),
+        ("pool_braiins", "pool-braiins/braiinspool-profile_success.json", "pool_workers", "dis", 1.0),
+        (
+            "pool_braiins",
+            "pool-braiins/braiinspool-workers_success.json",
+            "pool_worker_hashrate_hashes_per_second",
+            "worker-b",
+            13_001e9,
+        ),
     ];
-    for (kind, file, family, label, value) in expected {
+    for &(kind, file, family, label, value) in expected {
         let reading = parse(kind, &root.join(file)).unwrap();
         let found = reading.samples.iter().find(|sample| {
             sample.family.name == family && (label.is_empty() || sample.labels.iter().any(|(_, value)| value == label))

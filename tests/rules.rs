@@ -108,7 +108,9 @@ fn every_alert_on_miners_has_its_chapter_in_the_runbook() {
 /// Names of kinds that are no miners stand in some rules, because a new family of miners should need no edit there.
 #[test]
 fn rules_about_all_miners_leave_out_every_other_kind() {
-    let others: Vec<&str> = KINDS.iter().filter(|kind| kind.subject != "miner").map(|kind| kind.name).collect();
+    let others = KINDS.iter().filter(|kind| kind.subject != "miner").map(|kind| kind.name);
+    let mut others: Vec<&str> = others.map(|name| if name.starts_with("pool_") { "pool_.+" } else { name }).collect();
+    others.dedup();
     for file in ["miners.yml", "fleet.yml", "targets.yml"] {
         let text = std::fs::read_to_string(Path::new(ROOT).join("config/rules").join(file)).unwrap();
         assert!(text.contains(&format!("~\"{}\"", others.join("|"))), "{file}: {others:?}");

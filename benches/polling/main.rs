@@ -48,7 +48,7 @@ fn report() {
         row("bare reqwest and serde_json, a short connection", "axeos", "http close"),
         row("davylamp, `cgminer`: a connection per command", "cgminer", "davylamp"),
         row("bare TCP and serde_json, a connection per command", "cgminer", "tcp"),
-        row("davylamp, all seven simulated models", "all", "davylamp"),
+        row("davylamp, seven models of AxeOS and cgminer", "all", "davylamp"),
         row("davylamp, `http_json`, 20 values, connection kept", "json", "davylamp"),
         row("bare reqwest and serde_json, connection kept", "json", "http keep"),
         row("davylamp, `prometheus`, 40 samples, connection kept", "text", "davylamp"),

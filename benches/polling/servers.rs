@@ -31,7 +31,15 @@ pub fn serve(what: &str) {
             let models: Vec<_> = match what {
                 "axeos" => vec![Model::BitaxeOld, Model::Bitaxe, Model::NerdQaxe],
                 "cgminer" => vec![Model::Cgminer],
-                _ => Model::ALL.to_vec(),
+                _ => vec![
+                    Model::BitaxeOld,
+                    Model::Bitaxe,
+                    Model::NerdQaxe,
+                    Model::Cgminer,
+                    Model::CgminerOld,
+                    Model::CgminerSloppy,
+                    Model::Bfgminer,
+                ],
             };
             let specs = demo::many(count).into_iter().zip(models.into_iter().cycle());
             let specs = specs.map(|(spec, model)| DeviceSpec { model, ..spec }).collect();

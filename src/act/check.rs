@@ -36,11 +36,14 @@ pub struct Known<'a> {
     pub webhooks: BTreeSet<String>,
     /// Names of windows.
     pub windows: BTreeSet<String>,
-    /// The commands of a kind.
-    pub commands: &'a dyn Fn(&str) -> Vec<&'static str>,
+    /// Says what is wrong with a device command, if it is right for none of these kinds.
+    pub misfit: Misfit<'a>,
     /// Says what is wrong with a PromQL expression, with the place in it.
     pub expression: &'a dyn Fn(&str) -> Result<(), String>,
 }
+
+/// Says what is wrong with a device command, if it is right for none of the kinds.
+pub type Misfit<'a> = &'a dyn Fn(&[&str], &str) -> Option<String>;
 
 /// What is known beforehand of the alerts of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,8 +279,9 @@ impl Problems {
 pub(super) mod tests {
     use super::*;
     use crate::act::binding::GuardSet;
+    use crate::model::words;
 
-    fn known<'a>(commands: &'a dyn Fn(&str) -> Vec<&'static str>) -> Known<'a> {
+    fn known(misfit: Misfit<'_>) -> Known<'_> {
         let rule = |name: &str, severity: Option<&str>| RuleShape {
             name: name.into(),
             labels: [("severity".to_string(), severity.map(String::from))].into(),
@@ -289,7 +293,7 @@ pub(super) mod tests {
             receivers: ["ops".to_string(), "mail".to_string()].into(),
             webhooks: ["ops".to_string()].into(),
             windows: ["sunday".to_string()].into(),
-            commands,
+            misfit,
             expression: &|text| {
                 if text.contains("bad") { Err("unexpected word (line 1, column 1)".into()) } else { Ok(()) }
             },
@@ -302,8 +306,12 @@ pub(super) mod tests {
         std::fs::write(folder.path().join("playbooks/restart.yml"), "[]").unwrap();
         let remediations: Vec<Remediation> = serde_yaml::from_str(remediations).unwrap();
         let ansible: AnsibleSettings = serde_yaml::from_str(ansible).unwrap();
-        let commands = |kind: &str| if kind == "axeos" { vec!["restart"] } else { Vec::new() };
-        let found = check(&remediations, &ansible, folder.path(), Path::new("/var/lib/davylamp"), &known(&commands));
+        let misfit = |kinds: &[&str], command: &str| {
+            let known = kinds.contains(&"axeos").then_some("restart");
+            let hint = words::hint(command, known);
+            (known != Some(command)).then(|| format!("no target that could be meant has a command {command:?}; {hint}"))
+        };
+        let found = check(&remediations, &ansible, folder.path(), Path::new("/var/lib/davylamp"), &known(&misfit));
         let shown = |problem: Problem| format!("{}: {}", problem.path, problem.message);
         found.map_err(|problems| problems.into_iter().map(shown).collect())
     }

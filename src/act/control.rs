@@ -10,6 +10,7 @@ use crate::act::episode::Episode;
 use crate::act::executor::{Executor, ExecutorError, Printed};
 use crate::act::ledger::LedgerError;
 use crate::act::run::{Run, RunId, RunState};
+pub use crate::act::shown::Filter;
 
 /// Orders that may wait for the actor; a person gives one at a time.
 pub(super) const ORDERS: usize = 32;
@@ -20,19 +21,6 @@ pub struct Control {
     book: Arc<Book>,
     executor: Arc<dyn Executor>,
     orders: mpsc::Sender<Order>,
-}
-
-/// Which runs to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only of this binding.
-    pub binding: Option<String>,
-    /// Only of this target.
-    pub target: Option<String>,
-    /// Only in this state.
-    pub state: Option<RunState>,
-    /// At most so many; 0 for all.
-    pub most: usize,
 }
 
 /// An order, who gives it, and where the answer goes.
@@ -96,15 +84,14 @@ impl Control {
         (Control { book, executor, orders }, receiver)
     }
 
+    /// The records.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
     /// Runs, newest first.
     pub fn list(&self, filter: &Filter) -> Vec<Run> {
-        let same = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
-        let runs = self.book.runs().into_iter().filter(|run| {
-            same(&filter.binding, &run.binding)
-                && same(&filter.target, &run.target)
-                && filter.state.is_none_or(|state| state == run.state)
-        });
-        runs.take(if filter.most == 0 { usize::MAX } else { filter.most }).collect()
+        self.book.list(filter)
     }
 
     /// One run.
@@ -113,38 +100,6 @@ impl Control {
     /// [`ControlError::Unknown`].
     pub fn show(&self, id: &RunId) -> Result<Run, ControlError> {
         self.book.run(id).ok_or_else(|| ControlError::Unknown(id.clone()))
-    }
-
-    /// Why a run ran or did not, its check run and the rest of its episode included: text for a person.
-    ///
-    /// # Errors
-    /// [`ControlError::Unknown`].
-    pub fn explain(&self, id: &RunId) -> Result<String, ControlError> {
-        let run = self.show(id)?;
-        let mut text = run.explain();
-        if let Some(check) = self.book.run(&id.rehearsal()) {
-            text.push_str("\nits check run:\n");
-            text.push_str(&check.explain());
-        }
-        let mut others: Vec<Run> = self.book.runs();
-        others.retain(|other| {
-            other.binding == run.binding
-                && other.target == run.target
-                && other.episode == run.episode
-                && other.id != run.id
-                && other.rehearses.is_none()
-        });
-        others.sort_by_key(|other| (other.step, other.attempt));
-        for other in others {
-            let (number, state) = (other.step + 1, other.state.as_str());
-            text.push_str(&format!("\nstep {number} of the episode: {} {state}, run {}", other.playbook, other.id));
-        }
-        Ok(text)
-    }
-
-    /// The check run that came before the approval of a run.
-    pub fn check_of(&self, id: &RunId) -> Option<Run> {
-        self.book.run(&id.rehearsal())
     }
 
     /// What a run has printed so far, from an offset on that an answer before this one named; 0 for the beginning.

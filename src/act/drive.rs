@@ -95,7 +95,10 @@ impl Driver {
         let work = if real { self.hands.perform(effect, within) } else { self.hands.rehearse(effect, within) };
         let outcome = tokio::time::timeout(within, work).await;
         let (state, detail) = match outcome {
-            Ok(Ok(done)) => (RunState::Succeeded, done.detail),
+            Ok(Ok(done)) => {
+                run.before = done.before.map(|before| cut(&before, 128));
+                (RunState::Succeeded, done.detail)
+            }
             Ok(Err(HandsError::Refused(why) | HandsError::Failed(why))) => (RunState::Failed, why),
             Ok(Err(error @ HandsError::Unknown(_))) => (RunState::Unreachable, error.to_string()),
             Err(_) => (RunState::TimedOut, "it took too long, and nobody knows whether it was done".into()),

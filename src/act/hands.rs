@@ -17,7 +17,7 @@ pub enum Effect {
     Device {
         /// The target's id.
         target: String,
-        /// One of the commands of its kind.
+        /// One of the commands of its kind, with its argument: `power-limit 2800`.
         command: String,
     },
     /// A command to a container.
@@ -67,6 +67,8 @@ pub struct Message {
 pub struct Done {
     /// For a person: what was done, and what was read back.
     pub detail: String,
+    /// How it stood before, where the other side says so.
+    pub before: Option<String>,
 }
 
 /// Why an effect did not do what it should.

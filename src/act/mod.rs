@@ -38,6 +38,7 @@ pub mod reason;
 pub mod run;
 pub mod runner;
 pub mod settings;
+pub mod shown;
 pub mod steps;
 pub mod supervise;
 mod tell;

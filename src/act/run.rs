@@ -60,6 +60,9 @@ pub struct Run {
     pub state: RunState,
     /// Why it is in this state, for a person.
     pub detail: String,
+    /// How the device stood before a command, in the command's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// The alert that wanted it: the key of its rule.
     pub rule: String,
     /// The alert's labels.
@@ -139,6 +142,7 @@ impl Run {
             verify: None,
             state: RunState::Queued,
             detail: String::new(),
+            before: None,
             rule: cut(&alert.rule, 512),
             labels,
             value: alert.value.to_string(),
@@ -187,6 +191,7 @@ impl Run {
             approval: Some(approval),
             state: RunState::Queued,
             detail: String::new(),
+            before: None,
             guards: Vec::new(),
             queued_at: now,
             claimed_at: None,

@@ -59,7 +59,7 @@ async fn look(State(backend): State<Backend>, Path(id): Path<String>, Query(link
         Ok(run) => run,
         Err(error) => return refusal(&error),
     };
-    let check = backend.runs.check_of(&run.id);
+    let check = backend.runs.book().check_of(&run.id);
     let printed = match &check {
         // Without it the page still says what each task found.
         Some(check) => backend.runs.printed(&check.id, 0).await.map(|printed| printed.text).unwrap_or_default(),

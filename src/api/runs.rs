@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::guard::Peer;
 use super::problem::Problem;
 use super::route::Route;
-use crate::act::book::Held;
+use crate::act::book::{Book, Held};
 use crate::act::control::{Control, ControlError, Filter};
 use crate::act::run::{Run, RunId, RunState};
 
@@ -126,46 +126,44 @@ fn shape(run: &Run) -> Value {
     shape
 }
 
+/// A run and its check run, as they are shown.
+///
+/// # Errors
+/// [`ControlError::Unknown`].
+pub fn shown(book: &Book, id: &RunId) -> Result<Value, ControlError> {
+    let run = book.run(id).ok_or_else(|| ControlError::Unknown(id.clone()))?;
+    Ok(json!({"run": shape(&run), "check": book.check_of(id).map(|check| shape(&check))}))
+}
+
+/// Of a run, why it ran or did not; of a binding, a target or an alert, why nothing is run for it.
+///
+/// # Errors
+/// [`ControlError::Unknown`].
+pub fn explained(book: &Book, what: &str) -> Result<String, ControlError> {
+    match RunId::try_from(what.to_string()) {
+        Ok(id) => book.explain(&id).ok_or(ControlError::Unknown(id)),
+        Err(_) => Ok(book.about(what).unwrap_or_else(|| {
+            format!("nothing fires for {what:?} that a binding would act on, and nothing has run for it")
+        })),
+    }
+}
+
 async fn show(State(runs): State<Control>, Path(id): Path<String>) -> Response {
     let id = match run_id(id) {
         Ok(id) => id,
         Err(problem) => return problem.into_response(),
     };
-    match runs.show(&id) {
-        Ok(run) => {
-            let check = runs.check_of(&id).map(|check| shape(&check));
-            Json(json!({"run": shape(&run), "check": check})).into_response()
-        }
+    match shown(runs.book(), &id) {
+        Ok(shown) => Json(shown).into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-/// Of a run; or, for a binding, a target or an alert, why nothing is run for it.
 async fn explain(State(runs): State<Control>, Path(what): Path<String>) -> Response {
-    let text = match RunId::try_from(what.clone()) {
-        Ok(id) => runs.explain(&id),
-        Err(_) => Ok(explain_held(&runs, &what)),
-    };
-    match text {
+    match explained(runs.book(), &what) {
         Ok(text) => Json(json!({"explanation": text})).into_response(),
         Err(error) => error.into_response(),
     }
-}
-
-fn explain_held(runs: &Control, what: &str) -> String {
-    let concerns = |held: &Held| held.binding == what || held.labels.iter().any(|(_, value)| value == what);
-    let line = |held: Held| {
-        let since = chrono::DateTime::from_timestamp_millis(held.since).map(|at| at.to_rfc3339()).unwrap_or_default();
-        let (reason, why) = (held.reason.as_str(), held.reason.why());
-        format!("{} for {}: held back since {since}\n  because   {reason}: {why}", held.binding, held.labels)
-    };
-    let mut lines: Vec<String> = runs.held().into_iter().filter(concerns).map(line).collect();
-    let last = runs.list(&Filter::default()).into_iter().find(|run| run.target == what || run.binding == what);
-    lines.extend(last.map(|run| run.explain()));
-    if lines.is_empty() {
-        return format!("nothing fires for {what:?} that a binding would act on, and nothing has run for it");
-    }
-    lines.join("\n")
 }
 
 #[derive(serde::Deserialize)]

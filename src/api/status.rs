@@ -17,6 +17,8 @@ pub struct Status {
     pub targets: Vec<TargetRow>,
     /// Pending and firing alerts, and those that resolved lately.
     pub alerts: Vec<AlertRow>,
+    /// Where devices differ from their presets.
+    pub drift: Vec<DriftRow>,
     /// Rules with a problem, or that never matched a series.
     pub rules: Vec<RuleRow>,
     /// Last runs, newest first.
@@ -69,6 +71,21 @@ pub struct AlertRow {
     pub value: f64,
     /// By what it is muted; empty when it is not.
     pub muted: String,
+}
+
+/// One setting that is not as it should be.
+#[derive(Clone, Debug, Default)]
+pub struct DriftRow {
+    /// Id of the target.
+    pub target: String,
+    /// Name of its preset.
+    pub preset: String,
+    /// Which setting.
+    pub setting: String,
+    /// As it should be.
+    pub wanted: String,
+    /// As the device says it.
+    pub found: String,
 }
 
 /// One silence, or one open maintenance window.
@@ -158,6 +175,7 @@ pub fn html(status: &Status) -> String {
     approvals(&mut page, status);
     held(&mut page, status);
     runs(&mut page, status);
+    drift(&mut page, status);
     targets(&mut page, status);
     rules(&mut page, status);
     page.push_str("</main></body></html>\n");
@@ -239,6 +257,18 @@ fn run_cells(run: &RunRow, now: i64) -> [String; 5] {
         escape(&run.detail),
         age(now - run.at),
     ]
+}
+
+/// As silences: most fleets are as they should be.
+fn drift(page: &mut String, status: &Status) {
+    if status.drift.is_empty() {
+        return;
+    }
+    let rows = status.drift.iter().map(|row| {
+        let target = format!("<b>{}</b><br><small>{}</small>", escape(&row.target), escape(&row.preset));
+        [target, escape(&row.setting), escape(&row.wanted), escape(&row.found)]
+    });
+    table(page, "Drift", ["Target", "Setting", "Should be", "Is"], rows, "");
 }
 
 fn targets(page: &mut String, status: &Status) {
@@ -370,6 +400,13 @@ mod tests {
                 summary: evil.into(),
                 muted: evil.into(),
                 ..AlertRow::default()
+            }],
+            drift: vec![DriftRow {
+                target: evil.into(),
+                preset: evil.into(),
+                setting: evil.into(),
+                wanted: evil.into(),
+                found: evil.into(),
             }],
             rules: vec![RuleRow { name: evil.into(), remark: evil.into() }],
             runs: vec![RunRow { id: evil.into(), target: evil.into(), state: evil.into(), ..RunRow::default() }],

@@ -1,26 +1,58 @@
-//! Commands that a kind's devices take through their own API: one row per command in the kind, one function each.
+//! Commands that a kind's devices take through their own API: one row per command in the kind.
 //!
-//! A command is tried once. Where the device can say that it was done, it is asked until it does or the time is over:
-//! "accepted" is not "done".
+//! A command is planned without I/O, so that a mistake in it is found with the configuration, and a dry run can say what
+//! would be sent. Then the device is asked how it stands, told once, and asked again until it shows what was wanted:
+//! "accepted" is not "done". What already is so is left alone.
+
+mod call;
+mod goal;
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::model::{FailureReason, PollFailure, Target};
 
+pub use call::{Argument, Call, Value, misfit};
+pub use goal::{Goal, Reader, Seen};
+
 /// A row in the table of a kind's commands.
 pub struct Command {
-    /// Name in the configuration.
+    /// Name in the configuration and on the command line: `power-limit`.
     pub name: &'static str,
     /// What it does, for people.
     pub help: &'static str,
-    /// Does it within a time; answers with what was read back, in words.
-    pub perform: Perform,
+    /// What it is told, if anything.
+    pub argument: Option<Argument>,
+    /// Turns target and argument into what would be sent; no I/O, no secret is read.
+    pub plan: fn(&Target, &Value) -> Result<Plan, CommandError>,
 }
 
-/// Carries out a command on a target within a time.
-pub type Perform = fn(Target, Duration) -> BoxFuture<'static, Result<String, CommandError>>;
+impl Command {
+    /// Whether a second call changes nothing more: a restart restarts again.
+    pub fn is_idempotent(&self) -> bool {
+        !matches!(self.name, "restart" | "reboot")
+    }
+
+    /// As it is typed: `power-limit WATTS`.
+    pub fn usage(&self) -> String {
+        self.argument.as_ref().map_or_else(|| self.name.to_string(), |argument| format!("{} {argument}", self.name))
+    }
+}
+
+/// Sends what a plan says, once, before a deadline.
+pub type Sending = Box<dyn FnOnce(Instant) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
+
+/// What a command does to one device.
+pub struct Plan {
+    /// What would be sent, for people, a line per message and without secrets: `POST /api/system/pause`.
+    pub sends: Vec<String>,
+    /// Sends it.
+    pub send: Sending,
+    /// What it is to bring about, and how that is read back.
+    pub goal: Goal,
+}
 
 /// Why a command did not do what it should. The text may quote the device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +69,8 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// What a failed exchange means for a command that had to be sent: only a connection that never stood, or a refusal,
-    /// is known to have changed nothing.
+    /// What a failed exchange means for a command that had to be sent: only a refusal, or an address that may not be
+    /// talked to, is known to have changed nothing.
     pub(crate) fn sent(failure: &PollFailure) -> CommandError {
         match failure.reason {
             FailureReason::Denied | FailureReason::RateLimited => CommandError::Refused(failure.to_string()),
@@ -47,29 +79,119 @@ impl CommandError {
     }
 }
 
-/// How often a device is asked whether it has done it.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was read back, in words.
+    pub detail: String,
+    /// How it stood before, in the command's own words: `hashing`, `3200`; `None` where the device does not say.
+    pub before: Option<String>,
+    /// Whether anything was sent: what already is so is left alone.
+    pub changed: bool,
+}
 
-/// Waits until a restarted device says that it has been up for less time than before. `uptime` asks it once.
-pub(crate) async fn back_after_restart<F>(
-    before: Option<f64>,
-    within: Duration,
-    mut uptime: impl FnMut() -> F,
-) -> Result<String, CommandError>
-where
-    F: Future<Output = Option<f64>>,
-{
-    let started = tokio::time::Instant::now();
-    let deadline = started + within;
-    while tokio::time::Instant::now() + ASK_EVERY < deadline {
-        tokio::time::sleep(ASK_EVERY).await;
-        let Ok(answer) = tokio::time::timeout_at(deadline, uptime()).await else { break };
-        let passed = started.elapsed().as_secs_f64();
-        // Without an uptime from before, it must be younger than the command.
-        let is_new = |now: &f64| before.map_or(*now <= passed + 1.0, |before| *now < before);
-        if let Some(now) = answer.filter(is_new) {
-            return Ok(format!("it has restarted: up for {now:.0} s"));
+/// How often a device is asked whether it has done it: soon at first, then rarer, because small web servers die of it.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+
+/// A device that was asked how it stands, and is told next.
+pub struct Ready {
+    target: Target,
+    plan: Plan,
+    seen: Option<Seen>,
+}
+
+impl Ready {
+    /// Asks the device how it stands, and changes nothing.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`] when it does not answer: it is not told anything then, because nobody could tell what
+    /// came of it. A device that sleeps may be deaf to questions, so one that is to be woken need not answer.
+    pub async fn ask(target: Target, plan: Plan, by: Instant) -> Result<Ready, CommandError> {
+        let seen = Seen::ask(&target, by).await;
+        if let (Err(failure), false) = (&seen, matches!(plan.goal, Goal::Awake(true))) {
+            return Err(CommandError::Refused(format!("it does not answer, so nothing was sent: {failure}")));
+        }
+        Ok(Ready { target, plan, seen: seen.ok() })
+    }
+
+    /// How it stands, in the command's own words.
+    pub fn before(&self) -> Option<String> {
+        self.plan.goal.stands(self.seen.as_ref()?)
+    }
+
+    /// Whether it already is as it is wanted, so that nothing will be sent.
+    pub fn is_done(&self) -> bool {
+        let seen = self.seen.as_ref();
+        !self.plan.goal.is_an_event() && seen.is_some_and(|seen| self.plan.goal.is_met(seen, None))
+    }
+
+    /// The command that brings back how it stands now, if `call` is what is about to be done.
+    pub fn undo(&self, call: &Call) -> Option<String> {
+        self.plan.goal.undo(call.command.name, self.seen.as_ref()?)
+    }
+
+    /// Tells it, once, and asks until it shows what was wanted or the time is over.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn tell(self, by: Instant) -> Result<Outcome, CommandError> {
+        let before = self.before();
+        if self.is_done() {
+            let detail = format!("it already is so: {}", before.as_deref().unwrap_or("as wanted"));
+            return Ok(Outcome { detail, before, changed: false });
+        }
+        let Ready { target, plan, seen } = self;
+        let told_at = Instant::now();
+        let sent = timeout_at(by, (plan.send)(by)).await;
+        let doubt = match sent {
+            Ok(Ok(())) => None,
+            // A device that restarts may well do so before it has answered: what it shows decides.
+            Ok(Err(CommandError::Unknown(why))) => Some(why),
+            Ok(Err(refused)) => return Err(refused),
+            Err(_) => return Err(CommandError::Unknown("no answer in time".to_string())),
+        };
+        if let Some(detail) = plan.goal.unseen(doubt.as_deref()) {
+            return detail.map(|detail| Outcome { detail, before, changed: true });
+        }
+        match confirm(&target, &plan.goal, seen.as_ref(), (told_at, by)).await {
+            Ok(detail) => Ok(Outcome { detail, before, changed: true }),
+            Err(last) => Err(match doubt {
+                Some(why) => CommandError::Unknown(format!("{why}; {last}")),
+                None => CommandError::NotConfirmed(format!("it took the command; {last}")),
+            }),
         }
     }
-    Err(CommandError::NotConfirmed(format!("it took the command, and did not show a restart within {within:?}")))
+}
+
+/// Asks until the goal is met; else says what was seen last.
+async fn confirm(
+    target: &Target,
+    goal: &Goal,
+    before: Option<&Seen>,
+    (told_at, by): (Instant, Instant),
+) -> Result<String, String> {
+    let (mut pause, mut last) = (ASK_AGAIN.0, "it was not asked again in time".to_string());
+    loop {
+        let next = Instant::now() + pause;
+        if next >= by {
+            return Err(last);
+        }
+        sleep_until(next).await;
+        match Seen::ask(target, by).await {
+            Ok(seen) if goal.is_met(&seen, Some((before, told_at.elapsed()))) => return Ok(goal.shown(&seen)),
+            Ok(seen) => last = format!("it does not show it: {}", goal.shown(&seen)),
+            Err(failure) => last = format!("it does not answer since: {failure}"),
+        }
+        pause = (pause * 2).min(ASK_AGAIN.1);
+    }
+}
+
+/// Gives a command to a device within a time.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn perform(target: Target, call: &Call, within: Duration) -> Result<Outcome, CommandError> {
+    let by = Instant::now() + within;
+    let plan = call.plan(&target)?;
+    Ready::ask(target, plan, by).await?.tell(by).await
 }

@@ -17,6 +17,7 @@ pub mod command;
 pub mod docker;
 pub mod http;
 pub mod miner;
+mod pool;
 pub mod prometheus;
 pub mod redact;
 pub mod tcp;
@@ -183,6 +184,13 @@ pub const KINDS: &[Kind] = &[
     miner::iceriver::KIND,
     miner::xmrig::KIND,
     docker::KIND,
+    pool::BRAIINS,
+    pool::CKPOOL,
+    pool::PUBLIC,
+    pool::OCEAN,
+    pool::F2POOL,
+    pool::VIABTC,
+    pool::NICEHASH,
     cloud::http_json::KIND,
     prometheus::KIND,
 ];

@@ -63,6 +63,17 @@ impl Daemon {
         Ok(Daemon { base, caller })
     }
 
+    /// Whether anybody is there at all, whatever they would say.
+    pub fn is_silent(&self) -> bool {
+        let heard = small_runtime().map(|runtime| runtime.block_on(self.call("GET", "/-/healthy", None)));
+        matches!(heard, Ok(Ok(Err(failure))) if failure.reason == FailureReason::Unreachable)
+    }
+
+    /// Where it is, or would be.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
     /// One request; the answer as JSON, null where there is none.
     pub fn ask(&self, method: &'static str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let said = small_runtime()?.block_on(self.call(method, path, body));

@@ -11,7 +11,7 @@ use super::{complain, load, runtime, start_logging};
 use crate::args::DemoArgs;
 use davylamp::config::Config;
 use davylamp::daemon;
-use davylamp::demo::{Fleet, showcase};
+use davylamp::demo::{Fleet, PASSWORD, showcase};
 
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
@@ -52,13 +52,16 @@ fn furnish(folder: &Path, fleet: &Fleet, args: &DemoArgs, docker: bool) -> anyho
          \x20 steps: [{{playbook: restart-miner.yml, timeout: 1m}}]\n  guards: {{cooldown: 1m}}\ntargets:\n",
         args.listen
     );
+    let password = folder.join("password");
+    std::fs::write(&password, PASSWORD)?;
     for device in fleet.devices() {
-        text.push_str(&format!(
-            "- {{id: {}, kind: {}, address: \"{}\"}}\n",
-            device.id(),
-            device.kind(),
-            device.address()
-        ));
+        // JSON is YAML.
+        let options = match device.options(&password) {
+            serde_json::Value::Null => String::new(),
+            options => format!(", options: {options}"),
+        };
+        let (id, kind, address) = (device.id(), device.kind(), device.address());
+        text.push_str(&format!("- {{id: {id}, kind: {kind}, address: \"{address}\"{options}}}\n"));
     }
     if docker {
         text.push_str(&format!("- {{id: local, kind: docker, address: \"unix://{DOCKER_SOCKET}\"}}\n"));
@@ -94,7 +97,7 @@ impl Story<'_> {
         };
         let kept = if self.kept { "kept" } else { "deleted at the end" };
         complain(&format!(
-            "\n  davylamp demo: twelve simulated miners on loopback, polled every 5 s.\n\n\
+            "\n  davylamp demo: twelve simulated miners of eight makes on loopback, polled every 5 s.\n\n\
              \x20 status page   http://{address}/\n\
              \x20 metrics       http://{address}/metrics\n\
              \x20 dashboards    {folder}/grafana-dashboards\n\

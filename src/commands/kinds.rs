@@ -37,6 +37,14 @@ pub fn show(name: Option<&str>) -> anyhow::Result<ExitCode> {
     if kind.options.is_empty() {
         text.push_str("  none\n");
     }
+    text.push_str("\nCommands (davylamp miner, and device steps of remediations):\n");
+    for command in kind.commands {
+        let again = if command.is_idempotent() { "" } else { " (each time anew)" };
+        text.push_str(&format!("  {}: {}{again}\n", command.usage(), command.help));
+    }
+    if kind.commands.is_empty() {
+        text.push_str("  none\n");
+    }
     text.push_str("\nMetric families:\n");
     for family in kind.families {
         let labels = family.labels.join(",");

@@ -4,12 +4,14 @@ mod ask;
 mod audit;
 mod check;
 mod demo;
+mod drift;
 mod explain;
 mod inventory;
 mod kinds;
 mod notify;
 mod poll;
 mod query;
+mod remediations;
 mod replay;
 mod rules;
 mod runs;
@@ -68,8 +70,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
+        Command::Drift(args) => drift::drift(&args),
         Command::Query(command) => query::query(&command),
         Command::Rules(command) => rules::rules(&command),
+        Command::Remediations(command) => remediations::remediations(&command),
         Command::Dashboards(command) => check::dashboards(&command),
         Command::Runs(command) => runs::runs(&command),
         Command::Silence(command) => silence::silence(&command),

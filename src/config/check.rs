@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, history, remediations, remote, targets};
+use super::{Config, ConfigError, history, presets, remediations, remote, targets};
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::notify;
@@ -95,6 +95,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     sections(&mut check, folder, &mut file);
     remote::check(&mut check, &file);
     let jobs = targets::check(&mut check, &file);
+    let presets = presets::check(&mut check, &file, &jobs);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let found = check.problems.len();
     let groups = rules(&mut check, folder, &file.rules);
@@ -118,6 +119,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
                 file,
                 external_labels,
                 jobs,
+                presets,
                 groups,
                 act,
                 shown,

@@ -11,6 +11,7 @@ use crate::dashboards;
 use crate::ingest;
 use crate::model::duration::{self, serde_text};
 use crate::notify::settings::{AlertmanagerEntry, ReceiverEntry, RouteEntry};
+use crate::preset::PresetEntry;
 use crate::silence::WindowEntry;
 use crate::sink::RemoteWrite;
 use crate::store::Limits;
@@ -33,6 +34,12 @@ pub struct File {
     pub defaults: Defaults,
     /// What is polled.
     pub targets: Vec<TargetEntry>,
+    /// How devices should be set: the first preset that matches a device is its preset.
+    pub presets: Vec<PresetEntry>,
+    /// Pools that are in order besides those of a device's preset: regular expressions on `host:port`.
+    pub expected_pools: Vec<String>,
+    /// Workers that are in order besides those of a device's preset: regular expressions.
+    pub expected_workers: Vec<String>,
     /// Prometheus rule files, and how they are evaluated.
     pub rules: Rules,
     /// How playbooks are run.

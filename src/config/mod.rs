@@ -3,6 +3,7 @@
 mod check;
 pub mod file;
 mod history;
+mod presets;
 mod remediations;
 mod remote;
 mod schema;
@@ -19,6 +20,7 @@ pub use schema::json_schema;
 use crate::act;
 use crate::model::{Labels, Matcher};
 use crate::notify;
+use crate::preset::Presets;
 use crate::rules::RuleGroup;
 use crate::schedule::Job;
 use crate::silence::Windows;
@@ -38,6 +40,8 @@ pub struct Config {
     pub groups: Vec<RuleGroup>,
     /// Remediations and how playbooks are run.
     pub act: act::check::Checked,
+    /// How devices should be set.
+    pub presets: Presets,
     /// Maintenance windows.
     pub windows: Windows,
     /// What is kept in the history.

@@ -8,8 +8,8 @@ use super::file::File;
 use crate::act::binding::Action;
 use crate::act::check::{Checked, Known, Problem as Mistake, RuleShape, check as check_act};
 use crate::act::facts::Host;
+use crate::collect::command::misfit;
 use crate::collect::http::checked_url;
-use crate::collect::kind;
 use crate::model::Labels;
 use crate::notify::settings::ReceiverEntry;
 use crate::query;
@@ -43,9 +43,7 @@ pub(super) fn check(check: &mut Check, file: &File, context: &Context<'_>) -> Op
         receivers: receivers().map(name).collect(),
         webhooks: receivers().filter(|entry| !entry.webhook_configs.is_empty()).map(name).collect(),
         windows: context.windows.iter().map(|window| window.name.clone()).collect(),
-        commands: &|name| {
-            kind(name).map_or_else(Vec::new, |kind| kind.commands.iter().map(|command| command.name).collect())
-        },
+        misfit: &|kinds, command| misfit(kinds.iter().copied(), command),
         expression: &expression,
     };
     if let Some(awx) = &file.ansible.awx

@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use super::shared::Shared;
 use crate::act;
 use crate::act::hands::{Done, Effect, Hands, HandsError};
-use crate::collect::command::{Command, CommandError};
-use crate::collect::{docker, kind};
+use crate::collect::command::{Call, CommandError, perform};
+use crate::collect::docker;
 use crate::model::Target;
 use crate::notify::{self, Outbox};
 
@@ -28,12 +28,11 @@ impl Effects {
         job.map(|job| Target::clone(&job.target)).ok_or_else(missing)
     }
 
-    /// The target, and the row of its command.
-    fn command(&self, id: &str, command: &str) -> Result<(Target, &'static Command), HandsError> {
+    /// The target, and the command as its kind reads it.
+    fn call(&self, id: &str, command: &str) -> Result<(Target, Call), HandsError> {
         let target = self.target(id)?;
-        let row = kind(&target.kind).and_then(|kind| kind.commands.iter().find(|row| row.name == command));
-        let missing = || HandsError::Refused(format!("the kind {} has no command {command:?}", target.kind));
-        row.map(|row| (target.clone(), row)).ok_or_else(missing)
+        let call = Call::read(&target.kind, command)?;
+        Ok((target, call))
     }
 
     fn engine(&self, id: &str) -> Result<Target, HandsError> {
@@ -50,8 +49,9 @@ impl Hands for Effects {
         async move {
             let detail = match effect {
                 Effect::Device { target, command } => {
-                    let (target, row) = self.command(&target, &command)?;
-                    (row.perform)(target, within).await?
+                    let (target, call) = self.call(&target, &command)?;
+                    let outcome = perform(target, &call, within).await?;
+                    return Ok(Done { detail: outcome.detail, before: outcome.before });
                 }
                 Effect::Container { engine, container, command } => {
                     let target = self.engine(&engine)?;
@@ -63,20 +63,24 @@ impl Hands for Effects {
                     format!("{receiver} is told; what is undeliverable is tried again")
                 }
             };
-            Ok(Done { detail })
+            Ok(Done { detail, before: None })
         }
         .boxed()
     }
 
     fn rehearse(&self, effect: Effect, _within: Duration) -> BoxFuture<'_, Result<Done, HandsError>> {
         async move {
+            let mut detail = format!("check mode: {}", effect.describe());
             match &effect {
-                Effect::Device { target, command } => self.command(target, command).map(drop)?,
+                Effect::Device { target, command } => {
+                    let (target, call) = self.call(target, command)?;
+                    detail = format!("{detail}; it would send {}", call.plan(&target)?.sends.join(", then "));
+                }
                 Effect::Container { engine, .. } => self.engine(engine).map(drop)?,
                 // Their names were checked with the configuration.
                 Effect::Webhook { .. } | Effect::Notify { .. } => {}
             }
-            Ok(Done { detail: format!("check mode: {}", effect.describe()) })
+            Ok(Done { detail, before: None })
         }
         .boxed()
     }

@@ -31,7 +31,8 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
         // From 0 on, so that `increase()` sees the first hit.
         shared.telemetry.limit_hits.get_or_create(&vec![("limit", limit.to_string())]).inc_by(0);
     }
-    while let Some(Polled { observation, about }) = polled.recv().await {
+    while let Some(Polled { observation, mut about }) = polled.recv().await {
+        about.extend(shared.judge(&observation));
         let (taken, kept) = shared.observe(&observation, &about);
         shared.sink.offer(kept).await;
         for (limit, surplus) in LIMITS.into_iter().zip([taken.over_target_limit, taken.over_total_limit]) {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Auditor};
 use super::shared::TargetState;
+use crate::act::book::Book;
 use crate::act::ledger::{Ledger, LedgerEntry, LedgerError};
 use crate::audit::Entry;
 use crate::model::{Alert, Identity, Labels};
@@ -272,6 +273,14 @@ impl Keeper {
             error => failed(operation, &key, error),
         })
     }
+}
+
+/// The records of runs in a state that no daemon has open.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn runs_of(store: Arc<dyn StateStore>) -> Result<Book, LedgerError> {
+    Book::load(Arc::new(Keeper::new(store))).await
 }
 
 fn failed(operation: &'static str, key: &str, error: StoreError) -> LedgerError {

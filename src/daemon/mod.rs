@@ -15,6 +15,7 @@ mod hands;
 mod history;
 mod intake;
 mod keep;
+mod kept;
 mod notify;
 mod offenders;
 mod process;
@@ -24,6 +25,7 @@ mod runner;
 mod sending;
 mod shared;
 mod silences;
+mod simulation;
 mod surface;
 mod tasks;
 mod tell;
@@ -70,7 +72,9 @@ pub use audit::audit_page;
 pub use awx::controller;
 pub use control::drawings;
 pub use evaluate::settings as rule_settings;
+pub use keep::runs_of;
 pub use runner::run_runner;
+pub use simulation::remediation_tests;
 pub use world::host;
 
 /// Alerts that wait for the acting room. When it is full, the rules wait: nothing is lost.
@@ -169,8 +173,8 @@ pub async fn run(
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
     let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
-    let inbox = Inbox::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
+    let inbox = Inbox::load(shared.clone(), keeper.clone(), book.clone()).await?;
     let parts =
         Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
     parts.assemble(engine, (silences, teller), listener, || ready(address)).await

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::explain::Desk;
+use super::kept::Kept;
 use super::offenders::Offenders;
 use crate::api::prometheus::Group;
 use crate::config::Config;
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub(super) notices: Mutex<BTreeMap<&'static str, String>>,
     /// Written by whoever appends samples.
     pub(super) offenders: Offenders,
+    /// Written by intake.
+    pub(super) kept: Kept,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
 }
@@ -146,6 +149,7 @@ impl Shared {
             heard_silences: Snapshot::new(Arc::default()),
             notices: Mutex::default(),
             offenders: Offenders::default(),
+            kept: Kept::default(),
             desk: Desk::default(),
         }
     }

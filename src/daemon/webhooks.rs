@@ -1,4 +1,5 @@
-//! Alerts by webhook: on disk before they are acknowledged, then told to the acting room until it has heard them.
+//! Alerts by webhook: on disk before they are acknowledged, then told to the acting room until it has heard them. What
+//! is over stays on disk until no episode waits for it any more: whoever sent it says so only once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::keep::Keeper;
 use super::shared::Shared;
+use crate::act::book::Book;
+use crate::act::episode::alert_key;
 use crate::api::webhooks::{Posting, WebhookError, Webhooks};
 use crate::model::{Alert, Transition};
 use crate::schedule::poll::unix_millis;
@@ -20,6 +23,8 @@ use crate::webhook::{AccessError, Batch, Board, Change, Posted, Sender, read};
 const PREFIX: &str = "webhook/";
 /// How often what nobody repeats is looked for, and what could not be told is told again.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long the acting room may take to open the episode of an alert that was told, milliseconds.
+const SETTLES: i64 = 10_000;
 /// How long a stopping daemon takes for what has not been told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -27,6 +32,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Inbox {
     shared: Arc<Shared>,
     keeper: Keeper,
+    book: Arc<Book>,
     board: Mutex<Board>,
     /// Held from the plan to its application, so that what is on disk and what is on the board change in one order.
     order: tokio::sync::Mutex<()>,
@@ -38,10 +44,10 @@ impl Inbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(super) async fn load(shared: Arc<Shared>, keeper: Keeper) -> Result<Arc<Inbox>, StoreError> {
+    pub(super) async fn load(shared: Arc<Shared>, keeper: Keeper, book: Arc<Book>) -> Result<Arc<Inbox>, StoreError> {
         let records: Vec<(String, Posted)> = keeper.read(PREFIX).await?;
         let board = Mutex::new(Board::new(records.into_iter().map(|(_, posted)| posted)));
-        let inbox = Inbox { shared, keeper, board, order: tokio::sync::Mutex::default(), wake: Notify::new() };
+        let inbox = Inbox { shared, keeper, book, board, order: tokio::sync::Mutex::default(), wake: Notify::new() };
         inbox.publish();
         Ok(Arc::new(inbox))
     }
@@ -53,7 +59,10 @@ impl Inbox {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.wake.notified() => {}
-                _ = tick.tick() => self.expire().await,
+                _ = tick.tick() => {
+                    self.expire().await;
+                    self.tidy().await;
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -78,17 +87,33 @@ impl Inbox {
     async fn tell(&self, tell: &mpsc::Sender<Transition>) {
         let untold = self.board().untold();
         for (key, transition) in untold {
+            let state = transition.alert.state;
             if tell.send(transition).await.is_err() {
                 return;
             }
+            self.board().told(&key, state);
+        }
+    }
+
+    /// Removes what is over and was heard: no episode waits for it, and none that was just being opened can. What was
+    /// not heard is told once more, for as long as it would have been believed; nobody waits for ever for an episode
+    /// whose binding is gone.
+    async fn tidy(&self) {
+        let (over, awaited, now) = (self.board().over(), self.book.awaited(), unix_millis());
+        for (key, Posted { alert, expires_at, .. }) in over {
+            let settled = alert.resolved_at.is_none_or(|at| now.saturating_sub(at) >= SETTLES);
+            let waits = alert.resolved_with_data && awaited.contains(&alert_key(&alert)) && now < expires_at;
             let _order = self.order.lock().await;
-            // Still the same change? A resolve that was sent while its alert fires again removes nothing.
-            let over = self.board().told(&key);
-            if over {
-                match self.keeper.write(&[Op::Delete { key: format!("{PREFIX}{key}") }]).await {
-                    Ok(()) => self.board().forget(&key),
-                    Err(error) => tracing::warn!(key, %error, "cannot remove an alert that is over; it is told again"),
-                }
+            if !self.board().is_over(&key) || !waits && !settled {
+                continue;
+            }
+            if waits {
+                self.board().again(&key);
+                continue;
+            }
+            match self.keeper.write(&[Op::Delete { key: format!("{PREFIX}{key}") }]).await {
+                Ok(()) => self.board().forget(&key),
+                Err(error) => tracing::warn!(key, %error, "cannot remove an alert that is over"),
             }
         }
     }
@@ -124,7 +149,6 @@ impl Inbox {
             }
         })?;
         let batch = read(sender, &request.body)?;
-        self.surface(sender, &batch);
         let _order = self.order.lock().await;
         let change = self.board().plan(sender, &batch, &settings, now).ok_or(WebhookError::Full)?;
         let (fired, resolved) = (change.fired, change.resolved);
@@ -132,6 +156,7 @@ impl Inbox {
             tracing::error!(sender = sender.as_str(), %error, "a webhook was not taken: its alerts cannot be written");
             WebhookError::Unavailable(error.to_string())
         })?;
+        self.surface(sender, &batch);
         self.wake.notify_one();
         Ok(format!(
             "{} alert(s) taken: {fired} new, {resolved} resolved, {} left out",

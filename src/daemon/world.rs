@@ -96,6 +96,7 @@ impl Backend for View {
             notices,
             targets: rows,
             alerts,
+            drift: shared.drift_rows(),
             rules: remarkable.map(|note| RuleRow { name: note.name.clone(), remark: note.remark.clone() }).collect(),
             runs: self.run_rows(None),
             approvals: self.run_rows(Some(RunState::WaitingApproval)),

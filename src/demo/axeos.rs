@@ -1,57 +1,26 @@
-//! The HTTP side of the simulated AxeOS devices: a web server as small as theirs.
+//! What the simulated AxeOS devices answer over HTTP.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::Model;
 use super::device::{Device, mix};
+use super::talk::Answer;
 
-/// Longest request that is read.
-const MAX_REQUEST: usize = 8 * 1024;
-
-/// Answers one request and closes.
-pub async fn answer(device: &Device, mut stream: TcpStream) -> std::io::Result<()> {
-    let head = read_head(&mut stream).await?;
-    let mut words = head.split_whitespace();
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let (status, body) = match (method, path) {
-        ("GET", "/api/system/info") => ("200 OK", info(device).to_string()),
-        ("GET", "/api/system/asic") if device.model() == Model::Bitaxe => ("200 OK", asic().to_string()),
+/// The answer to one request.
+pub fn reply(device: &Device, method: &str, path: &str) -> Answer {
+    match (method, path) {
+        ("GET", "/api/system/info") => Answer::new(200, &info(device).to_string()),
+        ("GET", "/api/system/asic") if device.model() == Model::Bitaxe => Answer::new(200, &asic().to_string()),
         ("POST", "/api/system/restart") => {
             device.restart();
-            ("200 OK", "System will restart shortly.".to_string())
+            Answer::new(200, "System will restart shortly.")
         }
         ("POST", "/api/system/pause" | "/api/system/resume") if device.model() == Model::Bitaxe => {
             device.set_paused(path.ends_with("pause"));
-            ("200 OK", String::new())
+            Answer::new(200, "")
         }
-        _ => ("404 Not Found", "<h1>404 Not Found</h1>".to_string()),
-    };
-    let sort = if body.starts_with('{') { "application/json" } else { "text/html" };
-    let length = body.len();
-    let reply = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    );
-    stream.write_all(reply.as_bytes()).await?;
-    stream.shutdown().await
-}
-
-/// Reads up to the end of the headers. Bodies are not needed: no request here says anything in its body.
-pub async fn read_head(stream: &mut TcpStream) -> std::io::Result<String> {
-    let mut head = Vec::with_capacity(512);
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < MAX_REQUEST {
-        if stream.read_buf(&mut head).await? == 0 {
-            break;
-        }
+        _ => Answer::new(404, "<h1>404 Not Found</h1>"),
     }
-    Ok(String::from_utf8_lossy(&head).into_owned())
-}
-
-fn mac(device: &Device) -> String {
-    let bytes = mix(device.seed(), 99).to_be_bytes();
-    // The second bit of the first byte: locally administered, so no maker's.
-    format!("02:{:02X}:{:02X}:{:02X}:{:02X}:{:02X}", bytes[1], bytes[2], bytes[3], bytes[4], bytes[5])
 }
 
 fn round(value: f64, digits: i32) -> f64 {
@@ -73,8 +42,8 @@ fn common(device: &Device) -> Value {
         "coreVoltage": 1150,
         "coreVoltageActual": 1140 + (v.temperature as u64) % 7,
         "ssid": "demo",
-        "macAddr": mac(device),
-        "hostname": device.id(),
+        "macAddr": device.mac(),
+        "hostname": device.hostname(),
         "wifiStatus": "Connected!",
         "sharesAccepted": v.accepted,
         "sharesRejected": v.rejected,

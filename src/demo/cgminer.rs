@@ -1,31 +1,19 @@
-//! The TCP side of the simulated miners that speak cgminer's API: one command per connection, a NUL at the end.
+//! What the simulated miners that speak cgminer's API answer to a command.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::Model;
 use super::device::Device;
-
-/// Answers one command and closes.
-pub async fn answer(device: &Device, mut stream: TcpStream) -> std::io::Result<()> {
-    // One read, as the real ones do: a request in two segments is "Invalid JSON" to them.
-    let mut request = vec![0; 1024];
-    let length = stream.read(&mut request).await?;
-    let mut reply = reply(device, &request[..length]).into_bytes();
-    reply.push(0);
-    stream.write_all(&reply).await?;
-    stream.shutdown().await
-}
 
 /// The clock of the simulated device, in seconds since the epoch.
 fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn reply(device: &Device, request: &[u8]) -> String {
+/// The reply to one command.
+pub fn reply(device: &Device, request: &[u8]) -> String {
     let command = serde_json::from_slice::<Value>(request).ok();
     let command = command.as_ref().and_then(|request| request.get("command")?.as_str());
     let Some(command) = command else { return refusal(device, 23, "Invalid JSON").to_string() };

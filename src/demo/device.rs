@@ -1,93 +1,16 @@
 //! One simulated device: its script of faults, and what it would measure at a given moment.
 
 use std::f64::consts::TAU;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::family::Wire;
+use super::fault::Fault;
 use super::{DeviceSpec, Model};
-
-/// What can be wrong with a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// It heats up until its firmware stops hashing.
-    Overheat,
-    /// Its hash rate drops to a third, until it is restarted.
-    LowHashrate,
-    /// Its socket is closed.
-    Dead,
-    /// It does harm to whoever asks it.
-    Hostile(Hostile),
-}
-
-/// How a device does harm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Hostile {
-    /// Random bytes.
-    Garbage,
-    /// JSON that ends in the middle.
-    TruncatedJson,
-    /// 200,000 nested brackets.
-    DeepNesting,
-    /// A body without end.
-    EndlessBody,
-    /// 64 MiB of zeros in a small gzip body.
-    GzipBomb,
-    /// A redirect to the cloud's metadata address.
-    Redirect,
-    /// One byte of the body per second.
-    BytePerSecond,
-    /// Takes the request and resets the connection.
-    Reset,
-    /// HTTP status 500.
-    WrongStatus,
-    /// Takes the request and never answers.
-    Silent,
-    /// Takes the request and closes without an answer.
-    Empty,
-}
-
-impl Hostile {
-    /// All of them.
-    pub const ALL: [Hostile; 11] = [
-        Hostile::Garbage,
-        Hostile::TruncatedJson,
-        Hostile::DeepNesting,
-        Hostile::EndlessBody,
-        Hostile::GzipBomb,
-        Hostile::Redirect,
-        Hostile::BytePerSecond,
-        Hostile::Reset,
-        Hostile::WrongStatus,
-        Hostile::Silent,
-        Hostile::Empty,
-    ];
-}
-
-/// One fault of a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// When it comes, after the start of the fleet.
-    pub after: Duration,
-    /// How long it stays; `None`: until something cures it.
-    pub lasts: Option<Duration>,
-    /// What it is.
-    pub fault: Fault,
-}
-
-impl Step {
-    /// A fault that stays.
-    pub const fn from(after: Duration, fault: Fault) -> Self {
-        Step { after, lasts: None, fault }
-    }
-
-    /// A fault that goes by itself.
-    pub const fn during(after: Duration, lasts: Duration, fault: Fault) -> Self {
-        Step { after, lasts: Some(lasts), fault }
-    }
-}
 
 /// What a device measures at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,7 +49,24 @@ struct Control {
     head_start: f64,
     restarts: u64,
     requests: u64,
+    refusals: u64,
+    logins: u64,
+    /// Which challenge or token is in force.
+    session: u64,
     paused: bool,
+    /// Where its doors are.
+    addresses: [SocketAddr; 2],
+    /// Doors at a new address that nobody serves yet.
+    arrivals: Vec<(Door, TcpListener)>,
+}
+
+/// A socket of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The address that a target names.
+    Main,
+    /// The web interface beside its commands.
+    Web,
 }
 
 /// One simulated device.
@@ -135,7 +75,7 @@ pub struct Device {
     seed: u64,
     started: Instant,
     control: Mutex<Control>,
-    changed: Notify,
+    changed: watch::Sender<()>,
 }
 
 /// Above this temperature the firmware stops hashing, as AxeOS does.
@@ -146,16 +86,100 @@ impl Device {
     pub fn new(spec: DeviceSpec, seed: u64) -> Self {
         let now = Instant::now();
         let head_start = 3_600.0 + (seed % 1_000_000) as f64;
-        let control = Control { forced: None, booted: now, head_start, restarts: 0, requests: 0, paused: false };
-        Device { spec, seed, started: now, control: Mutex::new(control), changed: Notify::new() }
+        let control = Control {
+            forced: None,
+            booted: now,
+            head_start,
+            restarts: 0,
+            requests: 0,
+            refusals: 0,
+            logins: 0,
+            session: 1,
+            paused: false,
+            addresses: [spec.address, spec.web],
+            arrivals: Vec::new(),
+        };
+        Device { spec, seed, started: now, control: Mutex::new(control), changed: watch::Sender::new(()) }
     }
 
     pub fn id(&self) -> &str {
         &self.spec.id
     }
 
+    /// What it calls itself on its network.
+    pub fn hostname(&self) -> &str {
+        self.spec.hostname.as_deref().unwrap_or(&self.spec.id)
+    }
+
     pub fn model(&self) -> Model {
         self.spec.model
+    }
+
+    pub fn wire(&self, door: Door) -> Wire {
+        match self.spec.model.family() {
+            _ if door == Door::Web => Wire::Http,
+            Some(family) => family.wire,
+            None if self.spec.model.kind() == "axeos" => Wire::Http,
+            None => Wire::Rpc,
+        }
+    }
+
+    pub fn mac(&self) -> String {
+        let bytes = mix(self.seed, 99).to_be_bytes();
+        // The second bit of the first byte: locally administered, so no maker's.
+        format!("02:{:02X}:{:02X}:{:02X}:{:02X}:{:02X}", bytes[1], bytes[2], bytes[3], bytes[4], bytes[5])
+    }
+
+    /// The challenge or token that is in force.
+    pub fn token(&self) -> String {
+        format!("{:016x}", mix(self.seed, self.control().session))
+    }
+
+    /// Challenges and tokens that were given are no longer good.
+    pub fn forget_logins(&self) {
+        self.control().session += 1;
+    }
+
+    pub fn logged_in(&self) {
+        self.control().logins += 1;
+    }
+
+    pub fn logins(&self) -> u64 {
+        self.control().logins
+    }
+
+    /// Counts a request that was refused for want of a login.
+    pub fn refused(&self) {
+        self.control().refusals += 1;
+    }
+
+    pub fn refusals(&self) -> u64 {
+        self.control().refusals
+    }
+
+    pub fn address(&self, door: Door) -> SocketAddr {
+        self.control().addresses[door as usize]
+    }
+
+    /// Puts a door to where `listener` is.
+    pub fn place(&self, door: Door, listener: &TcpListener) -> std::io::Result<()> {
+        self.control().addresses[door as usize] = listener.local_addr()?;
+        Ok(())
+    }
+
+    /// Gives a door a new place; whoever serves it moves there.
+    pub fn moves(&self, door: Door, listener: TcpListener) -> std::io::Result<()> {
+        self.place(door, &listener)?;
+        self.control().arrivals.push((door, listener));
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// The new place of a door, once.
+    pub fn arrival(&self, door: Door) -> Option<TcpListener> {
+        let mut control = self.control();
+        let at = control.arrivals.iter().position(|(which, _)| *which == door)?;
+        Some(control.arrivals.swap_remove(at).1)
     }
 
     pub fn seed(&self) -> u64 {
@@ -181,7 +205,7 @@ impl Device {
 
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.control().forced = Some((fault, Instant::now()));
-        self.changed.notify_one();
+        self.changed.send_replace(());
     }
 
     pub fn set_paused(&self, paused: bool) {
@@ -214,8 +238,13 @@ impl Device {
         in_force.map(|step| (step.fault, self.started + step.after))
     }
 
+    /// What [`Device::change`] wants of each who waits.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Returns when the fault may have changed: by hand, or because a step of the script begins or ends.
-    pub async fn change(&self) {
+    pub async fn change(&self, changes: &mut watch::Receiver<()>) {
         let now = Instant::now();
         let edges = self.spec.script.iter().flat_map(|step| [Some(step.after), step.lasts.map(|l| step.after + l)]);
         let next = edges.flatten().map(|edge| self.started + edge).filter(|edge| *edge > now).min();
@@ -227,14 +256,15 @@ impl Device {
         };
         tokio::select! {
             () = edge => {}
-            () = self.changed.notified() => {}
+            _ = changes.changed() => {}
         }
     }
 
     /// What it measures now.
     pub fn vitals(&self) -> Vitals {
-        let now = Instant::now();
         let fault = self.fault();
+        let real = Instant::now();
+        let now = fault.filter(|(fault, _)| *fault == Fault::Frozen).map_or(real, |(_, since)| since);
         let (booted, head_start, paused) = {
             let control = self.control();
             (control.booted, control.head_start, control.paused)
@@ -254,7 +284,7 @@ impl Device {
         let load = match (paused || overheated, low) {
             (true, _) => 0.0,
             (false, Some(_)) => 0.35,
-            (false, None) => ((uptime + 1.0) / 6.0).min(1.0),
+            (false, None) => (uptime / 6.0).min(1.0),
         };
         let wobble = 0.99 + 0.012 * self.wave(3, t, 97.0) + 0.012 * self.noise(4, t);
         // Time that was worked, for counters that must never fall.
@@ -267,7 +297,7 @@ impl Device {
             temperature,
             fan_rpm: profile.fan_rpm * (1.0 + 0.03 * self.wave(6, t, 180.0)) + hot.map_or(0.0, |_| 900.0),
             fan_percent: if hot.is_some() { 100.0 } else { 52.0 + 6.0 * self.wave(6, t, 180.0) },
-            uptime,
+            uptime: uptime + real.saturating_duration_since(now).as_secs_f64(),
             accepted,
             rejected: accepted / 140,
             errors: (worked.max(0.0) * 0.05) as u64,
@@ -289,7 +319,8 @@ impl Device {
 }
 
 /// What a model does when all is well.
-struct Profile {
+#[derive(Clone, Copy)]
+pub struct Profile {
     expected: f64,
     power: f64,
     temperature: f64,
@@ -298,15 +329,21 @@ struct Profile {
 }
 
 impl Profile {
-    fn of(model: Model) -> Self {
-        let (expected, power, temperature, fan_rpm, shares_per_second) = match model {
-            Model::BitaxeOld | Model::Bitaxe => (1_071.0, 17.2, 54.0, 5_200.0, 0.21),
-            Model::NerdQaxe => (4_896.0, 74.0, 55.0, 2_350.0, 0.9),
-            Model::Cgminer | Model::CgminerSloppy => (13_500.0, 1_320.0, 62.0, 4_700.0, 0.4),
-            Model::CgminerOld => (0.001_43, 35.0, 50.0, 1_200.0, 0.05),
-            Model::Bfgminer => (0.35, 9.0, 48.0, 1_500.0, 0.06),
-        };
+    /// GH/s, W, °C, revolutions per minute, shares per second.
+    pub const fn new(numbers: (f64, f64, f64, f64, f64)) -> Self {
+        let (expected, power, temperature, fan_rpm, shares_per_second) = numbers;
         Profile { expected, power, temperature, fan_rpm, shares_per_second }
+    }
+
+    fn of(model: Model) -> Self {
+        match (model, model.family()) {
+            (_, Some(family)) => family.profile,
+            (Model::Bitaxe | Model::BitaxeOld, _) => Profile::new((1_071.0, 17.2, 54.0, 5_200.0, 0.21)),
+            (Model::NerdQaxe, _) => Profile::new((4_896.0, 74.0, 55.0, 2_350.0, 0.9)),
+            (Model::CgminerOld, _) => Profile::new((0.001_43, 35.0, 50.0, 1_200.0, 0.05)),
+            (Model::Bfgminer, _) => Profile::new((0.35, 9.0, 48.0, 1_500.0, 0.06)),
+            _ => Profile::new((13_500.0, 1_320.0, 62.0, 4_700.0, 0.4)),
+        }
     }
 }
 
@@ -320,10 +357,13 @@ pub fn mix(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::demo::Step;
 
     fn device(script: Vec<Step>) -> Device {
-        Device::new(DeviceSpec { id: "d".into(), model: Model::Bitaxe, script }, 7)
+        Device::new(DeviceSpec { script, ..DeviceSpec::new("d", Model::Bitaxe) }, 7)
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,18 +7,27 @@
 mod axeos;
 mod cgminer;
 mod device;
+mod family;
+mod fault;
+mod gate;
 mod hostile;
 mod server;
+mod talk;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use device::Device;
-pub use device::{Fault, Hostile, Step};
+pub use device::Vitals;
+use device::{Device, Door};
+use family::{FAMILIES, Family};
+pub use fault::{Fault, Hostile, Step};
+use gate::Gate;
+pub use gate::PASSWORD;
 
 /// What a simulated device pretends to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,11 +46,47 @@ pub enum Model {
     CgminerSloppy,
     /// bfgminer 5.5.0.
     Bfgminer,
+    /// Antminer S19 Pro with Bitmain's firmware: broken JSON, and a web interface with HTTP Digest.
+    Antminer,
+    /// Braiins OS 26.04: REST with a login.
+    Braiins,
+    /// Braiins OS 25.03: GraphQL.
+    BraiinsGraphql,
+    /// Braiins OS: cgminer's API.
+    BraiinsRpc,
+    /// VNish 1.2: REST with a login.
+    Vnish,
+    /// LuxOS: boards in any order.
+    Luxos,
+    /// WhatsMiner M30S+, API 2: `STATUS` as text, `\'` in texts.
+    Whatsminer,
+    /// WhatsMiner M60S, API 3: lengths in front of messages.
+    WhatsminerV3,
+    /// Avalon A1246: everything in one text, `nan`.
+    Avalon,
+    /// ePIC PowerPlay: HTTP on cgminer's port, keys with blanks.
+    Epic,
+    /// Auradine Teraflux: numbers with their units.
+    Auradine,
+    /// Elphapex DG1+: CGI pages behind HTTP Digest.
+    Elphapex,
+    /// Hammer D10: as an Antminer, in MH/s.
+    Hammer,
+    /// SealMiner A2: keys that begin with a board's number.
+    Sealminer,
+    /// Goldshell KD6: cgminer's API, and a web interface with a login.
+    Goldshell,
+    /// Proto Rig: REST with a login.
+    Proto,
+    /// IceRiver KS3: one page.
+    Iceriver,
+    /// xmrig 6.26: a bearer token.
+    Xmrig,
 }
 
 impl Model {
     /// All models.
-    pub const ALL: [Model; 7] = [
+    pub const ALL: [Model; 25] = [
         Model::BitaxeOld,
         Model::Bitaxe,
         Model::NerdQaxe,
@@ -49,22 +94,52 @@ impl Model {
         Model::CgminerOld,
         Model::CgminerSloppy,
         Model::Bfgminer,
+        Model::Antminer,
+        Model::Braiins,
+        Model::BraiinsGraphql,
+        Model::BraiinsRpc,
+        Model::Vnish,
+        Model::Luxos,
+        Model::Whatsminer,
+        Model::WhatsminerV3,
+        Model::Avalon,
+        Model::Epic,
+        Model::Auradine,
+        Model::Elphapex,
+        Model::Hammer,
+        Model::Sealminer,
+        Model::Goldshell,
+        Model::Proto,
+        Model::Iceriver,
+        Model::Xmrig,
     ];
 
     /// The kind of target that polls it.
-    pub const fn kind(self) -> &'static str {
-        match self {
-            Model::BitaxeOld | Model::Bitaxe | Model::NerdQaxe => "axeos",
-            Model::Cgminer | Model::CgminerOld | Model::CgminerSloppy | Model::Bfgminer => "cgminer",
+    pub fn kind(self) -> &'static str {
+        match (self, self.family()) {
+            (_, Some(family)) => family.kind,
+            (Model::BitaxeOld | Model::Bitaxe | Model::NerdQaxe, _) => "axeos",
+            _ => "cgminer",
         }
+    }
+
+    /// The family that answers from a page of replies; `None` for those that compose theirs.
+    fn family(self) -> Option<&'static Family> {
+        FAMILIES.iter().find(|family| family.model == self)
     }
 }
 
 /// One device to simulate.
 #[derive(Clone, Debug)]
 pub struct DeviceSpec {
-    /// Name, unique in the fleet; also its hostname.
+    /// Name, unique in the fleet; also its hostname, unless it has another.
     pub id: String,
+    /// What it calls itself on its network. Nothing keeps two devices from the same name.
+    pub hostname: Option<String>,
+    /// Where it answers; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Where the web interface of those is that have one beside their commands.
+    pub web: SocketAddr,
     /// What it pretends to be.
     pub model: Model,
     /// Faults that come by themselves, in the order of their times.
@@ -74,7 +149,8 @@ pub struct DeviceSpec {
 impl DeviceSpec {
     /// A healthy device.
     pub fn new(id: impl Into<String>, model: Model) -> Self {
-        DeviceSpec { id: id.into(), model, script: Vec::new() }
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        DeviceSpec { id: id.into(), hostname: None, address: free, web: free, model, script: Vec::new() }
     }
 
     /// The same device with one more step in its script.
@@ -95,11 +171,11 @@ pub fn showcase() -> Vec<DeviceSpec> {
         DeviceSpec::new("bitaxe-4", Model::BitaxeOld),
         DeviceSpec::new("bitaxe-5", Model::BitaxeOld).with(Step::during(seconds(30), seconds(60), Fault::Dead)),
         DeviceSpec::new("nerdqaxe-1", Model::NerdQaxe),
-        DeviceSpec::new("nerdqaxe-2", Model::NerdQaxe),
-        DeviceSpec::new("rack-1", Model::Cgminer),
-        DeviceSpec::new("rack-2", Model::Cgminer),
+        DeviceSpec::new("barn-1", Model::Avalon),
+        DeviceSpec::new("rack-1", Model::Antminer),
+        DeviceSpec::new("rack-2", Model::Whatsminer),
         DeviceSpec::new("rack-3", Model::CgminerSloppy),
-        DeviceSpec::new("attic-1", Model::CgminerOld),
+        DeviceSpec::new("attic-1", Model::Braiins),
         DeviceSpec::new("attic-2", Model::Bfgminer),
     ]
 }
@@ -124,11 +200,13 @@ impl Fleet {
     pub async fn start(specs: Vec<DeviceSpec>, seed: u64) -> std::io::Result<Fleet> {
         let mut fleet = Fleet { devices: Vec::with_capacity(specs.len()), tasks: JoinSet::new() };
         for (index, spec) in specs.into_iter().enumerate() {
-            let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
-            let address = listener.local_addr()?;
             let device = Arc::new(Device::new(spec, device::mix(seed, index as u64)));
-            fleet.tasks.spawn(server::serve(Arc::clone(&device), listener, address));
-            fleet.devices.push(DeviceHandle { address, device });
+            for door in doors(device.model()) {
+                let listener = TcpListener::bind(device.address(*door)).await?;
+                device.place(*door, &listener)?;
+                fleet.tasks.spawn(server::serve(Arc::clone(&device), *door, listener));
+            }
+            fleet.devices.push(DeviceHandle { device });
         }
         Ok(fleet)
     }
@@ -149,10 +227,16 @@ impl Fleet {
     }
 }
 
+fn doors(model: Model) -> &'static [Door] {
+    match model.family() {
+        Some(family) if family.has_web() => &[Door::Main, Door::Web],
+        _ => &[Door::Main],
+    }
+}
+
 /// One device of a running fleet.
 #[derive(Clone)]
 pub struct DeviceHandle {
-    address: SocketAddr,
     device: Arc<Device>,
 }
 
@@ -174,7 +258,60 @@ impl DeviceHandle {
 
     /// Where it answers.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.device.address(Door::Main)
+    }
+
+    /// The options of a target that polls it: `password` is a file that holds [`PASSWORD`].
+    pub fn options(&self, password: &Path) -> serde_json::Value {
+        let Some(family) = self.model().family() else { return serde_json::Value::Null };
+        let mut options = serde_json::Map::new();
+        let secret = serde_json::json!({ "file": password });
+        match family.gate {
+            Gate::Open => return serde_json::Value::Null,
+            Gate::Fixed => options.insert("token".to_string(), secret),
+            Gate::Digest | Gate::Ticket(_) => options.insert("password".to_string(), secret),
+        };
+        if family.has_web() {
+            options.insert("web_port".to_string(), self.device.address(Door::Web).port().into());
+        }
+        options.into()
+    }
+
+    /// What it measures now.
+    pub fn vitals(&self) -> Vitals {
+        self.device.vitals()
+    }
+
+    /// Moves it to a free port of another address, as a router does that gives addresses away.
+    ///
+    /// # Errors
+    /// When no port can be opened there.
+    pub async fn move_to(&self, address: IpAddr) -> std::io::Result<()> {
+        for door in doors(self.model()) {
+            let listener = TcpListener::bind((address, 0)).await?;
+            self.device.moves(*door, listener)?;
+        }
+        Ok(())
+    }
+
+    /// Starts it anew: counters and uptime begin at 0, and hashing takes some seconds to come back.
+    pub fn reboot(&self) {
+        self.device.restart();
+    }
+
+    /// Challenges and tokens that it gave are no longer good.
+    pub fn forget_logins(&self) {
+        self.device.forget_logins();
+    }
+
+    /// How many requests it has refused for want of a login.
+    pub fn refusals(&self) -> u64 {
+        self.device.refusals()
+    }
+
+    /// How many logins have succeeded.
+    pub fn logins(&self) -> u64 {
+        self.device.logins()
     }
 
     /// Puts a fault in force now, or heals the device; its script ends.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::family::FamilyRef;
 use super::labels::Labels;
+use super::settings::Settings;
 use super::target::TargetId;
 
 /// Which of a histogram's or summary's series a sample belongs to.
@@ -72,6 +73,8 @@ pub struct Reading {
     pub notes: Vec<String>,
     /// Who answered, where the reply says so.
     pub identity: Option<Identity>,
+    /// What it is set to, as far as the reply says so.
+    pub settings: Settings,
 }
 
 impl Reading {

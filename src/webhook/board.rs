@@ -120,17 +120,35 @@ impl Board {
         firing.map(|posted| posted.alert.clone()).collect()
     }
 
-    /// What has to be told, oldest key first, with the key for [`Board::told`].
+    /// What has to be told, with the key for [`Board::told`].
     pub fn untold(&self) -> Vec<(String, Transition)> {
         let untold = self.alerts.iter().filter(|(_, posted)| !posted.told);
         untold.map(|(key, posted)| (key.clone(), transition(&posted.alert))).collect()
     }
 
-    /// Notes that something was told. True when it is over and its record is to be removed.
-    pub fn told(&mut self, key: &str) -> bool {
-        let Some(posted) = self.alerts.get_mut(key) else { return false };
-        posted.told = true;
-        posted.alert.state == AlertState::Resolved
+    /// Notes that a state was told. Not of an alert that changed meanwhile: that has to be told too.
+    pub fn told(&mut self, key: &str, state: AlertState) {
+        if let Some(posted) = self.alerts.get_mut(key).filter(|posted| posted.alert.state == state) {
+            posted.told = true;
+        }
+    }
+
+    /// What is over and was told, by key.
+    pub fn over(&self) -> Vec<(String, Posted)> {
+        let over = self.alerts.iter().filter(|(key, _)| self.is_over(key));
+        over.map(|(key, posted)| (key.clone(), posted.clone())).collect()
+    }
+
+    /// Whether this one is over and was told.
+    pub fn is_over(&self, key: &str) -> bool {
+        self.alerts.get(key).is_some_and(|posted| posted.told && posted.alert.state == AlertState::Resolved)
+    }
+
+    /// Lets something be told once more.
+    pub fn again(&mut self, key: &str) {
+        if let Some(posted) = self.alerts.get_mut(key) {
+            posted.told = false;
+        }
     }
 
     /// Forgets an alert whose record was removed.
@@ -197,12 +215,23 @@ mod tests {
 
     fn tell(board: &mut Board) -> Vec<(AlertState, bool)> {
         let told = board.untold();
-        for (key, _) in &told {
-            if board.told(key) {
-                board.forget(key);
-            }
+        for (key, transition) in &told {
+            board.told(key, transition.alert.state);
+        }
+        for (key, _) in board.over() {
+            board.forget(&key);
         }
         told.into_iter().map(|(_, transition)| (transition.alert.state, transition.positive)).collect()
+    }
+
+    #[test]
+    fn what_changes_while_it_is_told_is_told_too() {
+        let mut board = Board::default();
+        say(&mut board, &Batch { alerts: vec![incoming(Status::Firing, "m1")], ..Batch::default() }, 1000);
+        let (key, before) = board.untold().remove(0);
+        say(&mut board, &Batch { alerts: vec![incoming(Status::Resolved, "m1")], ..Batch::default() }, 2000);
+        board.told(&key, before.alert.state);
+        assert_eq!(tell(&mut board), [(AlertState::Resolved, true)]);
     }
 
     #[test]

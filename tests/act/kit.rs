@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -174,6 +175,9 @@ pub struct FileLedger {
     path: PathBuf,
     lock: Mutex<()>,
     pub kill: Option<KillPoint>,
+    /// Dies at the change of this number, from 1 on, before or after it is durable.
+    pub kill_at: Option<(usize, bool)>,
+    changes: AtomicUsize,
     /// The next write of a record in this state fails; true: after it was written.
     pub failure: Mutex<Option<(String, bool)>>,
     /// No write succeeds: the disk is full.
@@ -184,7 +188,15 @@ type Entries = BTreeMap<String, (u64, String)>;
 
 impl FileLedger {
     pub fn new(path: PathBuf) -> Self {
-        FileLedger { path, lock: Mutex::new(()), kill: None, failure: Mutex::new(None), broken: Mutex::new(false) }
+        FileLedger {
+            path,
+            lock: Mutex::new(()),
+            kill: None,
+            kill_at: None,
+            changes: AtomicUsize::new(0),
+            failure: Mutex::new(None),
+            broken: Mutex::new(false),
+        }
     }
 
     pub fn read(&self) -> Entries {
@@ -211,7 +223,9 @@ impl FileLedger {
             return failed();
         }
         let now = self.kill.as_ref().filter(|kill| state.as_deref() == Some(&kill.at));
-        if now.is_some_and(|kill| kill.before) {
+        let number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
+        let at = self.kill_at.filter(|(at, _)| *at == number);
+        if now.is_some_and(|kill| kill.before) || at.is_some_and(|(_, before)| before) {
             die();
         }
         let revision = expected + 1;
@@ -223,7 +237,7 @@ impl FileLedger {
         file.write_all(&serde_json::to_vec(&entries).unwrap()).unwrap();
         file.as_file().sync_all().unwrap();
         file.persist(&self.path).unwrap();
-        if now.is_some() {
+        if now.is_some() || at.is_some() {
             die();
         }
         if failure.is_some() { failed() } else { Ok(revision) }
@@ -259,7 +273,7 @@ pub fn known() -> Known<'static> {
         receivers: ["ops".to_string()].into(),
         webhooks: ["ops".to_string()].into(),
         windows: ["sunday".to_string()].into(),
-        commands: &|_| vec!["restart"],
+        misfit: &|_, command| (command != "restart").then(|| format!("no command {command}")),
         expression: &|_| Ok(()),
     }
 }
@@ -339,10 +353,10 @@ impl Hands for TestHands {
         let message = matches!(effect, Effect::Notify { .. } | Effect::Webhook { .. });
         let answer = self.answer.lock().unwrap().clone().filter(|_| !message);
         self.done.lock().unwrap().push(effect);
-        std::future::ready(answer.map_or_else(|| Ok(Done { detail: "done".into() }), Err)).boxed()
+        std::future::ready(answer.map_or_else(|| Ok(Done { detail: "done".into(), ..Done::default() }), Err)).boxed()
     }
     fn rehearse(&self, effect: Effect, _within: Duration) -> BoxFuture<'_, Result<Done, HandsError>> {
-        std::future::ready(Ok(Done { detail: format!("would do {}", effect.describe()) })).boxed()
+        std::future::ready(Ok(Done { detail: format!("would do {}", effect.describe()), ..Done::default() })).boxed()
     }
 }
 
@@ -413,6 +427,17 @@ impl Acting {
         executor: Arc<dyn Executor>,
         yaml: &str,
     ) -> Acting {
+        Self::start_at(0, bench, ledger, executor, yaml).await
+    }
+
+    /// The same, on a wall clock that is ahead by so many milliseconds.
+    pub async fn start_at(
+        skew: i64,
+        bench: &Bench,
+        ledger: impl Ledger + 'static,
+        executor: Arc<dyn Executor>,
+        yaml: &str,
+    ) -> Acting {
         let remediations: Vec<Remediation> = serde_yaml::from_str(yaml).unwrap();
         let settings = AnsibleSettings {
             startup_grace: Duration::ZERO,
@@ -422,7 +447,7 @@ impl Acting {
         let base = bench.folder.path();
         let checked = check(&remediations, &settings, base, base, &known()).unwrap();
         let book = Arc::new(Book::load(Arc::new(ledger)).await.unwrap());
-        let world = Arc::new(TestWorld::default());
+        let world = Arc::new(TestWorld { skew: Mutex::new(skew), ..TestWorld::default() });
         let (_, bindings) = tokio::sync::watch::channel(Arc::new(checked.bindings));
         let grace = checked.ansible.kill_grace;
         let hands = Arc::new(TestHands::default());

@@ -10,8 +10,10 @@
 mod api;
 mod canary;
 mod container;
+mod cycles;
 #[path = "../support/docker.rs"]
 mod docker;
+mod drift;
 mod full;
 mod http;
 mod kill;

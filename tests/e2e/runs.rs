@@ -197,5 +197,23 @@ fn a_play_is_cancelled_tried_again_and_explained() {
     assert!(page.body.contains("Suppressed") && page.body.contains("the inventory has no such host"), "{}", page.body);
     let listed = text(&runs(&lamp, &["list", "--output", "json"]));
     assert_eq!(serde_json::from_str::<Value>(&listed).unwrap().as_array().unwrap().len(), 2, "{listed}");
+
+    // Without a URL nobody answers at the configured port 0, and the state belongs to the daemon.
+    let asked = lamp.output(&["runs", "list"]);
+    let held = format!("is in use by process {}", lamp.pid().as_raw_nonzero());
+    assert!(!asked.status.success() && text(&asked).contains(&held), "{}", text(&asked));
     lamp.finish();
+    let said = |args: &[&str]| {
+        let output = lamp.output(&[&["runs"], args].concat());
+        assert!(output.status.success() && text(&output).contains("no daemon answers at"), "{}", text(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let left = said(&["list", "--target", "m2"]);
+    assert!(left.contains(&id) && left.contains(&second) && left.contains("cancelled"), "{left}");
+    assert!(!said(&["list", "--state", "succeeded"]).contains(&id));
+    assert!(said(&["show", &id]).contains("cancelled") && said(&["explain", "m2"]).contains("slow on m2"));
+    let shown: Value = serde_json::from_str(&said(&["show", &id, "--output", "json"])).unwrap();
+    assert_eq!((&shown["run"]["state"], &shown["run"]["target"]), (&"cancelled".into(), &"m2".into()), "{shown}");
+    let wrong = lamp.output(&["runs", "show", "0123456789abcdef"]);
+    assert!(!wrong.status.success() && text(&wrong).contains("there is no run 0123456789abcdef"), "{}", text(&wrong));
 }

@@ -48,6 +48,10 @@ pub fn ansible() -> Option<PathBuf> {
     found
 }
 
+/// What stands for `ansible-playbook` where it is to be counted what ran: each start is a line `HOST PLAYBOOK real|check`
+/// in the file `trace` beside it.
+pub const PLAYED: &str = include_str!("played.sh");
+
 /// Whether a program is installed; says loudly what is skipped without it.
 pub fn installed(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();

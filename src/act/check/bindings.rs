@@ -272,15 +272,9 @@ impl Problems {
         let target = TargetTemplate::parse(&written.target);
         let name = target.and_then(|target| known_target(&target, matchers));
         let hosts = place.known.hosts.iter().filter(|host| name.as_ref().is_none_or(|name| *name == host.name));
-        let mut commands: Vec<&str> = hosts.flat_map(|host| (place.known.commands)(&host.group)).collect();
-        commands.sort_unstable();
-        commands.dedup();
-        if !commands.contains(&command) {
-            let hint = words::hint(command, commands);
-            self.add(
-                format!("{path}.device"),
-                format!("no target that could be meant has a command {command:?}; {hint}"),
-            );
+        let kinds: Vec<&str> = hosts.map(|host| host.group.as_str()).collect();
+        if let Some(message) = (place.known.misfit)(&kinds, command) {
+            self.add(format!("{path}.device"), message);
         }
     }
 

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::declare;
+use super::document;
 use super::mapping::{Mapping, MappingError};
 use crate::collect::http::{CREDENTIAL_DOC, GZIP_DOC, KEEP_ALIVE_DOC, NETWORK_DOC, TLS_DOC};
 use crate::collect::http::{Credential, Endpoint, Keep, Network, Settings, TlsOptions, checked_url};
@@ -51,11 +52,6 @@ const OPTIONS: &[OptionDoc] = &[
                {word: state}, other: state}}; within `each`, `$` is the element",
     },
 ];
-
-/// Containers (objects and arrays) and all values that a document may hold: one-member objects cost 90 times their
-/// text in memory, so the cap on bytes alone would let 2 MiB become 180.
-const MAX_CONTAINERS: usize = 30_000;
-const MAX_VALUES: usize = 250_000;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,37 +148,12 @@ impl Collector for HttpJson {
         };
         let malformed = |reason: String| ParseError::Malformed { request: reply.request.clone(), reason };
         let too_large = |reason: String| ParseError::TooLarge { request: reply.request.clone(), reason };
-        let (containers, values) = weigh(&reply.body);
-        if containers > MAX_CONTAINERS || values > MAX_VALUES {
-            let reason =
-                format!("the document has more than {MAX_CONTAINERS} objects and arrays or {MAX_VALUES} values");
-            return Err(too_large(reason));
-        }
-        let document: Value = serde_json::from_slice(&reply.body).map_err(|error| {
-            let html = reply.body.trim_ascii_start().starts_with(b"<");
-            malformed(format!("not JSON: {error}{}", if html { "; this is HTML or XML, check the URL" } else { "" }))
-        })?;
+        let document = document(reply)?;
         self.mapping.read(&document, self.max_series).map_err(|error| match error {
             MappingError::TooManySeries { .. } => too_large(error.to_string()),
             _ => malformed(error.to_string()),
         })
     }
-}
-
-/// Counts opening brackets and commas outside of strings. Right for JSON; for anything else the parser will refuse.
-fn weigh(body: &[u8]) -> (usize, usize) {
-    let (mut containers, mut values, mut in_string, mut escaped) = (0, 0, false, false);
-    for byte in body {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') => containers += 1,
-            (false, b',') => values += 1,
-            _ => {}
-        }
-    }
-    (containers, values)
 }
 
 #[cfg(test)]

@@ -104,6 +104,21 @@ pub enum Auth {
     Login(Login),
 }
 
+impl Auth {
+    /// Sends a request with what proves who we are.
+    ///
+    /// # Errors
+    /// As [`Site::send`]; `Denied` when a login is refused or a secret cannot be read.
+    pub async fn send(&self, site: &Site, ask: Ask<'_>, deadline: Instant) -> Result<Answer, PollFailure> {
+        match self {
+            Auth::Open => site.send(ask, deadline).await,
+            Auth::Fixed(credential) => site.send(Ask { credential: Some(credential), ..ask }, deadline).await,
+            Auth::Digest(digest) => digest.send(site, ask, deadline).await,
+            Auth::Login(login) => login.send(site, ask, deadline).await,
+        }
+    }
+}
+
 /// The parser of a family: replies, address, what to show.
 pub type Parser = fn(&[Reply], &str, Show) -> Result<Reading, ParseError>;
 
@@ -116,9 +131,24 @@ pub struct Asker {
     timeout: Duration,
     show: Show,
     parse: Parser,
-    /// The answers to seldom questions, and for how many polls each is still believed.
-    memory: Mutex<Vec<Option<(Reply, u32)>>>,
+    memory: Mutex<Vec<Memory>>,
 }
+
+/// What is remembered of a seldom question.
+#[derive(Clone, Default)]
+enum Memory {
+    /// Nothing: it is asked.
+    #[default]
+    Nothing,
+    /// Its answer, and for how many polls that is still believed.
+    Answer(Reply, u32),
+    /// It was not answered, and so many polls do without it.
+    Silence(u32),
+}
+
+/// A seldom question without an answer is asked again after so many polls: a web interface that is switched off costs
+/// time in each poll, and one with another password counts our attempts.
+const PATIENCE: u32 = 12;
 
 impl Asker {
     /// A miner that speaks cgminer's API at the target's address.
@@ -179,14 +209,30 @@ impl Asker {
         Asker { rpc, site, auth, questions, timeout, show, parse, memory: Mutex::default() }
     }
 
-    async fn poll(&self, memory: &mut Vec<Option<(Reply, u32)>>) -> Result<Vec<Reply>, PollFailure> {
+    async fn poll(&self, memory: &mut Vec<Memory>) -> Result<Vec<Reply>, PollFailure> {
         let deadline = Instant::now() + self.timeout;
-        memory.resize(self.questions.len(), None);
+        memory.resize(self.questions.len(), Memory::Nothing);
         let mut replies = Vec::with_capacity(self.questions.len());
+        let mut refused = false;
         for (question, kept) in self.questions.iter().zip(memory) {
-            if let Some((reply, polls @ 1..)) = kept {
-                *polls -= 1;
-                replies.push(reply.clone());
+            match kept {
+                Memory::Answer(reply, polls @ 1..) => {
+                    *polls -= 1;
+                    replies.push(reply.clone());
+                    continue;
+                }
+                Memory::Silence(polls @ 1..) => {
+                    *polls -= 1;
+                    continue;
+                }
+                _ => {}
+            }
+            let behind_login = matches!(question.how, How::Get(_) | How::Post { .. });
+            let seldom = question.every > 1;
+            let silence = if seldom { Memory::Silence(question.every.min(PATIENCE) - 1) } else { Memory::Nothing };
+            // A password that is wrong once in a poll is wrong for the rest of it.
+            if refused && behind_login && !question.needed {
+                *kept = silence;
                 continue;
             }
             // Without it the poll is still whole, so it may take half of what is left and no more.
@@ -194,14 +240,20 @@ impl Asker {
             let deadline = if question.needed { deadline } else { Instant::now() + left / 2 };
             match self.ask(question.how, deadline).await {
                 Ok(reply) => {
-                    *kept = (question.every > 1).then(|| (reply.clone(), question.every - 1));
+                    *kept = if seldom { Memory::Answer(reply.clone(), question.every - 1) } else { Memory::Nothing };
                     replies.push(reply);
                 }
                 Err(failure) if question.needed => return Err(failure),
                 // The last answer is no longer believed: another device may have taken the address.
                 Err(failure) => {
-                    *kept = None;
-                    tracing::debug!(address = self.rpc, question = question.how.name(), %failure, "not answered");
+                    *kept = silence;
+                    let (address, name) = (&self.rpc, question.how.name());
+                    if behind_login && failure.reason == FailureReason::Denied {
+                        refused = true;
+                        tracing::warn!(address, question = name, %failure, "the poll does without this page");
+                    } else {
+                        tracing::debug!(address, question = name, %failure, "not answered");
+                    }
                 }
             }
         }
@@ -237,12 +289,7 @@ impl Asker {
     /// parser's, because firmware says "not mining" with a 4xx.
     async fn fetch(&self, how: How, ask: Ask<'_>, deadline: Instant) -> Result<Reply, PollFailure> {
         let site = self.site.as_ref().ok_or_else(|| PollFailure::new(FailureReason::Bug, "no address for HTTP"))?;
-        let answer = match &self.auth {
-            Auth::Open => site.send(ask, deadline).await?,
-            Auth::Fixed(credential) => site.send(Ask { credential: Some(credential), ..ask }, deadline).await?,
-            Auth::Digest(digest) => digest.send(site, ask, deadline).await?,
-            Auth::Login(login) => login.send(site, ask, deadline).await?,
-        };
+        let answer = self.auth.send(site, ask, deadline).await?;
         let answer = match answer.status {
             300..=399 | 401 | 403 | 429 => answer.success()?,
             _ => answer,

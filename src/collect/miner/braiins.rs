@@ -6,6 +6,7 @@
 //! list of errors is a diary of months, so nothing of it is active now and it is not asked for. Sources: the maker's
 //! public API definition (`bos-plus-api`), the firmware's own GraphQL schema, and the recorded replies.
 
+mod commands;
 mod graphql;
 mod rest;
 mod rpc;
@@ -33,7 +34,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: &[options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_DOC, options::TLS_DOC],
-    commands: &[],
+    commands: commands::COMMANDS,
     open: open_rest,
 };
 
@@ -42,6 +43,7 @@ pub const KIND_GRAPHQL: Kind = Kind {
     name: "braiins_graphql",
     summary: "Braiins OS 21.09 to 25.05 (GraphQL, what is open without a login)",
     options: &[options::POOL_USER_DOC, options::TLS_DOC],
+    commands: &[],
     open: open_graphql,
     ..KIND
 };
@@ -53,6 +55,7 @@ pub const KIND_RPC: Kind = Kind {
     support: Support::Documented,
     default_address: "host, port 4028",
     options: &[options::POOL_USER_DOC],
+    commands: &[],
     open: open_rpc,
     ..KIND
 };
@@ -86,13 +89,16 @@ const LOGIN: Flow = Flow {
 
 fn open_rest(target: &Target) -> Opened {
     let options = Options::read(target, KIND.options)?;
+    Ok(Box::new(Asker::web(target, 80, login(&options)?, PAGES, &options, rest::parse)?))
+}
+
+fn login(options: &Options) -> Result<Auth, OptionError> {
     let Some(password) = options.password.clone() else {
         let text = "is missing: the REST API wants a login (kinds braiins_graphql and braiins_rpc do not)";
-        return Err(OptionError::new("options.password", text).into());
+        return Err(OptionError::new("options.password", text));
     };
     let user = options.username.clone().unwrap_or_else(|| USER.to_string());
-    let auth = Auth::Login(Login::new(LOGIN, user, password));
-    Ok(Box::new(Asker::web(target, 80, auth, PAGES, &options, rest::parse)?))
+    Ok(Auth::Login(Login::new(LOGIN, user, password)))
 }
 
 fn open_graphql(target: &Target) -> Opened {

@@ -183,6 +183,17 @@ impl Status {
     }
 }
 
+/// What the answer to a command that changes something says: nothing against it, or why not.
+///
+/// # Errors
+/// The refusal, in the program's words.
+pub fn taken(body: &[u8]) -> Result<(), String> {
+    let repaired = repair::read(body).map_err(|error| format!("its answer cannot be read: {error}"))?;
+    let status = Status::of(&repaired.value);
+    let code = status.code.unwrap_or_default();
+    if status.refused { Err(format!("code {code}: {}", status.message)) } else { Ok(()) }
+}
+
 /// Whether a reply to the combined request is a refusal that the single commands may not meet. Access that is denied
 /// to one is denied to all.
 pub fn is_refused(body: &[u8]) -> bool {

@@ -22,9 +22,11 @@ mod place;
 mod pools;
 pub mod proto;
 pub mod repair;
-mod restart;
 pub mod sealminer;
-mod values;
+mod tell;
+#[cfg(test)]
+mod told;
+pub(super) mod values;
 pub mod vnish;
 pub mod whatsminer;
 pub mod xmrig;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::families;
-use crate::model::Reading;
+use crate::model::{PoolSetting, Reading};
 
 /// Most pools that are exported of one device; no firmware has more slots than this.
 const MAX_POOLS: usize = 16;
@@ -47,6 +47,8 @@ pub fn sum(pools: &[Pool]) -> [Option<f64>; 3] {
 pub fn put(reading: &mut Reading, pools: &[Pool], show_user: bool) {
     let mut seen = BTreeSet::new();
     for pool in pools.iter().filter(|pool| !pool.url.is_empty() && seen.insert(pool.slot)).take(MAX_POOLS) {
+        let setting = PoolSetting { slot: pool.slot, url: pool.url.clone(), user: pool.user.clone() };
+        reading.settings.pools.push(setting);
         let slot = pool.slot.to_string();
         let user = if show_user { pool.user.clone() } else { mask_user(&pool.user) };
         let labels = [("pool", &*slot), ("url", &*pool.url), ("user", &*user), ("protocol", &*pool.protocol)];

@@ -5,14 +5,16 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ask::{Asker, Auth, How, Question};
 use super::device::{self, Device, Show, State};
 use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
+use super::tell::{self, Web};
 use super::values::{Fields, number};
+use crate::collect::command::{Command, CommandError, Goal, Plan};
 use crate::collect::http::Credential;
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Reading, Target};
@@ -27,13 +29,45 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(1),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: COMMANDS,
     open,
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::TOKEN_DOC, options::TLS_DOC];
 
 const QUESTIONS: &[Question] = &[Question::needed(How::Get("/2/summary"))];
+
+/// xmrig takes them unless its API is `restricted`, which it is by default: it answers 403 then.
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "pause",
+        help: tell::PAUSE_HELP,
+        argument: None,
+        plan: |target, _| order(target, "pause", Goal::Awake(false)),
+    },
+    Command {
+        name: "resume",
+        help: tell::RESUME_HELP,
+        argument: None,
+        plan: |target, _| order(target, "resume", Goal::Awake(true)),
+    },
+];
+
+fn order(target: &Target, method: &str, goal: Goal) -> Result<Plan, CommandError> {
+    let options = Options::read(target, OPTIONS).map_err(tell::mistakes)?;
+    let message = Web::json("POST", "/json_rpc", &json!({ "id": 1, "jsonrpc": "2.0", "method": method }));
+    let judge = |body: &[u8]| match serde_json::from_slice::<Value>(body) {
+        Ok(answer) if answer.get("error").is_none_or(Value::is_null) => Ok(()),
+        _ => Err(String::from_utf8_lossy(body).into_owned()),
+    };
+    tell::web((target, 8080), auth(&options)?, &options, vec![message], judge, goal)
+}
+
+/// Without a token xmrig's API is restricted to reading.
+fn auth(options: &Options) -> Result<Auth, CommandError> {
+    let token = options.token.clone().ok_or_else(|| tell::needs("token"))?;
+    Ok(Auth::Fixed(Credential::Bearer(token)))
+}
 
 fn open(target: &Target) -> Opened {
     let options = Options::read(target, OPTIONS)?;
@@ -112,4 +146,38 @@ fn put_shares(device: &mut Device, summary: Fields<'_>) {
         rtt: connection.nonzero("ping").map(|milliseconds| milliseconds / 1e3),
         ..Pool::default()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::miner::told::{Peer, Say, Wire, secret};
+
+    const SUMMARY: &str = r#"{"id":"x","worker_id":"shed","uptime":500,"results":{"shares_good":1,"shares_total":1},"version":"6.26.0","paused":PAUSED,"hashrate":{"total":[20.1,null,null]}}"#;
+
+    #[tokio::test]
+    async fn pauses_and_resumes_with_its_token_and_not_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = json!({"token": secret(&folder, "s3cret\n")});
+        let mut paused = false;
+        let peer = Peer::start(Wire::Http, move |request| {
+            if !request.contains("authorization: Bearer s3cret") {
+                return Say::json(&json!({"status": 401, "error": "UNAUTHORIZED"}));
+            }
+            if request.starts_with("POST") {
+                paused = request.contains(r#""method":"pause""#);
+                return Say::json(&json!({"id": 1, "jsonrpc": "2.0", "error": null, "result": {"status": "OK"}}));
+            }
+            Say::http("200 OK", &SUMMARY.replace("PAUSED", &paused.to_string()))
+        })
+        .await;
+        let outcome = peer.told("xmrig", options.clone(), "pause").await.unwrap();
+        assert_eq!(outcome.before.as_deref(), Some("hashing"));
+        assert!(!peer.told("xmrig", options.clone(), "pause").await.unwrap().changed);
+        peer.told("xmrig", options, "resume").await.unwrap();
+        let message = |method: &str| format!(r#"POST /json_rpc {{"id":1,"jsonrpc":"2.0","method":"{method}"}}"#);
+        assert_eq!(peer.sent(&["GET /"]), [message("pause"), message("resume")]);
+        let error = peer.told("xmrig", json!({}), "pause").await.unwrap_err();
+        assert!(error.to_string().contains("options.token is missing"), "{error}");
+    }
 }

@@ -92,7 +92,16 @@ impl Login {
                 answer.status
             )));
         }
+        let answer = match answer.status {
+            300..=399 | 429 => answer.success()?,
+            _ => answer,
+        };
         let token = (self.flow.token)(&answer).filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
-        token.ok_or_else(|| denied(format!("the device gave no token (HTTP {})", answer.status)))
+        token.ok_or_else(|| {
+            // Some refuse with status 200 and a reason; what is no answer of theirs at all is no refusal either.
+            let answered = answer.status < 500 && serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok();
+            let reason = if answered { FailureReason::Denied } else { FailureReason::Malformed };
+            PollFailure::new(reason, format!("the device gave no token (HTTP {})", answer.status))
+        })
     }
 }

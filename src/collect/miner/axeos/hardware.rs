@@ -4,7 +4,7 @@ use super::super::families;
 use super::super::values::Fields;
 use super::hashing::BOARD;
 use super::parse::Device;
-use crate::model::Reading;
+use crate::model::{FanSetting, Reading};
 
 /// Adds all samples of this file.
 pub fn put(reading: &mut Reading, device: Device<'_>) {
@@ -26,6 +26,14 @@ pub fn put(reading: &mut Reading, device: Device<'_>) {
         reading.put_opt(&families::MEMORY_FREE, &[("memory", memory)], info.number_of(keys));
     }
     put_faults(reading, device);
+    reading.settings.frequencies.extend(info.nonzero("frequency").map(|megahertz| megahertz * 1e6));
+    reading.settings.core_voltages.extend(info.nonzero("coreVoltage").map(|millivolts| millivolts / 1e3));
+    reading.settings.fan = match info.number("autofanspeed") {
+        Some(0.0) => info.number_of(&["manualFanSpeed", "fanspeed"]).map(|percent| FanSetting::Fixed(percent / 100.0)),
+        // NerdQAxe has several ways of doing it by itself.
+        Some(_) => Some(FanSetting::Auto),
+        None => None,
+    };
 }
 
 /// Adds how many chips the device is made with.

@@ -95,6 +95,7 @@ fn put_data(device: &mut Device, data: Fields<'_>) -> bool {
     }
     let groups = info.objects("poolGroups").map(|group| group.objects("pools").take(PARTS).map(pool).collect());
     super::put_pools(device, groups);
+    device.shares = pools::sum(&device.pools);
     known || bos.is_some()
 }
 

@@ -131,6 +131,7 @@ impl Device {
             reading.put(&families::POWER, &[("source", source)], watts);
         }
         reading.put_opt(&families::POWER_LIMIT, &[], self.power_limit);
+        reading.settings.power_limit = self.power_limit;
         // Only while it hashes: a device that stands still has no efficiency, and a division by its last trace of
         // hash rate would alarm for nothing.
         let rate = self.hashrate.filter(|rate| *rate > 0.0 && matches!(self.state, State::Hashing | State::Tuning));
@@ -256,6 +257,7 @@ fn put_sensors(reading: &mut Reading, sensors: &[Sensor], board: &str) {
 }
 
 fn put_clock(reading: &mut Reading, clock: Clock, board: &str) {
+    reading.settings.frequencies.extend(clock.set.filter(|hertz| *hertz > 0.0));
     for (kind, hertz) in [("set", clock.set), ("actual", clock.actual)] {
         let labels = [("kind", kind), ("board", board)];
         reading.put_opt(&families::FREQUENCY, &labels, hertz.filter(|hertz| *hertz > 0.0));

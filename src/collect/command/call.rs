@@ -1,0 +1,160 @@
+//! A command with its argument, as people write it: `restart`, `power-limit 2800`, `mode eco`.
+
+use std::fmt;
+
+use super::{Command, CommandError, Plan};
+use crate::collect::kind;
+use crate::model::{Target, words};
+
+/// Longest name that is taken as an argument, in bytes.
+const MAX_NAME: usize = 64;
+
+/// What a command is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A whole number, or one of some words.
+    Number {
+        /// What it counts, in capitals, with its unit: `WATTS`.
+        name: &'static str,
+        /// Least and most that any device of the kind could take.
+        bounds: (u32, u32),
+        /// Words that may stand in its place: `auto`.
+        or: &'static [&'static str],
+    },
+    /// One of some words.
+    Word(&'static [&'static str]),
+    /// A name that the device knows: letters, digits, `.`, `_`, `+` and `-`.
+    Name(&'static str),
+}
+
+/// An argument as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// There is none.
+    None,
+    /// A number within its bounds.
+    Number(u32),
+    /// A word or a name.
+    Word(String),
+}
+
+impl Value {
+    /// The number; `None` for everything else.
+    pub fn number(&self) -> Option<u32> {
+        if let Value::Number(number) = self { Some(*number) } else { None }
+    }
+
+    /// The word or name; empty for everything else.
+    pub fn word(&self) -> &str {
+        if let Value::Word(word) = self { word } else { "" }
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Argument::Number { name, or: [], .. } => f.write_str(name),
+            Argument::Number { name, or, .. } => write!(f, "{name}|{}", or.join("|")),
+            Argument::Word(words) => f.write_str(&words.join("|")),
+            Argument::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Argument {
+    fn read(&self, text: &str) -> Result<Value, String> {
+        match self {
+            Argument::Number { or, .. } if or.contains(&text) => Ok(Value::Word(text.to_string())),
+            Argument::Number { name, bounds: (least, most), .. } => {
+                let number = text.parse().ok().filter(|number| (least..=most).contains(&number));
+                number.map(Value::Number).ok_or_else(|| format!("{text:?} is no {name} from {least} to {most}"))
+            }
+            Argument::Word(known) if known.contains(&text) => Ok(Value::Word(text.to_string())),
+            Argument::Word(known) => Err(format!("{text:?} is not known; {}", words::hint(text, *known))),
+            Argument::Name(name) => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
+                let fits = !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(plain);
+                let wrong = || format!("{text:?} is no {name}: letters, digits and . _ + - are allowed");
+                fits.then(|| Value::Word(text.to_string())).ok_or_else(wrong)
+            }
+        }
+    }
+}
+
+/// A command of a kind with its argument.
+#[derive(Clone)]
+pub struct Call {
+    /// Its row.
+    pub command: &'static Command,
+    /// Its argument.
+    pub value: Value,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Value::None => f.write_str(self.command.name),
+            Value::Number(number) => write!(f, "{} {number}", self.command.name),
+            Value::Word(word) => write!(f, "{} {word}", self.command.name),
+        }
+    }
+}
+
+impl Call {
+    /// Reads a command of a kind as it is written: its name, and its argument behind a blank.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`], with the nearest right word.
+    pub fn read(kind_name: &str, text: &str) -> Result<Call, CommandError> {
+        let commands = kind(kind_name).map_or(&[][..], |kind| kind.commands);
+        let (name, argument) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let argument = argument.trim();
+        let Some(command) = commands.iter().find(|command| command.name == name) else {
+            let known = commands.iter().map(|command| command.name);
+            let hint = words::hint(name, known);
+            return Err(CommandError::Refused(format!("the kind {kind_name} has no command {name:?}; {hint}")));
+        };
+        let refused = |why: String| CommandError::Refused(format!("{name}: {why}; write: {}", command.usage()));
+        let value = match &command.argument {
+            None if argument.is_empty() => Value::None,
+            None => return Err(refused(format!("it takes no argument, and was given {argument:?}"))),
+            Some(_) if argument.is_empty() => return Err(refused("its argument is missing".to_string())),
+            Some(form) => form.read(argument).map_err(refused)?,
+        };
+        Ok(Call { command, value })
+    }
+
+    /// What it does to a target; no I/O.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`] when the target's options do not allow it: mostly a missing password.
+    pub fn plan(&self, target: &Target) -> Result<Plan, CommandError> {
+        (self.command.plan)(target, &self.value)
+    }
+}
+
+/// What is wrong with a command that is meant for a target of one of these kinds, if it is right for none of them.
+pub fn misfit<'a>(kinds: impl IntoIterator<Item = &'a str>, text: &str) -> Option<String> {
+    let mut kinds: Vec<&str> = kinds.into_iter().collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let mut errors = Vec::new();
+    for name in &kinds {
+        match Call::read(name, text) {
+            Ok(_) => return None,
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    let name = text.split(' ').next().unwrap_or_default();
+    let commands = |kind_name: &&str| kind(kind_name).map_or(&[][..], |kind| kind.commands).iter();
+    if !kinds.iter().flat_map(commands).any(|command| command.name == name) {
+        let mut known: Vec<&str> = kinds.iter().flat_map(commands).map(|command| command.name).collect();
+        known.sort_unstable();
+        known.dedup();
+        let hint = words::hint(name, known);
+        return Some(format!("no target that could be meant has a command {name:?}; {hint}"));
+    }
+    // The kinds that know the command say most about it.
+    errors.sort_by_key(|error| error.contains("has no command"));
+    errors.into_iter().next()
+}

@@ -1,0 +1,204 @@
+//! Telling a miner: the messages of a command, over HTTP or cgminer's TCP API, one after the other, each sent once.
+//!
+//! The counterpart of `ask`, and the only place from which a message leaves that changes something: a read never writes.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::ask::{Auth, MAX_REPLY};
+use super::documents;
+use super::families;
+use super::options::Options;
+use super::place::Place;
+use super::values::clean;
+use crate::collect::OptionError;
+use crate::collect::command::{CommandError, Goal, Plan, Seen};
+use crate::collect::http::{Answer, Ask, Keep, Site};
+use crate::collect::tcp;
+use crate::model::Target;
+
+/// A message over HTTP.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// `POST`, `PATCH`, …
+    pub method: &'static str,
+    /// Path with its query.
+    pub path: String,
+    /// `content-type` and body. A body may hold a secret, so it is shown only as `shown` says.
+    pub body: Option<(&'static str, String)>,
+    /// What people are shown behind the path.
+    pub shown: String,
+}
+
+impl Web {
+    /// A message without a body.
+    pub fn bare(method: &'static str, path: impl Into<String>) -> Web {
+        Web { method, path: path.into(), body: None, shown: String::new() }
+    }
+
+    /// A message with a JSON body that holds no secret.
+    pub fn json(method: &'static str, path: impl Into<String>, body: &serde_json::Value) -> Web {
+        let text = body.to_string();
+        Web { method, path: path.into(), body: Some(("application/json", text.clone())), shown: text }
+    }
+
+    /// As a dry run shows it.
+    pub fn describe(&self) -> String {
+        format!("{} {} {}", self.method, self.path, self.shown).trim_end().to_string()
+    }
+}
+
+/// What an answer with a status of success says: nothing against it, or why not.
+pub type Judge = fn(&[u8]) -> Result<(), String>;
+
+/// For devices whose status says it all.
+pub const BY_STATUS: Judge = |_| Ok(());
+
+/// A mistake in a target's options, as a command tells of it.
+pub fn mistake(error: &OptionError) -> CommandError {
+    CommandError::Refused(error.to_string())
+}
+
+/// As [`mistake`], of several.
+pub fn mistakes(errors: Vec<OptionError>) -> CommandError {
+    CommandError::Refused(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+/// What is sent without a credential that it needs.
+pub fn needs(option: &str) -> CommandError {
+    CommandError::Refused(format!("options.{option} is missing: the device takes commands only with it"))
+}
+
+/// Sends one message and reads its answer.
+pub async fn send_web(site: &Site, auth: &Auth, web: &Web, by: Instant) -> Result<Answer, CommandError> {
+    // Without a length, some small web servers wait for a body for ever.
+    let header = web.body.as_ref().map_or(("content-length", "0"), |(content, _)| ("content-type", *content));
+    let body = web.body.as_ref().map(|(_, body)| body.as_bytes());
+    let ask = Ask { method: web.method, path: &web.path, headers: &[header], credential: None, body };
+    let answer = auth.send(site, ask, by).await.map_err(|failure| CommandError::sent(&failure))?;
+    if (200..300).contains(&answer.status) {
+        return Ok(answer);
+    }
+    // A status of failure is an answer: the device did not take it.
+    let said = clean(&String::from_utf8_lossy(&answer.body));
+    let why = answer.success().map_or_else(|failure| failure.to_string(), |_| String::new());
+    Err(CommandError::Refused(format!("the device refused: {why} {said}").trim_end().to_string()))
+}
+
+/// A plan of messages over HTTP.
+///
+/// # Errors
+/// [`CommandError::Refused`] for an address or TLS settings that are wrong.
+pub fn web(
+    (target, default_port): (&Target, u16),
+    auth: Auth,
+    options: &Options,
+    messages: Vec<Web>,
+    judge: Judge,
+    goal: Goal,
+) -> Result<Plan, CommandError> {
+    let site = Site::open(&target.address, default_port, options.tls.clone(), Keep::Close, MAX_REPLY);
+    let site = site.map_err(|error| mistake(&error))?;
+    Ok(web_to(site, auth, messages, judge, goal))
+}
+
+/// [`web`] to a site of the caller's.
+pub fn web_to(site: Site, auth: Auth, messages: Vec<Web>, judge: Judge, goal: Goal) -> Plan {
+    let sends = messages.iter().map(Web::describe).collect();
+    let send = move |by: Instant| {
+        let work = async move {
+            for message in messages {
+                let answer = send_web(&site, &auth, &message, by).await?;
+                let refused = |why: String| CommandError::Refused(format!("the device refused: {}", clean(&why)));
+                judge(&answer.body).map_err(refused)?;
+            }
+            Ok(())
+        };
+        Box::pin(work) as futures_util::future::BoxFuture<'static, _>
+    };
+    Plan { sends, send: Box::new(send), goal }
+}
+
+/// Sends one request of cgminer's API and reads the answer.
+pub async fn send_rpc(address: &str, request: &str, by: Instant) -> Result<Bytes, CommandError> {
+    let left = by.saturating_duration_since(Instant::now());
+    let sent = tcp::exchange(address, request.as_bytes(), MAX_REPLY, left).await;
+    sent.map_err(|failure| CommandError::sent(&failure))
+}
+
+/// Where a target's TCP API is.
+///
+/// # Errors
+/// [`CommandError::Refused`] for an address that is none.
+pub fn rpc_place(target: &Target, default_port: u16) -> Result<String, CommandError> {
+    let place = Place::read(&target.address, "tcp", default_port);
+    Ok(place.map_err(|error| mistake(&error))?.to_string())
+}
+
+/// A plan of requests over cgminer's API.
+///
+/// # Errors
+/// As [`rpc_place`].
+pub fn rpc(
+    (target, default_port): (&Target, u16),
+    requests: Vec<String>,
+    judge: Judge,
+    goal: Goal,
+) -> Result<Plan, CommandError> {
+    let address = rpc_place(target, default_port)?;
+    let sends = requests.clone();
+    let send = move |by: Instant| {
+        let work = async move {
+            for request in requests {
+                let answer = send_rpc(&address, &request, by).await?;
+                let refused = |why: String| CommandError::Refused(format!("the program refused: {}", clean(&why)));
+                judge(&answer).map_err(refused)?;
+            }
+            Ok(())
+        };
+        Box::pin(work) as futures_util::future::BoxFuture<'static, _>
+    };
+    Ok(Plan { sends, send: Box::new(send), goal })
+}
+
+/// A request of cgminer's API with a parameter.
+pub fn request(command: &str, parameter: &str) -> String {
+    match parameter {
+        "" => format!(r#"{{"command":"{command}"}}"#),
+        _ => format!(r#"{{"command":"{command}","parameter":"{parameter}"}}"#),
+    }
+}
+
+/// For cgminer's API: its `STATUS`. A program that restarts says little more than that, or nothing.
+pub const BY_SECTIONS: Judge = |body| {
+    let parting = body.is_empty() || body.windows(7).any(|word| word == b"RESTART");
+    if parting { Ok(()) } else { documents::taken(body) }
+};
+
+/// The power limit that a device tells, in watts.
+pub fn power_limit(wanted: u32) -> Goal {
+    let of = |seen: &Seen| seen.figure(&families::POWER_LIMIT.name, None);
+    Goal::Figure { of: Box::new(of), wanted: f64::from(wanted) }
+}
+
+/// The pool that a device works for, by its number in the label `pool`.
+pub fn active_pool(wanted: u32) -> Goal {
+    let of = |seen: &Seen| {
+        let active = seen
+            .reading
+            .samples
+            .iter()
+            .find(|sample| sample.family.name == families::POOL_ACTIVE.name && sample.value == 1.0);
+        active?.labels.get("pool").map(str::to_string)
+    };
+    Goal::Word { of: Box::new(of), wanted: wanted.to_string() }
+}
+
+/// Help that more than one family gives.
+pub const RESTART_HELP: &str = "restarts mining and waits until its uptime says so";
+/// As [`RESTART_HELP`].
+pub const REBOOT_HELP: &str = "restarts the whole device and waits until its uptime says so";
+/// As [`RESTART_HELP`].
+pub const PAUSE_HELP: &str = "stops mining until it is resumed, and waits until its state says so";
+/// As [`RESTART_HELP`].
+pub const RESUME_HELP: &str = "mines again after a pause, and waits until its state says so";
