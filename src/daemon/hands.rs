@@ -31,7 +31,8 @@ impl Effects {
     /// The target, and the command as its kind reads it.
     fn call(&self, id: &str, command: &str) -> Result<(Target, Call), HandsError> {
         let target = self.target(id)?;
-        let call = Call::read(&target.kind, command)?;
+        let mut call = Call::read(&target.kind, command)?;
+        self.shared.complete(&target, &mut call);
         Ok((target, call))
     }
 
