@@ -9,12 +9,14 @@ use tell::{DaemonArgs, NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
 mod query;
+mod remediations;
 mod rules;
 pub mod runs;
 pub mod tell;
 
 pub use audit::{AuditCommand, AuditRange};
 pub use query::{QueryCommand, QueryOutput};
+pub use remediations::{PlayArgs, RemediationsCommand};
 pub use rules::{ExplainArgs, ReplayArgs, RulesCommand, TableOutput, TestArgs, TestOutput};
 
 /// The safety lamp for mining hardware, containers and cloud services.
@@ -33,7 +35,7 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0   done, and nothing to object to
-  1   it failed, or something was found (poll, parse, rules test, dashboards check, state verify)
+  1   it failed, or something was found (poll, parse, rules test, remediations test, dashboards check, state verify)
   2   the command line is wrong
   78  the configuration or a rule file has mistakes; all of them are printed
 
@@ -105,6 +107,9 @@ pub enum Command {
     /// Prometheus rule files.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Remediations: what alerts would run.
+    #[command(subcommand)]
+    Remediations(RemediationsCommand),
     /// Grafana dashboards.
     #[command(subcommand)]
     Dashboards(DashboardsCommand),

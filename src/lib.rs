@@ -25,6 +25,7 @@ pub mod audit; // what was done, by whom and why, in a chain that shows tamperin
 pub mod dashboards; // families and rules → Grafana JSON
 pub mod notify; // who is told of alerts: Alertmanagers, mail, chat, pagers
 pub mod silence; // which alerts are muted when: silences, maintenance windows
+pub mod simulation; // what would run, and what would not: the acting room under a fake clock
 pub mod webhook; // alerts that Alertmanager and Grafana send
 
 pub mod api; // the HTTP surface: /metrics, health, reload, the status page

@@ -5,6 +5,8 @@
 
 #[path = "act/kit.rs"]
 mod kit;
+#[path = "act/simulation.rs"]
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;

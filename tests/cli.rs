@@ -44,7 +44,7 @@ fn golden(name: &str, found: &str) {
     assert_eq!(found, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
 }
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
     "run",
     "check",
@@ -56,6 +56,7 @@ const COMMANDS: [&str; 23] = [
     "rules",
     "rules check",
     "rules test",
+    "remediations test",
     "dashboards",
     "dashboards write",
     "dashboards check",

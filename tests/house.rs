@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("silence", &["model", "schedule"]),
     ("notify", &["model", "collect", "rules", "secret", "silence", "telemetry"]),
     ("act", &["model", "rules", "telemetry", "secret", "yaml"]),
+    ("simulation", &["model", "yaml", "query", "rules", "silence", "act"]),
     ("audit", &[]),
     ("webhook", &["model", "secret"]),
     ("dashboards", &["model", "collect", "rules"]),

@@ -3,7 +3,7 @@
 //! The ledger is written first. What is in memory has been on disk.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::act::binding::Binding;
 use crate::act::episode::Episode;
@@ -23,7 +23,11 @@ const PRUNE_BATCH: usize = 50;
 pub struct Book {
     ledger: Arc<dyn Ledger>,
     records: Mutex<Records>,
+    listener: OnceLock<Listener>,
 }
+
+/// Hears of everything that is counted as held back: binding, labels of the alert, reason.
+type Listener = Box<dyn Fn(&str, &Labels, Reason) + Send + Sync>;
 
 #[derive(Default)]
 struct Records {
@@ -79,7 +83,7 @@ impl Book {
         for entry in ledger.load().await? {
             records.admit(entry)?;
         }
-        Ok(Book { ledger, records: Mutex::new(records) })
+        Ok(Book { ledger, records: Mutex::new(records), listener: OnceLock::new() })
     }
 
     /// Reads one record again, after a conflict over it: a write that was reported as failed may have come through.
@@ -223,21 +227,35 @@ impl Book {
         self.lock().runs.values().filter(|(run, _)| run.state.is_running()).map(|(run, _)| run.clone()).collect()
     }
 
-    /// Counts an alert that is held back, or a run that is given up.
-    pub(super) fn suppressed(&self, reason: Reason) {
+    /// Lets somebody hear of everything that is held back. Only the first one is listened to.
+    pub fn listen(&self, listener: impl Fn(&str, &Labels, Reason) + Send + Sync + 'static) {
+        let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// Counts a run that is given up.
+    pub(super) fn given_up(&self, run: &Run, reason: Reason) {
+        let labels = Labels::new(run.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        self.count_suppressed(&run.binding, &labels, reason);
+    }
+
+    fn count_suppressed(&self, binding: &str, labels: &Labels, reason: Reason) {
         *self.lock().suppressed.entry(reason.as_str()).or_default() += 1;
+        if let Some(listener) = self.listener.get() {
+            listener(binding, labels, reason);
+        }
     }
 
     /// Notes that an alert is held back. Only a change of the reason is counted; true when it is one.
     pub(super) fn hold(&self, alert: String, held: Held) -> bool {
-        let mut records = self.lock();
         let key = (held.binding.clone(), alert);
-        let before = records.held.get(&key).map(|before| before.reason);
-        if before == Some(held.reason) {
-            return false;
+        {
+            let mut records = self.lock();
+            if records.held.get(&key).is_some_and(|before| before.reason == held.reason) {
+                return false;
+            }
+            records.held.insert(key, held.clone());
         }
-        *records.suppressed.entry(held.reason.as_str()).or_default() += 1;
-        records.held.insert(key, held);
+        self.count_suppressed(&held.binding, &held.labels, held.reason);
         true
     }
 

@@ -92,7 +92,6 @@ impl Actor {
                 Position::Done if !edge => {}
                 Position::Done if cooling => self.hold(&binding.name, alert, Reason::Cooldown),
                 Position::Done | Position::Halted(..) => self.hold(&binding.name, alert, Reason::EpisodeDone),
-                Position::Exhausted if cooling && edge => self.hold(&binding.name, alert, Reason::Cooldown),
                 Position::Exhausted => self.hold(&binding.name, alert, Reason::Exhausted),
             }
         }

@@ -19,14 +19,14 @@ impl Actor {
             let wanted = binding.filter(|binding| self.wanted_by(&run, binding, round).is_some());
             let Some(binding) = wanted else {
                 tracing::info!(run = %run.id, "no approval is wanted any more: nothing fires");
-                self.driver.book.suppressed(Reason::NotFiring);
+                self.driver.book.given_up(&run, Reason::NotFiring);
                 if let Err(error) = self.driver.book.drop_run(&run.id).await {
                     tracing::error!(run = %run.id, %error, "cannot remove a run that nobody wants any more");
                 }
                 continue;
             };
             if run.approval.as_ref().is_none_or(|approval| now >= approval.expires_at) {
-                self.driver.book.suppressed(Reason::Expired);
+                self.driver.book.given_up(&run, Reason::Expired);
                 self.expire(run, "nobody approved it in time").await;
                 continue;
             }

@@ -3,6 +3,7 @@
 use crate::act::actor::{Actor, Round};
 use crate::act::binding::{Action, Binding, StepPlan, split_target};
 use crate::act::drive::Work;
+use crate::act::episode::alert_key;
 use crate::act::executor::RunRequest;
 use crate::act::hands::{Effect, Message};
 use crate::act::judge::{Verdict, Wish};
@@ -21,13 +22,17 @@ impl Actor {
         }
         let id = run.id.clone();
         if self.record(&run).await {
-            self.driver
-                .book
-                .keep_held(|binding, key| !(binding == run.binding && key == crate::act::episode::alert_key(alert)));
+            self.let_go(&run.binding, alert);
             self.queue.push(id);
         } else {
             self.hold(&run.binding, alert, Reason::LedgerUnavailable);
         }
+    }
+
+    /// An alert is no longer held back.
+    fn let_go(&self, binding: &str, alert: &Alert) {
+        let key = alert_key(alert);
+        self.driver.book.keep_held(|held, of| !(held == binding && of == key));
     }
 
     /// Writes a new record. True when it is there, also when our own write came through though it was reported as failed.
@@ -80,13 +85,13 @@ impl Actor {
             return Decision::Drop;
         }
         let Some(alert) = self.wanted_by(run, binding, round) else {
-            self.driver.book.suppressed(Reason::NotFiring);
+            self.driver.book.given_up(run, Reason::NotFiring);
             tracing::info!(run = %run.id, "no longer wanted: nothing fires any more");
             return Decision::Drop;
         };
         let waited = self.driver.world.now().saturating_sub(run.queued_at);
         if waited > i64::try_from(self.limits.queue_expiry.as_millis()).unwrap_or(i64::MAX) {
-            self.driver.book.suppressed(Reason::Expired);
+            self.driver.book.given_up(run, Reason::Expired);
             return Decision::Expire;
         }
         let first = run.step == 0 && run.attempt == 0;
@@ -97,7 +102,10 @@ impl Actor {
         };
         match self.judge(&wish, &alert, Some(&run.id), round) {
             Verdict::Run(guards) => start(guards),
-            Verdict::Skip(reason) if reason.only_waits() => Decision::Wait,
+            Verdict::Skip(reason) if reason.only_waits() => {
+                self.hold(&binding.name, &alert, reason);
+                Decision::Wait
+            }
             // A check run changes nothing; whether the run itself may go is asked when it is approved.
             Verdict::Skip(_) if run.rehearses.is_some() => start(Vec::new()),
             Verdict::Skip(reason) => {
@@ -148,6 +156,7 @@ impl Actor {
         match self.driver.book.save(&run).await {
             Ok(()) => {
                 tracing::info!(run = %run.id, binding = run.binding, target = run.target, "run claimed");
+                self.let_go(&run.binding, &alert);
                 self.tasks.spawn(self.driver.clone().drive(run, work));
                 true
             }

@@ -1,9 +1,14 @@
 //! Which hosts there are, exactly: `--limit` takes patterns, so a target must equal one inventory host letter by letter.
 
+mod listed;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::act::facts::Host;
 use crate::act::vars::{Value, document};
+
+pub use listed::expand;
 
 /// The names in an inventory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -55,6 +60,11 @@ impl Inventory {
             inventory.hosts.extend(group.hosts);
         }
         Ok(inventory)
+    }
+
+    /// Reads a static inventory without Ansible; `None` where only Ansible can say which hosts there are.
+    pub fn listed(path: &Path) -> Option<Inventory> {
+        listed::read(path)
     }
 
     /// The inventory that is generated from targets.

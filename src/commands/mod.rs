@@ -11,6 +11,7 @@ mod kinds;
 mod notify;
 mod poll;
 mod query;
+mod remediations;
 mod replay;
 mod rules;
 mod runs;
@@ -72,6 +73,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drift(args) => drift::drift(&args),
         Command::Query(command) => query::query(&command),
         Command::Rules(command) => rules::rules(&command),
+        Command::Remediations(command) => remediations::remediations(&command),
         Command::Dashboards(command) => check::dashboards(&command),
         Command::Runs(command) => runs::runs(&command),
         Command::Silence(command) => silence::silence(&command),

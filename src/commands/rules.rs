@@ -26,12 +26,17 @@ fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     Ok(if report.has_errors() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
 }
 
+/// The tests that `--run` asks for.
+pub(super) fn only(patterns: &[String]) -> anyhow::Result<Option<regex::Regex>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let pattern = patterns.join("|");
+    Ok(Some(regex::Regex::new(&pattern).with_context(|| format!("--run {pattern:?}"))?))
+}
+
 fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let pattern = args.run.join("|");
-    let only = match args.run.is_empty() {
-        true => None,
-        false => Some(regex::Regex::new(&pattern).with_context(|| format!("--run {pattern:?}"))?),
-    };
+    let only = only(&args.run)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for file in &args.files {
         let outcome = unit::run(file, only.as_ref());

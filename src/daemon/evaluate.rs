@@ -14,8 +14,8 @@ use super::shared::{RuleNote, Shared};
 use crate::config::Config;
 use crate::model::{Alert, AlertState, Family, FamilyRef, MetricType, Point, TargetId, Transition};
 use crate::query;
-use crate::rules::{self, Cycle, Engine, Evaluation, RuleState, Settings};
-use crate::schedule::about::TARGET_UP;
+use crate::rules::{self, Cycle, Engine, Evaluation, Rule, RuleState, Settings};
+use crate::schedule::about;
 use crate::schedule::poll::unix_millis;
 use crate::store::{Kept, KeptHistogram};
 
@@ -335,10 +335,6 @@ fn family(name: &str) -> FamilyRef {
 
 fn note(state: &RuleState, interval: Duration) -> RuleNote {
     let rule = state.rule();
-    let selectors = query::selectors(&rule.expr);
-    let only_up = |matchers: &Vec<crate::model::Matcher>| {
-        matchers.iter().any(|matcher| matcher.name == "__name__" && matcher.value == TARGET_UP.name)
-    };
     let warming_up = state.last().is_none_or(|last| last.warming_up);
     let mut remarks = Vec::new();
     if let Some(error) = state.last_error() {
@@ -355,9 +351,20 @@ fn note(state: &RuleState, interval: Duration) -> RuleNote {
         warming_up,
         expr: rule.expr_text.clone(),
         interval,
-        needs_values: !selectors.iter().all(only_up),
+        needs_values: needs_values(rule),
         remark: remarks.join("; "),
     }
+}
+
+/// Whether a rule reads what targets measure, and not only what the scheduler says of them: that they do not answer.
+pub(super) fn needs_values(rule: &Rule) -> bool {
+    let of_us = |value: &str| about::FAMILIES.iter().any(|family| family.name == value);
+    let only_of_us = |matchers: &Vec<crate::model::Matcher>| {
+        matchers.iter().any(|matcher| {
+            matcher.name == "__name__" && matcher.op == crate::model::MatchOp::Equal && of_us(&matcher.value)
+        })
+    };
+    !query::selectors(&rule.expr).iter().all(only_of_us)
 }
 
 fn log(transition: &Transition) {

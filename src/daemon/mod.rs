@@ -25,6 +25,7 @@ mod runner;
 mod sending;
 mod shared;
 mod silences;
+mod simulation;
 mod surface;
 mod tasks;
 mod tell;
@@ -73,6 +74,7 @@ pub use control::drawings;
 pub use evaluate::settings as rule_settings;
 pub use keep::runs_of;
 pub use runner::run_runner;
+pub use simulation::remediation_tests;
 pub use world::host;
 
 /// Alerts that wait for the acting room. When it is full, the rules wait: nothing is lost.

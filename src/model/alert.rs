@@ -56,6 +56,25 @@ pub struct Alert {
     pub last_seen_at: i64,
 }
 
+impl Alert {
+    /// An alert of a rule that nobody remembers any more: resolved, and all of its rule's series count for it.
+    pub fn forgotten(rule: Arc<str>, labels: Labels, at: i64) -> Alert {
+        Alert {
+            rule,
+            labels,
+            annotations: Labels::empty(),
+            state: AlertState::Resolved,
+            value: 0.0,
+            active_at: at,
+            fired_at: Some(at),
+            resolved_at: Some(at),
+            keep_firing_since: None,
+            resolved_with_data: false,
+            last_seen_at: at,
+        }
+    }
+}
+
 /// JSON has no NaN and writes null: an alert that is kept with it must be readable again.
 fn nan_for_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(<Option<f64> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or(f64::NAN))

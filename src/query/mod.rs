@@ -35,6 +35,7 @@ mod rate;
 mod sample;
 mod selector;
 mod tree;
+mod truth;
 mod window;
 
 pub use annotation::{Annotation, Severity};
@@ -44,6 +45,7 @@ pub use format::format;
 pub use native::{Bucket, populated_buckets};
 pub use parser::{MAX_DEPTH, MAX_LENGTH, parse};
 pub use tree::tree;
+pub use truth::holds;
 
 use ast::Node;
 use eval::Evaluator;
