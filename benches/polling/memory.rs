@@ -104,7 +104,8 @@ pub fn measure(name: &str) {
             if let Ok(reading) = &mut seen.outcome {
                 for sample in reading.samples.iter_mut().filter(|sample| sample.family.name == "miner_info") {
                     let own = [("hostname", format!("host-{index:05}")), ("mac", format!("02:00:00:00:{index:05x}"))];
-                    sample.labels = own.iter().fold(sample.labels.clone(), |labels, (name, own)| labels.with(name, own));
+                    sample.labels =
+                        own.iter().fold(sample.labels.clone(), |labels, (name, own)| labels.with(name, own));
                 }
             }
             recent.observe(&seen, &[]);

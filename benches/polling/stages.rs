@@ -47,7 +47,18 @@ pub fn report() {
         cells
     };
     let rows: Vec<_> = fleet.devices().iter().map(row).collect();
-    let header = ["model", "requests", "over the socket", "replies", "samples", "bare JSON", "parse", "`about`", "store", "store, full window"];
+    let header = [
+        "model",
+        "requests",
+        "over the socket",
+        "replies",
+        "samples",
+        "bare JSON",
+        "parse",
+        "`about`",
+        "store",
+        "store, full window",
+    ];
     common::table("One poll, by family: time over the socket, the device's included; behind it CPU", &header, &rows);
 }
 

@@ -45,7 +45,12 @@ async fn twenty_twins_and_odd_host_names_stay_apart() {
     // The page is read back as any other exporter's: no name has broken a line.
     let page = recent.page(Format::Text, None);
     let lines = page.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && line[0] != b'#').count();
-    let reader = Target { kind: "prometheus".into(), address: "http://127.0.0.1:9".into(), options: serde_json::Value::Null, ..target(&fleet.devices()[0]) };
+    let reader = Target {
+        kind: "prometheus".into(),
+        address: "http://127.0.0.1:9".into(),
+        options: serde_json::Value::Null,
+        ..target(&fleet.devices()[0])
+    };
     let reader = (collect::kind("prometheus").unwrap().open)(&reader).unwrap();
     let read = reader.parse(&[collect::Reply::new("page", page)]).unwrap();
     assert_eq!(read.samples.len(), lines);
