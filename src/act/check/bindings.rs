@@ -1,6 +1,6 @@
 //! One remediation, checked against itself and against what the rest of the configuration knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Known, Problem, Problems, RuleShape};
@@ -161,17 +161,20 @@ impl Problems {
         if rules.iter().any(|rule| fits(rule, matchers)) {
             return;
         }
-        // Where one matcher alone stands in the way, that one is named.
+        let meant = |rule: &&RuleShape| {
+            let names = matchers.iter().filter(|matcher| matcher.name == "alertname");
+            names.into_iter().all(|matcher| matcher.matches_value(&rule.name))
+        };
+        let named: Vec<&RuleShape> = rules.iter().filter(meant).collect();
         let mut found: Vec<(String, String)> = Vec::new();
         for (index, matcher) in matchers.iter().enumerate() {
-            let mut others = matchers.to_vec();
-            others.remove(index);
-            let others = |rule: &&RuleShape| fits(rule, &others);
-            let values: BTreeSet<&str> =
-                rules.iter().filter(others).filter_map(|rule| value(rule, &matcher.name)).collect();
-            if !values.is_empty() {
-                let hint = words::hint(&matcher.value, values);
-                let message = format!("no rule can produce an alert with {matcher}; {hint}");
+            // A name that no rule has; or a label that none of the rules of the name has.
+            let asked: Vec<&RuleShape> =
+                if matcher.name == "alertname" { rules.iter().collect() } else { named.clone() };
+            if !asked.is_empty() && asked.iter().all(|rule| !fits(rule, std::slice::from_ref(matcher))) {
+                let values: BTreeSet<&str> = asked.iter().filter_map(|rule| value(rule, &matcher.name)).collect();
+                let message =
+                    format!("no rule can produce an alert with {matcher}; {}", words::hint(&matcher.value, values));
                 found.push((format!("{}.match[{index}]", place.at), message));
             }
         }
