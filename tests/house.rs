@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["model"]),
     ("preset", &["model", "secret"]),
     ("store", &["model", "telemetry"]),
-    ("collect", &["model", "telemetry", "secret", "yaml"]),
+    ("collect", &["model", "preset", "telemetry", "secret", "yaml"]),
     ("schedule", &["model", "collect", "telemetry"]),
     ("wire", &["model"]),
     ("ingest", &["model", "store", "telemetry", "wire"]),

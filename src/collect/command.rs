@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::model::{FailureReason, PollFailure, Target};
 
-pub use call::{Argument, Call, Value, misfit};
+pub use call::{APPLY_PRESET, Argument, Call, Value, misfit};
 pub use goal::{Goal, Reader, Seen};
 
 /// A row in the table of a kind's commands.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use super::devices::Orders;
 use super::eyes::Eyes;
 use super::hands::Effects;
 use super::world::{ReloadRequest, View};
@@ -30,7 +31,13 @@ impl Parts {
     }
 
     /// What the HTTP surface stands on.
-    pub(super) fn view(&self, runs: RunControl, reloads: mpsc::Sender<ReloadRequest>, writes: WriteSeen) -> View {
+    pub(super) fn view(
+        &self,
+        runs: RunControl,
+        reloads: mpsc::Sender<ReloadRequest>,
+        writes: WriteSeen,
+        orders: Orders,
+    ) -> View {
         View {
             shared: self.shared.clone(),
             book: self.book.clone(),
@@ -41,6 +48,7 @@ impl Parts {
             inbox: self.inbox.clone(),
             auditor: self.keeper.auditor(),
             writes,
+            orders,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::devices::taken;
 use super::shared::Shared;
 use crate::act;
 use crate::act::hands::{Done, Effect, Hands, HandsError};
@@ -31,7 +32,8 @@ impl Effects {
     /// The target, and the command as its kind reads it.
     fn call(&self, id: &str, command: &str) -> Result<(Target, Call), HandsError> {
         let target = self.target(id)?;
-        let call = Call::read(&target.kind, command)?;
+        let mut call = Call::read(&target.kind, command)?;
+        self.shared.complete(&target, &mut call);
         Ok((target, call))
     }
 
@@ -50,7 +52,8 @@ impl Hands for Effects {
             let detail = match effect {
                 Effect::Device { target, command } => {
                     let (target, call) = self.call(&target, &command)?;
-                    let outcome = perform(target, &call, within).await?;
+                    let _held = self.shared.busy.hold(&target.id).ok_or_else(|| taken(&target.id))?;
+                    let outcome = perform(target.clone(), &call, within).await?;
                     return Ok(Done { detail: outcome.detail, before: outcome.before });
                 }
                 Effect::Container { engine, container, command } => {

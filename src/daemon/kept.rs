@@ -7,6 +7,7 @@ use super::shared::Shared;
 use super::world::View;
 use crate::api::DriftRow;
 use crate::api::drift::{DeviceDrift, Drifts};
+use crate::collect::command::{APPLY_PRESET, Call, Value};
 use crate::config::Config;
 use crate::model::{Observation, Sample, Target, TargetId};
 use crate::preset::Judgement;
@@ -47,6 +48,17 @@ impl Shared {
             false => book.judged.insert(observation.target.clone(), judgement),
         };
         samples
+    }
+
+    /// Puts the device's preset into a command that needs it. A device that was never polled has said nothing that a
+    /// preset could be chosen by.
+    pub(super) fn complete(&self, target: &Target, call: &mut Call) {
+        if call.command.name == APPLY_PRESET {
+            let identity = self.targets(|targets| targets.get(&target.id).map(|state| state.identity.clone()));
+            let config = self.config.get();
+            let preset = identity.and_then(|identity| config.presets.of(target, &identity).cloned());
+            call.value = preset.map_or(Value::None, Value::of_preset);
+        }
     }
 
     fn judgements(&self) -> BTreeMap<TargetId, Judgement> {

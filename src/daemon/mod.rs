@@ -7,6 +7,7 @@ mod acting;
 mod audit;
 mod awx;
 mod control;
+mod devices;
 mod evaluate;
 mod explain;
 mod eyes;
@@ -272,13 +273,15 @@ impl Parts {
         let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let (actor, runs) = self.actor(bindings);
-        let view = Arc::new(self.view(runs, reloads_in, seen));
+        let (porter, orders) = devices::Porter::new(self.shared.clone(), self.keeper.auditor());
+        let view = Arc::new(self.view(runs, reloads_in, seen, orders));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
+        tasks.spawn("devices", porter.run(stops.runs.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         if let Some(sending) = self.sending.take() {
             tasks.spawn("remote_write", sending.run(stops.rest.clone()));
@@ -322,7 +325,7 @@ impl Parts {
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
-        tasks.join(&["runs"]).await;
+        tasks.join(&["runs", "devices"]).await;
         stops.rest.cancel();
         tasks.join_rest().await;
         let store = self.store.clone();

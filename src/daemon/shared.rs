@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::devices::Busy;
 use super::explain::Desk;
 use super::kept::Kept;
 use super::offenders::Offenders;
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) kept: Kept,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
+    /// Devices that something is at work on.
+    pub(super) busy: Busy,
 }
 
 /// A value that is replaced as a whole.
@@ -151,6 +154,7 @@ impl Shared {
             offenders: Offenders::default(),
             kept: Kept::default(),
             desk: Desk::default(),
+            busy: Busy::default(),
         }
     }
 

@@ -86,7 +86,7 @@ impl Presets {
         let preset = self.of(target, identity);
         Judgement {
             preset: preset.map(|preset| preset.name.clone()),
-            drifts: preset.map(|preset| drift::compare(preset, target, identity, found)).unwrap_or_default(),
+            drifts: preset.map(|preset| preset.drifts(target, identity, found)).unwrap_or_default(),
             strangers: self.strangers(preset, target, found),
         }
     }

@@ -12,7 +12,7 @@ mod template;
 
 use std::collections::BTreeMap;
 
-use crate::model::{FanSetting, Identity, Labels, Matcher, Target};
+use crate::model::{FanSetting, Identity, Labels, Matcher, Settings, Target};
 use crate::secret::SecretRef;
 
 pub use address::Address;
@@ -87,6 +87,11 @@ impl Preset {
     fn may_be_of(&self, target: &Target) -> bool {
         let words = words(target, &Identity::default());
         self.matchers.iter().all(|matcher| SAID.contains(&&*matcher.name) || matcher.matches(&words))
+    }
+
+    /// Everything that it names and the device says, compared.
+    pub fn drifts(&self, target: &Target, identity: &Identity, found: &Settings) -> Vec<Drift> {
+        drift::compare(self, target, identity, found)
     }
 
     /// The users of its pools for one target.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{PoolSetting, Settings};
+use crate::model::PoolSetting;
 
 fn target(id: &str, labels: &[(&'static str, &str)]) -> Target {
     Target {

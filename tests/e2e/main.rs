@@ -18,6 +18,7 @@ mod full;
 mod http;
 mod kill;
 mod lamp;
+mod miner;
 mod prometheus;
 mod refuse;
 mod reload;

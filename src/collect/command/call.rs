@@ -1,10 +1,12 @@
 //! A command with its argument, as people write it: `restart`, `power-limit 2800`, `mode eco`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Command, CommandError, Plan};
 use crate::collect::kind;
 use crate::model::{Target, words};
+use crate::preset::Preset;
 
 /// Longest name that is taken as an argument, in bytes.
 const MAX_NAME: usize = 64;
@@ -36,9 +38,36 @@ pub enum Value {
     Number(u32),
     /// A word or a name.
     Word(String),
+    /// The preset of the device, put in by whoever knows it.
+    Preset(Settled),
 }
 
+/// A preset as an argument: two are the same if they are one.
+#[derive(Clone, Debug)]
+pub struct Settled(Arc<Preset>);
+
+impl PartialEq for Settled {
+    fn eq(&self, other: &Settled) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Settled {}
+
+/// The command that sets a device as its preset has it.
+pub const APPLY_PRESET: &str = "apply-preset";
+
 impl Value {
+    /// A preset as an argument.
+    pub fn of_preset(preset: Preset) -> Value {
+        Value::Preset(Settled(Arc::new(preset)))
+    }
+
+    /// The preset; `None` for everything else.
+    pub fn preset(&self) -> Option<&Arc<Preset>> {
+        if let Value::Preset(Settled(preset)) = self { Some(preset) } else { None }
+    }
+
     /// The number; `None` for everything else.
     pub fn number(&self) -> Option<u32> {
         if let Value::Number(number) = self { Some(*number) } else { None }
@@ -96,6 +125,7 @@ impl fmt::Display for Call {
             Value::None => f.write_str(self.command.name),
             Value::Number(number) => write!(f, "{} {number}", self.command.name),
             Value::Word(word) => write!(f, "{} {word}", self.command.name),
+            Value::Preset(Settled(preset)) => write!(f, "{} {}", self.command.name, preset.name),
         }
     }
 }

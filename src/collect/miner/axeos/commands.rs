@@ -9,7 +9,7 @@ use super::super::ask::Auth;
 use super::super::families;
 use super::super::options::Options as Common;
 use super::super::tell::{self, BY_STATUS, Web};
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen, Value};
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen, Value};
 use crate::model::Target;
 
 /// The commands of this kind.
@@ -37,6 +37,12 @@ pub const COMMANDS: &[Command] = &[
         help: "drives the fan at so many per cent, or by the chip's temperature, and reads it back",
         argument: Some(Argument::Number { name: "PERCENT", bounds: (0, 100), or: &["auto"] }),
         plan: fan,
+    },
+    Command {
+        name: APPLY_PRESET,
+        help: "sets the device as its preset has it: what differs and nothing else, within what its model allows",
+        argument: None,
+        plan: super::apply::plan,
     },
     Command {
         name: "identify",

@@ -3,6 +3,7 @@
 //! The device's web server has few sockets and dies under load, so: one request at a time, one short connection each,
 //! and the second document only when the first one lacks what it says. Source: the firmware's `openapi.yaml`.
 
+mod apply;
 mod commands;
 mod hardware;
 mod hashing;

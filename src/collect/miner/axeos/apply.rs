@@ -1,0 +1,299 @@
+//! Writes a preset into an AxeOS device: what differs and nothing else, within what is known to be right for its chip.
+//!
+//! Sources: the firmware's `openapi.yaml`; its device table for firmware that does not tell its options.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value as Json, json};
+use tokio::time::Instant;
+
+use super::super::ask::{Auth, MAX_REPLY};
+use super::super::families;
+use super::super::tell::{self, Web};
+use super::super::values::number;
+use crate::collect::command::{CommandError, Goal, Plan, Seen, Value};
+use crate::collect::http::{Keep, Site};
+use crate::model::{FanSetting, Target};
+use crate::preset::{Drift, Preset, Setting};
+
+/// Frequencies in MHz and core voltages in mV by chip: the least and the most that the firmware's own menu offers.
+const CHIPS: [(&str, [f64; 2], [f64; 2]); 4] = [
+    ("BM1397", [400.0, 600.0], [1100.0, 1500.0]),
+    ("BM1366", [400.0, 575.0], [1100.0, 1300.0]),
+    ("BM1368", [400.0, 575.0], [1100.0, 1300.0]),
+    ("BM1370", [400.0, 625.0], [1000.0, 1250.0]),
+];
+
+/// Prefixes of the keys of its two pools.
+const SLOTS: [&str; 2] = ["stratum", "fallbackStratum"];
+
+/// What a password is where the preset has none, as everywhere in mining.
+const NO_PASSWORD: &str = "x";
+
+/// When a device that has to restart was told to.
+type Restart = Arc<Mutex<Option<Instant>>>;
+
+/// The plan of `apply-preset`.
+pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
+    let Some(preset) = value.preset().cloned() else {
+        let why = "no preset matches it (presets: in the configuration), or it has not been polled yet";
+        return Err(CommandError::Refused(why.to_string()));
+    };
+    if preset.pools.len() > SLOTS.len() {
+        let text = format!("the preset {} has {} pools; the device has two slots", preset.name, preset.pools.len());
+        return Err(CommandError::Refused(text));
+    }
+    let site = Site::open(&target.address, 80, None, Keep::Close, MAX_REPLY).map_err(|error| tell::mistake(&error))?;
+    let whole = body(&preset, target, |_| true, |_| None);
+    let sends = vec![
+        format!("PATCH /api/system {} (only what differs)", Json::Object(whole)),
+        "POST /api/system/restart".to_string(),
+    ];
+    let restart = Restart::default();
+    let goal = goal(target.clone(), preset.clone(), restart.clone());
+    let target = target.clone();
+    let send = move |by: Instant| -> BoxFuture<'static, _> {
+        Box::pin(async move { send(&target, &preset, &site, &restart, by).await })
+    };
+    Ok(Plan { sends, send: Box::new(send), goal })
+}
+
+/// What of a preset differs from what the device says, firmware aside: that is not written.
+fn differs(preset: &Preset, target: &Target, seen: &Seen) -> Vec<Drift> {
+    let identity = seen.reading.identity.clone().unwrap_or_default();
+    let drifts = preset.drifts(target, &identity, &seen.reading.settings);
+    drifts.into_iter().filter(|drift| drift.drifted && drift.setting != Setting::Firmware).collect()
+}
+
+/// The device is as its preset has it, and has restarted since if it had to.
+fn goal(target: Target, preset: Arc<Preset>, restart: Restart) -> Goal {
+    const DONE: &str = "as its preset";
+    let of = move |seen: &Seen| {
+        let differs = differs(&preset, &target, seen);
+        let told = *restart.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = told.zip(seen.figure(&families::UPTIME.name, None));
+        let old = old.is_some_and(|(told, uptime)| uptime > told.elapsed().as_secs_f64() + 2.0);
+        let say = |drift: &Drift| format!("{} {}", drift.setting.as_str(), drift.found);
+        Some(match differs.as_slice() {
+            [] if old => "not yet restarted".to_string(),
+            [] => DONE.to_string(),
+            some => some.iter().map(say).collect::<Vec<_>>().join(", "),
+        })
+    };
+    Goal::Word { of: Box::new(of), wanted: DONE.to_string() }
+}
+
+async fn send(
+    target: &Target,
+    preset: &Preset,
+    site: &Site,
+    restart: &Restart,
+    by: Instant,
+) -> Result<(), CommandError> {
+    let silent = |error| CommandError::Refused(format!("it does not answer, so nothing was sent: {error}"));
+    let seen = Seen::ask(target, by).await.map_err(silent)?;
+    let differs = differs(preset, target, &seen);
+    let of = |setting| differs.iter().any(|drift| drift.setting == setting);
+    if !preset.force && (of(Setting::Frequency) || of(Setting::CoreVoltage)) {
+        allowed(preset, &limits(site, &seen, by).await)?;
+    }
+    // Secrets are read last, and only those that are needed.
+    let mut passwords = Vec::new();
+    for (slot, pool) in preset.pools.iter().enumerate() {
+        let wanted = differs.iter().any(|drift| drift.pool == Some(slot));
+        let secret = pool.password.as_ref().filter(|_| wanted).map(|secret| secret.read());
+        let secret = secret.transpose().map_err(|error| CommandError::Refused(error.to_string()))?;
+        passwords.push(secret.map_or_else(|| NO_PASSWORD.to_string(), |secret| secret.expose().to_string()));
+    }
+    let wanted = |setting, pool| differs.iter().any(|drift| drift.setting == setting && drift.pool == pool);
+    let slot = |slot: usize| wanted(Setting::PoolUrl, Some(slot)) || wanted(Setting::PoolWorker, Some(slot));
+    let includes = |part: Part| match part {
+        Part::Pool(number) => slot(number),
+        Part::Other(setting) => wanted(setting, None),
+    };
+    let body = Json::Object(body(preset, target, includes, |slot| passwords.get(slot).cloned())).to_string();
+    let message = Web { body: Some(("application/json", body)), ..Web::bare("PATCH", "/api/system") };
+    tell::send_web(site, &Auth::Open, &message, by).await?;
+    // Fans follow at once; pools, frequency and voltage take effect with a start.
+    if differs.iter().any(|drift| drift.setting != Setting::Fan) {
+        *restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        tell::send_web(site, &Auth::Open, &Web::bare("POST", "/api/system/restart"), by).await?;
+    }
+    Ok(())
+}
+
+/// A part of the body.
+enum Part {
+    Pool(usize),
+    Other(Setting),
+}
+
+/// The settings of a preset in the device's own words. Without a password none is set.
+fn body(
+    preset: &Preset,
+    target: &Target,
+    includes: impl Fn(Part) -> bool,
+    password: impl Fn(usize) -> Option<String>,
+) -> Map<String, Json> {
+    let mut body = Map::new();
+    for (slot, ((pool, worker), prefix)) in preset.pools.iter().zip(preset.workers(target)).zip(SLOTS).enumerate() {
+        if !includes(Part::Pool(slot)) {
+            continue;
+        }
+        body.insert(format!("{prefix}URL"), json!(pool.address.host));
+        body.insert(format!("{prefix}Port"), json!(pool.address.port));
+        body.insert(format!("{prefix}User"), json!(worker));
+        body.extend(password(slot).map(|password| (format!("{prefix}Password"), json!(password))));
+        body.extend(pool.address.tls.map(|tls| (format!("{prefix}TLS"), json!(u8::from(tls)))));
+    }
+    let whole = |value: f64| json!(value.round() as u64);
+    if let Some(hertz) = preset.frequency.filter(|_| includes(Part::Other(Setting::Frequency))) {
+        body.insert("frequency".to_string(), whole(hertz / 1e6));
+    }
+    if let Some(volts) = preset.core_voltage.filter(|_| includes(Part::Other(Setting::CoreVoltage))) {
+        body.insert("coreVoltage".to_string(), whole(volts * 1e3));
+    }
+    // The key of the fan's speed changed its name; each firmware takes the one that it knows.
+    match preset.fan.filter(|_| includes(Part::Other(Setting::Fan))) {
+        Some(FanSetting::Auto) => {
+            body.insert("autofanspeed".to_string(), json!(1));
+        }
+        Some(FanSetting::Fixed(share)) => {
+            body.insert("autofanspeed".to_string(), json!(0));
+            for key in ["fanspeed", "manualFanSpeed"] {
+                body.insert(key.to_string(), whole(share * 100.0));
+            }
+        }
+        None => {}
+    }
+    body
+}
+
+/// The least and the most of both, in MHz and mV; `None` where nobody says.
+type Limits = Option<([f64; 2], [f64; 2])>;
+
+/// What the device's own menu offers, else what is known of its chip.
+async fn limits(site: &Site, seen: &Seen, by: Instant) -> Limits {
+    let answer = tell::send_web(site, &Auth::Open, &Web::bare("GET", "/api/system/asic"), by).await.ok();
+    let asic: Json = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
+    let options = |key: &str| {
+        let list = asic.get(key)?.as_array()?;
+        let numbers = || list.iter().filter_map(number);
+        let least = numbers().reduce(f64::min)?;
+        Some([least, numbers().reduce(f64::max)?])
+    };
+    let offered = options("frequencyOptions").zip(options("voltageOptions"));
+    offered.or_else(|| {
+        let info = seen.reading.samples.iter().find(|sample| sample.family.name == families::INFO.name)?;
+        let chip = info.labels.get("chip")?;
+        CHIPS.iter().find(|row| row.0 == chip).map(|row| (row.1, row.2))
+    })
+}
+
+/// Refuses what lies beyond the limits.
+fn allowed(preset: &Preset, limits: &Limits) -> Result<(), CommandError> {
+    let refused = |text: String| Err(CommandError::Refused(format!("{text}; the preset would need force: true")));
+    let Some((frequencies, voltages)) = limits else {
+        return refused("nobody knows which frequencies and voltages are right for this device".to_string());
+    };
+    let megahertz = preset.frequency.map(|hertz| (hertz / 1e6, frequencies, "MHz"));
+    let millivolts = preset.core_voltage.map(|volts| (volts * 1e3, voltages, "mV"));
+    for (value, [least, most], unit) in megahertz.into_iter().chain(millivolts) {
+        if !(*least..=*most).contains(&value.round()) {
+            return refused(format!("{value:.0} {unit} is not right for this device: {least} to {most} {unit} are"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::command::{Call, Outcome, perform};
+    use crate::collect::miner::told::{Peer, Say, Wire};
+    use crate::preset::{PresetEntry, Presets, check};
+    use std::time::Duration;
+
+    const ASKED: &[&str] = &["GET /"];
+
+    /// A Bitaxe that takes what it is told; its menu is told unless it is `old`.
+    async fn bitaxe(old: bool, uptime_after: u64) -> Peer {
+        let mut info = json!({
+            "ASICModel": "BM1370", "deviceModel": "Gamma", "asicCount": 1, "hashRate": 1200, "uptimeSeconds": 5000,
+            "frequency": 525, "coreVoltage": 1150, "autofanspeed": 0, "fanspeed": 40,
+            "stratumURL": "evil.example", "stratumPort": 1, "stratumUser": "thief", "version": "v2.9.0",
+            "fallbackStratumURL": "backup.example", "fallbackStratumPort": 3333, "fallbackStratumUser": "wallet.m1",
+            "macAddr": "02:00:00:00:00:01",
+        });
+        Peer::start(Wire::Http, move |request| match request.split(' ').nth(1).unwrap() {
+            "/api/system/info" => Say::json(&info),
+            "/api/system/asic" if !old => Say::json(&json!({
+                "ASICModel": "BM1370", "asicCount": 1, "frequencyOptions": [400, 490, 525], "voltageOptions": [1000, 1150],
+            })),
+            "/api/system" => {
+                let body: Json = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+                info.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+                Say::http("200 OK", "")
+            }
+            "/api/system/restart" => {
+                info["uptimeSeconds"] = json!(uptime_after);
+                Say::http("200 OK", "")
+            }
+            _ => Say::http("404 Not Found", "no"),
+        })
+        .await
+    }
+
+    async fn apply(peer: &Peer, preset: Json) -> Result<Outcome, CommandError> {
+        let target = peer.target("axeos", Json::Null);
+        let entries: Vec<PresetEntry> = serde_json::from_value(json!([preset])).unwrap();
+        let (presets, mistakes): (Presets, _) = check(&entries, &[], &[], &[&target]);
+        assert_eq!(mistakes, []);
+        let mut call = Call::read("axeos", "apply-preset").unwrap();
+        call.value = Value::of_preset(presets.of(&target, &Default::default()).unwrap().clone());
+        perform(target, &call, Duration::from_millis(3500)).await
+    }
+
+    #[tokio::test]
+    async fn what_differs_is_written_and_read_back_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let password = crate::collect::miner::told::secret(&folder, "hunter2");
+        let peer = bitaxe(false, 1).await;
+        let preset = json!({"name": "p", "frequency_mhz": 490, "core_voltage_mv": 1150, "fan": "auto", "pools": [
+            {"url": "stratum+tcp://pool.example:3333", "worker": "wallet.{{ miner }}", "password": password},
+            {"url": "backup.example:3333", "worker": "wallet.{{ miner }}"},
+        ]});
+        let outcome = apply(&peer, preset.clone()).await.unwrap();
+        assert_eq!(
+            outcome.before.as_deref(),
+            Some("pool_url evil.example:1, pool_worker thief, frequency 525 MHz, fan 40%")
+        );
+        assert!(outcome.changed && outcome.detail.contains("as its preset"), "{outcome:?}");
+        let body = r#"{"autofanspeed":1,"frequency":490,"stratumPassword":"hunter2","stratumPort":3333,"stratumTLS":0,"stratumURL":"pool.example","stratumUser":"wallet.m1"}"#;
+        assert_eq!(peer.sent(ASKED), [format!("PATCH /api/system {body}"), "POST /api/system/restart".to_string()]);
+        let outcome = apply(&peer, preset).await.unwrap();
+        assert!(!outcome.changed && peer.sent(ASKED).len() == 2, "what is as it should be is left alone");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_right_for_the_model_is_refused_unless_forced() {
+        for (old, limit) in [(false, "400 to 525 MHz"), (true, "400 to 625 MHz")] {
+            let peer = bitaxe(old, 1).await;
+            let error = apply(&peer, json!({"name": "p", "frequency_mhz": 700})).await.unwrap_err();
+            let said = |text: &String| text.contains(limit) && text.contains("force: true");
+            assert!(matches!(&error, CommandError::Refused(text) if said(text)), "{error:?}");
+            assert_eq!(peer.sent(ASKED), Vec::<String>::new());
+            apply(&peer, json!({"name": "p", "frequency_mhz": 700, "force": true})).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fan_needs_no_restart_and_a_device_that_did_not_restart_is_not_done() {
+        let peer = bitaxe(false, 5000).await;
+        apply(&peer, json!({"name": "p", "fan": "60%"})).await.unwrap();
+        assert_eq!(peer.sent(ASKED), [r#"PATCH /api/system {"autofanspeed":0,"fanspeed":60,"manualFanSpeed":60}"#]);
+        let error = apply(&peer, json!({"name": "p", "core_voltage_mv": 1100})).await.unwrap_err();
+        assert!(matches!(&error, CommandError::NotConfirmed(text) if text.contains("not yet restarted")), "{error:?}");
+    }
+}
