@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("preset", &["model", "secret"]),
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "preset", "telemetry", "secret", "yaml"]),
+    ("listen", &["model", "collect", "telemetry"]),
     ("schedule", &["model", "collect", "telemetry"]),
     ("wire", &["model"]),
     ("ingest", &["model", "store", "telemetry", "wire"]),
@@ -40,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "model",
             "preset",
+            "listen",
             "store",
             "query",
             "rules",
@@ -73,6 +75,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/"]),
     ("prost", &["wire/"]),
     ("snap::", &["wire/"]),
+    ("tungstenite", &["listen/"]),
 ];
 
 struct Source {

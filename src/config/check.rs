@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, history, presets, remediations, remote, targets};
+use super::{Config, ConfigError, devices, history, remediations, remote, targets};
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::notify;
@@ -95,7 +95,8 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     sections(&mut check, folder, &mut file);
     remote::check(&mut check, &file);
     let jobs = targets::check(&mut check, &file);
-    let presets = presets::check(&mut check, &file, &jobs);
+    let presets = devices::check(&mut check, &file, &jobs);
+    let device_logs = devices::device_logs(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let found = check.problems.len();
     let groups = rules(&mut check, folder, &file.rules);
@@ -120,6 +121,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
                 external_labels,
                 jobs,
                 presets,
+                device_logs,
                 groups,
                 act,
                 shown,

@@ -5,6 +5,7 @@
 //! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
 
 mod history;
+mod listen;
 mod log;
 mod process;
 mod remote;
@@ -22,6 +23,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use history::HistoryMetrics;
+pub use listen::ListenMetrics;
 pub use log::{LogFormat, log_filter, start_logging};
 use process::Process;
 pub use remote::{RemoteWriteIn, RemoteWriteOut};
@@ -81,6 +83,8 @@ pub struct Telemetry {
     pub limit_hits: Counters,
     /// The samples on disk.
     pub history: HistoryMetrics,
+    /// Device logs.
+    pub listening: ListenMetrics,
     /// Samples that a limit dropped, by limit and target.
     pub samples_over_limit: Counters,
     /// Series that are held, by kind.
@@ -156,6 +160,7 @@ impl Telemetry {
             values_rejected: list.counter("davylamp_values_rejected", "Impossible values that were not exported"),
             limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
             history: HistoryMetrics::new(&mut list),
+            listening: ListenMetrics::new(&mut list),
             samples_over_limit: list
                 .counter("davylamp_samples_over_limit", "Samples that a limit dropped, by limit and target"),
             series: list.gauge("davylamp_series", "Series that are held, by kind"),
