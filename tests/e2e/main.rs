@@ -18,6 +18,7 @@ mod full;
 mod http;
 mod kill;
 mod lamp;
+mod log;
 mod prometheus;
 mod refuse;
 mod reload;
