@@ -8,6 +8,7 @@ use runs::RunsCommand;
 use tell::{DaemonArgs, NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
+pub mod miner;
 mod query;
 mod remediations;
 mod rules;
@@ -123,6 +124,9 @@ pub enum Command {
     /// Runs of a running daemon: look, approve, cancel, follow.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Tell a device something: restart, pause, power-limit, …; confirmed by reading back.
+    #[command(after_help = miner::EXAMPLES)]
+    Miner(miner::MinerArgs),
     /// Silences of a running daemon, in amtool's manner.
     #[command(subcommand)]
     Silence(SilenceCommand),

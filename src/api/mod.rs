@@ -32,6 +32,7 @@ pub mod drift;
 mod guard;
 mod gzip;
 mod metrics;
+pub mod miners;
 mod problem;
 pub mod prometheus;
 mod rate;

@@ -9,6 +9,7 @@ mod explain;
 mod inventory;
 mod kinds;
 mod log;
+mod miner;
 mod notify;
 mod poll;
 mod query;
@@ -78,6 +79,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Remediations(command) => remediations::remediations(&command),
         Command::Dashboards(command) => check::dashboards(&command),
         Command::Runs(command) => runs::runs(&command),
+        Command::Miner(args) => miner::miner(&args),
         Command::Silence(command) => silence::silence(&command),
         Command::Windows(command) => silence::windows(&command),
         Command::Notify(command) => notify::notify(&command),

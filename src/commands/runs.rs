@@ -49,7 +49,7 @@ fn path(id: &str, rest: &str) -> anyhow::Result<String> {
 }
 
 /// Text from alerts and plays: no control characters but line ends reach the terminal.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c }).collect()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::devices::taken;
 use super::shared::Shared;
 use crate::act;
 use crate::act::hands::{Done, Effect, Hands, HandsError};
@@ -51,7 +52,8 @@ impl Hands for Effects {
             let detail = match effect {
                 Effect::Device { target, command } => {
                     let (target, call) = self.call(&target, &command)?;
-                    let outcome = perform(target, &call, within).await?;
+                    let _held = self.shared.busy.hold(&target.id).ok_or_else(|| taken(&target.id))?;
+                    let outcome = perform(target.clone(), &call, within).await?;
                     return Ok(Done { detail: outcome.detail, before: outcome.before });
                 }
                 Effect::Container { engine, container, command } => {

@@ -7,6 +7,7 @@ mod acting;
 mod audit;
 mod awx;
 mod control;
+mod devices;
 mod evaluate;
 mod explain;
 mod eyes;
@@ -251,7 +252,7 @@ impl Parts {
         let (polled_in, polled) = mpsc::channel(OBSERVATION_QUEUE);
         let (transitions_in, transitions) = mpsc::channel(TRANSITION_QUEUE);
         let (configs_in, configs) = watch::channel(self.config.clone());
-        let (bindings_in, bindings) = watch::channel(Arc::new(self.config.act.bindings.clone()));
+        let (plans_in, plans) = watch::channel(Arc::new(acting::plan(&self.config, None)));
         let (reloads_in, reloads) = mpsc::channel(1);
         let export = Arc::new(Notify::new());
         let descriptors = descriptors();
@@ -263,7 +264,7 @@ impl Parts {
             keeper: self.keeper.clone(),
             scheduler: Scheduler::new(polled_in, self.telemetry.clone(), concurrent_polls(descriptors)),
             configs: configs_in,
-            bindings: bindings_in,
+            plans: plans_in,
             reloads,
             export: export.clone(),
             notifier: self.notifier.clone(),
@@ -272,8 +273,9 @@ impl Parts {
         let heard = transitions_in.clone();
         let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
-        let (actor, runs) = self.actor(bindings);
-        let view = Arc::new(self.view(runs, reloads_in, seen));
+        let (actor, runs) = self.actor(plans);
+        let (porter, orders) = devices::Porter::new(self.shared.clone(), self.keeper.auditor());
+        let view = Arc::new(self.view(runs, reloads_in, seen, orders));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
@@ -281,6 +283,7 @@ impl Parts {
         tasks.spawn("device logs", listening::run(self.shared.clone(), configs.clone(), stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
+        tasks.spawn("devices", porter.run(stops.runs.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         if let Some(sending) = self.sending.take() {
             tasks.spawn("remote_write", sending.run(stops.rest.clone()));
@@ -324,7 +327,7 @@ impl Parts {
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
-        tasks.join(&["runs"]).await;
+        tasks.join(&["runs", "devices"]).await;
         stops.rest.cancel();
         tasks.join_rest().await;
         let store = self.store.clone();

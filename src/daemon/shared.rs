@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::devices::Busy;
 use super::explain::Desk;
 use super::kept::Kept;
 use super::listening::Logs;
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     pub(super) logs: Logs,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
+    /// Devices that something is at work on.
+    pub(super) busy: Busy,
 }
 
 /// A value that is replaced as a whole.
@@ -155,6 +158,7 @@ impl Shared {
             kept: Kept::default(),
             logs: Logs::default(),
             desk: Desk::default(),
+            busy: Busy::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::Auditor;
+use super::devices::Orders;
 use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
@@ -53,6 +54,7 @@ pub(super) struct View {
     pub(super) inbox: Arc<Inbox>,
     pub(super) auditor: Auditor,
     pub(super) writes: WriteSeen,
+    pub(super) orders: Orders,
 }
 
 impl View {

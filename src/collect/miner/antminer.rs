@@ -5,6 +5,7 @@
 //! S9; temperatures as `"62-62-74-74"`, `"-"` and 0; chip letters `o`, `x`, `-`; "GHS" that are not GH/s on an L3 and a
 //! Z9; no power reading at all. Source: the firmware's replies, and the maker's API documents of the S19 series.
 
+mod commands;
 mod parse;
 
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 

@@ -5,6 +5,7 @@
 //! meaning of `PS[]` changes with the firmware, the arrays of chips hold some 400 numbers. Source: Canaan's API documents
 //! of the A12 and Q, and the recorded replies.
 
+mod commands;
 mod parse;
 
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 

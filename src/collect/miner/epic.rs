@@ -1,8 +1,10 @@
 //! `epic`: ePIC PowerPlay and UMC control boards over their REST API, which is HTTP on cgminer's port 4028.
 //!
 //! Keys have blanks; hash rates are MH/s; a board's `Hashrate` is a list whose first entry is the rate and whose second is
-//! per cent of what it should do. Reads are open, writes carry a password and are not made here. Source: the API page of
+//! per cent of what it should do. Reads are open, what changes anything carries a password. Source: the API page of
 //! ePIC's dashboard, and the recorded replies.
+
+mod commands;
 
 use std::time::Duration;
 
@@ -27,11 +29,11 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 
-const OPTIONS: &[OptionDoc] = &[options::CHIPS_DOC, options::POOL_USER_DOC, options::TLS_DOC];
+const OPTIONS: &[OptionDoc] = &[options::CHIPS_DOC, options::POOL_USER_DOC, options::PASSWORD_DOC, options::TLS_DOC];
 
 const QUESTIONS: &[Question] = &[
     Question::needed(How::Get("/summary")),

@@ -4,6 +4,8 @@
 //! Traps: `Watts` is 0 before the first reading; a board that is switched off stays in `devs`; health of chips comes board
 //! by board in replies of 29 KB, so it is asked for only with the option `chips`. Source: LuxOS' public API documents.
 
+mod commands;
+
 use std::time::Duration;
 
 use super::ask::{Asker, How, Question};
@@ -25,7 +27,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 

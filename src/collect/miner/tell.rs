@@ -202,3 +202,5 @@ pub const REBOOT_HELP: &str = "restarts the whole device and waits until its upt
 pub const PAUSE_HELP: &str = "stops mining until it is resumed, and waits until its state says so";
 /// As [`RESTART_HELP`].
 pub const RESUME_HELP: &str = "mines again after a pause, and waits until its state says so";
+/// As [`RESTART_HELP`].
+pub const POOL_HELP: &str = "makes a pool the first choice, and waits until it works for it";

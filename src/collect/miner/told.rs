@@ -50,6 +50,8 @@ pub enum Wire {
     Line,
     /// A head, and a body of `content-length` bytes.
     Http,
+    /// Four bytes of length, then JSON.
+    Framed,
 }
 
 /// A file that holds a secret, as an option refers to it.
@@ -82,6 +84,9 @@ impl Peer {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
                 match answer(&request) {
                     Say::Bytes(bytes) => {
+                        if let Wire::Framed = wire {
+                            let _ = stream.write_all(&(bytes.len() as u32).to_le_bytes()).await;
+                        }
                         let _ = stream.write_all(&bytes).await;
                         let _ = stream.shutdown().await;
                     }
@@ -145,6 +150,7 @@ async fn read(stream: &mut TcpStream, wire: Wire) -> String {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let complete = match wire {
             Wire::Line => serde_json::from_slice::<Value>(&bytes).is_ok(),
+            Wire::Framed => bytes.get(4..).is_some_and(|body| serde_json::from_slice::<Value>(body).is_ok()),
             Wire::Http => text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
                 let length = head
                     .lines()
@@ -153,7 +159,8 @@ async fn read(stream: &mut TcpStream, wire: Wire) -> String {
             }),
         };
         if complete || stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return text;
+            let start = if let Wire::Framed = wire { 4 } else { 0 };
+            return String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Traps: the unit of hash rates stands in `hr_measure` and may be "N/A"; 1.3 calls the chains boards; a 4xx with "miner
 //! is not running" is a state, no failure. Source: the firmware's own API page (`/docs`) and public clients of it.
 
+mod commands;
+
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,6 +19,7 @@ use super::values::{Fields, rate_unit};
 use crate::collect::http::Answer;
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Reading, Target};
+use crate::secret::SecretRef;
 
 /// The row of this kind in the table.
 pub const KIND: Kind = Kind {
@@ -28,7 +31,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 
@@ -45,10 +48,14 @@ const PARTS: usize = 32;
 fn open(target: &Target) -> Opened {
     let options = Options::read(target, OPTIONS)?;
     let auth = match options.password.clone() {
-        Some(password) => Auth::Login(Login::new(UNLOCK, "", password)),
+        Some(password) => unlock(password),
         None => Auth::Open,
     };
     Ok(Box::new(Asker::web(target, 80, auth, QUESTIONS, &options, parse)?))
+}
+
+fn unlock(password: SecretRef) -> Auth {
+    Auth::Login(Login::new(UNLOCK, "", password))
 }
 
 /// One password and no user.

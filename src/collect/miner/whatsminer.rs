@@ -5,6 +5,8 @@
 //! strings (repaired), list of errors with hundreds of entries cut off in the middle (repaired), expected rate of −0.003,
 //! versions with line ends. Source: MicroBT's API documents 2.0.5 and 3.0.
 
+mod commands;
+mod crypt;
 mod v2;
 mod v3;
 
@@ -26,7 +28,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open: open_v2,
 };
 
@@ -35,11 +37,21 @@ pub const KIND_V3: Kind = Kind {
     name: "whatsminer_v3",
     summary: "MicroBT WhatsMiner, API 3 (framed TCP)",
     default_address: "host, port 4433",
+    options: OPTIONS_V3,
+    commands: commands::COMMANDS_V3,
     open: open_v3,
     ..KIND
 };
 
-const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC];
+const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, WRITE_DOC];
+const OPTIONS_V3: &[OptionDoc] = &[options::POOL_USER_DOC, options::USERNAME_DOC, WRITE_DOC];
+const WRITE_DOC: OptionDoc =
+    OptionDoc { name: "password", help: "SECRET: password of the write API; needed for commands, never for a poll" };
+
+/// The options that a target's API takes.
+fn docs(target: &Target) -> &'static [OptionDoc] {
+    if *target.kind == *KIND_V3.name { OPTIONS_V3 } else { OPTIONS }
+}
 
 const V2: &[Question] = &[
     Question::needed(How::Rpc(r#"{"cmd":"summary","command":"summary"}"#)),
@@ -66,7 +78,7 @@ fn open_v2(target: &Target) -> Opened {
 }
 
 fn open_v3(target: &Target) -> Opened {
-    let options = Options::read(target, OPTIONS)?;
+    let options = Options::read(target, OPTIONS_V3)?;
     Ok(Box::new(Asker::rpc(target, 4433, V3, &options, v3::parse)?))
 }
 

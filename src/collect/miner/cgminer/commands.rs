@@ -8,7 +8,7 @@ use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen,
 use crate::model::Target;
 
 /// A pool as the label `pool` names it.
-pub(in super::super) const POOL: Option<Argument> = Some(Argument::Number { name: "NUMBER", bounds: (0, 99), or: &[] });
+pub const POOL: Option<Argument> = Some(Argument::Number { name: "NUMBER", bounds: (0, 99), or: &[] });
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[
@@ -18,12 +18,7 @@ pub const COMMANDS: &[Command] = &[
         argument: None,
         plan: |target, _| tell::rpc((target, 4028), vec![request("restart", "")], BY_SECTIONS, Goal::Restarted),
     },
-    Command {
-        name: "pool",
-        help: "makes a pool the first choice, and waits until it works for it",
-        argument: POOL,
-        plan: pool,
-    },
+    Command { name: "pool", help: tell::POOL_HELP, argument: POOL, plan: pool },
     Command {
         name: "pool-on",
         help: "lets a pool be used again",
@@ -39,7 +34,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// Switches the pool.
-pub(in super::super) fn pool(target: &Target, value: &Value) -> Result<Plan, CommandError> {
+pub fn pool(target: &Target, value: &Value) -> Result<Plan, CommandError> {
     let number = value.number().unwrap_or_default();
     let switch = request("switchpool", &number.to_string());
     tell::rpc((target, 4028), vec![switch], BY_SECTIONS, tell::active_pool(number))

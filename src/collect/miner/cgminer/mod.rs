@@ -8,6 +8,8 @@ mod commands;
 mod parse;
 pub(super) mod sections;
 
+pub(super) use commands::{POOL, pool};
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 

@@ -1,0 +1,136 @@
+//! What an ePIC board can be told to do: a POST whose body carries what is wanted and the password. Source: the API page
+//! of ePIC's dashboard.
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::super::ask::{Auth, MAX_REPLY};
+use super::super::families;
+use super::super::options::Options;
+use super::super::tell::{self, Web};
+use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen};
+use crate::collect::http::{Keep, Site};
+use crate::model::Target;
+
+/// The commands of this kind.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "restart",
+        help: tell::RESTART_HELP,
+        argument: None,
+        plan: |target, _| plan(target, "/softreboot", json!(0), Goal::Restarted),
+    },
+    Command {
+        name: "reboot",
+        help: tell::REBOOT_HELP,
+        argument: None,
+        plan: |target, _| plan(target, "/reboot", json!(0), Goal::Restarted),
+    },
+    Command {
+        name: "pause",
+        help: tell::PAUSE_HELP,
+        argument: None,
+        plan: |target, _| plan(target, "/miner", json!("Stop"), Goal::Awake(false)),
+    },
+    Command {
+        name: "resume",
+        help: tell::RESUME_HELP,
+        argument: None,
+        plan: |target, _| plan(target, "/miner", json!("Autostart"), Goal::Awake(true)),
+    },
+    Command {
+        name: "fan",
+        help: "drives the fans at so many per cent, and reads it back; the board keeps to its own least speed",
+        argument: Some(Argument::Number { name: "PERCENT", bounds: (1, 100), or: &[] }),
+        plan: |target, value| {
+            let percent = value.number().unwrap_or_default();
+            let of = |seen: &Seen| seen.figure(&families::FAN_DUTY.name, None).map(|duty| duty * 100.0);
+            let goal = Goal::Figure { of: Box::new(of), wanted: f64::from(percent) };
+            plan(target, "/fanspeed", json!(percent.to_string()), goal)
+        },
+    },
+    Command {
+        name: "identify",
+        help: "switches the light that shows the board on or off",
+        argument: Some(Argument::Word(&["on", "off"])),
+        plan: |target, value| plan(target, "/identify", json!(value.word() == "on"), Goal::Unseen),
+    },
+];
+
+fn plan(target: &Target, path: &'static str, param: Json, goal: Goal) -> Result<Plan, CommandError> {
+    let options = Options::read(target, super::OPTIONS).map_err(tell::mistakes)?;
+    let password = options.password.clone().ok_or_else(|| tell::needs("password"))?;
+    let site = Site::open(&target.address, 4028, options.tls.clone(), Keep::Close, MAX_REPLY);
+    let site = site.map_err(|error| tell::mistake(&error))?;
+    let sends = vec![format!("POST {path} {}", json!({ "param": param }))];
+    let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
+        Box::pin(async move {
+            let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
+            let body = json!({ "param": param, "password": password.expose() });
+            let answer = tell::send_web(&site, &Auth::Open, &Web::json("POST", path, &body), by).await?;
+            let said: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
+            if said["result"] == true {
+                return Ok(());
+            }
+            let why = said["error"].as_str().unwrap_or("it does not say why").to_string();
+            Err(CommandError::Refused(format!("the board refused: {}", super::super::values::clean(&why))))
+        })
+    };
+    Ok(Plan { sends, send: Box::new(send), goal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::miner::told::{Peer, Say, Wire, secret};
+
+    #[tokio::test]
+    async fn the_password_goes_with_each_message_and_is_shown_to_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = json!({ "password": secret(&folder, "letmein") });
+        let (mut state, mut fan) = ("Mining", 60);
+        let peer = Peer::start(Wire::Http, move |request| {
+            if request.starts_with("GET /summary") {
+                let rate = if state == "Mining" { 50e6 } else { 0.0 };
+                return Say::json(&json!({"Status": {"Operating State": state}, "Session": {"Uptime": 900},
+                    "HBs": [{"Index": 0, "Hashrate": [rate, 100.0]}], "Fans": {"Fans Speed": fan}, "Fans Rpm": {"Fans Speed 1": 3000}}));
+            }
+            if request.starts_with("GET") {
+                return Say::http("404 Not Found", r#"{"result":false}"#);
+            }
+            let body: Json = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            if body["password"] != "letmein" {
+                return Say::json(&json!({"result": false, "error": "Incorrect Password"}));
+            }
+            match request.split(' ').nth(1).unwrap() {
+                "/miner" => state = if body["param"] == "Stop" { "Idling" } else { "Mining" },
+                "/fanspeed" => fan = body["param"].as_str().unwrap().parse().unwrap(),
+                _ => {}
+            }
+            Say::json(&json!({"result": true, "error": null}))
+        })
+        .await;
+        for (text, before) in
+            [("pause", Some("hashing")), ("resume", Some("paused")), ("fan 90", Some("60")), ("identify on", None)]
+        {
+            let outcome = peer.told("epic", options.clone(), text).await.unwrap();
+            assert_eq!(outcome.before.as_deref(), before, "{text}");
+        }
+        assert_eq!(
+            peer.sent(&["GET /"]),
+            [
+                r#"POST /miner {"param":"Stop","password":"letmein"}"#,
+                r#"POST /miner {"param":"Autostart","password":"letmein"}"#,
+                r#"POST /fanspeed {"param":"90","password":"letmein"}"#,
+                r#"POST /identify {"param":true,"password":"letmein"}"#,
+            ]
+        );
+        let call = crate::collect::command::Call::read("epic", "pause").unwrap();
+        let sends = call.plan(&peer.target("epic", options)).unwrap().sends;
+        assert_eq!(sends, [r#"POST /miner {"param":"Stop"}"#]);
+        let wrong = json!({ "password": secret(&folder, "guess") });
+        let error = peer.told("epic", wrong, "pause").await.unwrap_err();
+        assert!(matches!(&error, CommandError::Refused(text) if text.contains("Incorrect Password")), "{error:?}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Devices that are told something: by a person through `davylamp miner`, and by a remediation's device step. The devices
+//! are simulated, the sockets, the daemon and its audit log are real.
+
+use std::process::Output;
+
+use davylamp::demo::Model;
+use serde_json::Value;
+
+use crate::http::send;
+use crate::lamp::Lamp;
+use crate::world::{Farm, seconds};
+
+const BEARER: (&str, &str) = ("Authorization", "Bearer s3cret");
+
+fn scene(farm: &Farm) -> Lamp {
+    let config = format!(
+        "server: {{listen: 127.0.0.1:0, token: {{file: token}}}}
+storage: {{path: state, ballast_bytes: 0}}
+defaults: {{interval: 5s, timeout: 2s}}
+targets:
+{}ansible: {{startup_grace: 0s, stop_grace: 1s}}
+webhooks: {{alertmanager: {{bearer: {{file: token}}}}}}
+remediations:
+- name: cool-down
+  match: ['alertname=\"Hot\"']
+  target: '{{{{ $labels.miner }}}}'
+  sources: [alertmanager]
+  mode: auto
+  steps: [{{device: pause, timeout: 30s}}]
+- name: look-first
+  match: ['alertname=\"Warm\"']
+  target: '{{{{ $labels.miner }}}}'
+  sources: [alertmanager]
+  steps: [{{device: fan 90, timeout: 30s}}]
+",
+        farm.targets()
+    );
+    let lamp = Lamp::new(&config);
+    lamp.write("token", "s3cret\n");
+    lamp.write("playbooks/.keep", "");
+    lamp
+}
+
+/// `davylamp miner …` against the daemon.
+fn miner(lamp: &Lamp, args: &[&str]) -> Output {
+    let url = format!("http://{}", lamp.address());
+    let token = lamp.path("token").display().to_string();
+    lamp.output(&[&["miner"], args, &["--url", &url, "--token-file", &token, "--by", "ada"]].concat())
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Whether the device says that it is paused.
+fn paused(farm: &Farm, id: &str) -> bool {
+    let body = crate::http::ask(farm.device(id).address(), "GET", "/api/system/info", &[]).unwrap().body;
+    let info: Value = serde_json::from_str(&body).unwrap();
+    info["miningPaused"].as_bool().unwrap_or(info["miningPaused"] == 1)
+}
+
+#[test]
+fn a_person_tells_a_device_and_it_is_on_record() {
+    let farm = Farm::start(&[("garage-1", Model::Bitaxe), ("shed", Model::Cgminer)]);
+    let mut lamp = scene(&farm);
+    lamp.start();
+    let list = text(&miner(&lamp, &["list"]));
+    assert!(list.contains("garage-1") && list.contains("fan PERCENT|auto") && list.contains("shed"), "{list}");
+    let commands = text(&miner(&lamp, &["commands", "garage-1"]));
+    assert!(commands.contains("restarts the whole device"), "{commands}");
+    let dry = miner(&lamp, &["pause", "garage-1", "--dry-run"]);
+    assert!(
+        dry.status.success() && text(&dry).contains("would send to garage-1: POST /api/system/pause"),
+        "{}",
+        text(&dry)
+    );
+    assert!(!paused(&farm, "garage-1"));
+    let done = miner(&lamp, &["pause", "garage-1"]);
+    assert!(done.status.success() && text(&done).contains("its state is paused (before: hashing)"), "{}", text(&done));
+    assert!(paused(&farm, "garage-1"));
+    let again = text(&miner(&lamp, &["pause", "garage-1"]));
+    assert!(again.contains("it already is so"), "{again}");
+    assert!(miner(&lamp, &["resume", "garage-1"]).status.success());
+    for (args, word) in [
+        (&["restrat", "garage-1"][..], "did you mean \"restart\"?"),
+        (&["fan", "garage-1", "200"], "no PERCENT from 0 to 100"),
+        (&["pause", "nobody"], "there is no target \"nobody\""),
+        (&["pool", "shed", "9"], "refused"),
+    ] {
+        let refused = miner(&lamp, args);
+        assert!(!refused.status.success() && text(&refused).contains(word), "{args:?}: {}", text(&refused));
+    }
+    // Without the token nothing is told.
+    let answer = send(lamp.address(), "POST", "/api/v1/targets/garage-1/commands/pause", &[], "{}").unwrap();
+    assert_eq!(answer.status, 401, "{}", answer.body);
+    assert!(!paused(&farm, "garage-1"));
+    let audit = lamp.get("/api/v1/audit").body;
+    for word in ["device.told", "device.done", "ada", "its state is paused"] {
+        assert!(audit.contains(word), "{word}: {audit}");
+    }
+    lamp.stop();
+}
+
+#[test]
+fn a_remediation_tells_a_device_and_keeps_what_was_before() {
+    let farm = Farm::start(&[("garage-1", Model::Bitaxe), ("garage-2", Model::Bitaxe)]);
+    let mut lamp = scene(&farm);
+    lamp.start();
+    for (alert, miner) in [("Hot", "garage-1"), ("Warm", "garage-2")] {
+        let body = format!(
+            r#"{{"version":"4","status":"firing","alerts":[{{"status":"firing","labels":{{"alertname":"{alert}","miner":"{miner}"}},
+            "annotations":{{}},"startsAt":"2026-01-02T03:04:05Z","endsAt":"0001-01-01T00:00:00Z"}}]}}"#
+        );
+        let answer = send(lamp.address(), "POST", "/api/v1/webhooks/alertmanager", &[BEARER], &body).unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+    let run = |binding: &str| {
+        lamp.until(&format!("a run of {binding}"), seconds(60), || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let page = lamp.get(&format!("/api/v1/runs?binding={binding}&state=succeeded"));
+            let found: Value = serde_json::from_str(&page.body).unwrap();
+            let id = found["runs"][0]["id"].as_str()?.to_string();
+            let shown: Value = serde_json::from_str(&lamp.get(&format!("/api/v1/runs/{id}")).body).unwrap();
+            Some(shown["run"].clone())
+        })
+    };
+    let done = run("cool-down");
+    assert_eq!(done["before"], "hashing", "{done}");
+    assert!(done["detail"].as_str().unwrap().contains("its state is paused"), "{done}");
+    assert!(paused(&farm, "garage-1") && !paused(&farm, "garage-2"));
+    let rehearsed = run("look-first");
+    assert!(rehearsed["detail"].as_str().unwrap().contains("it would send PATCH /api/system"), "{rehearsed}");
+    lamp.stop();
+}
