@@ -1,6 +1,6 @@
 //! The recorded replies of real devices, where the folder with them is at hand: each is read into samples, or refused for
 //! a reason that a reader would agree with.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -177,6 +177,49 @@ fn every_recorded_reply_is_read_or_refused_for_a_reason() {
     assert!(read >= 30, "only {read} of {} are read", read + refused);
 }
 
+/// Kinds whose marks stand in recordings: the others were recorded without the one answer that gives them away.
+const MARKED: [&str; 15] = [
+    "antminer",
+    "auradine",
+    "avalon",
+    "axeos",
+    "braiins_rpc",
+    "cgminer",
+    "elphapex",
+    "epic",
+    "hammer",
+    "luxos",
+    "proto",
+    "sealminer",
+    "whatsminer",
+    "whatsminer_v3",
+    "xmrig",
+];
+
+/// Whoever answers, by whatever door: a device is taken for what it is, or for nothing.
+#[test]
+fn a_recording_is_recognised_as_its_kind_or_as_nothing() {
+    use davylamp::collect::miner::mark::{Clue, Door, recognise};
+    let Some(root) = folder() else { return };
+    let (mut seen, mut files) = (std::collections::BTreeSet::new(), 0);
+    for (name, part, kind) in FOLDERS {
+        let paths = std::fs::read_dir(root.join(name)).unwrap().map(|file| file.unwrap().path());
+        for path in paths.filter(|path| path.to_string_lossy().contains(part)) {
+            files += 1;
+            for (door, status) in [(Door::Rpc, None), (Door::Http, Some(200)), (Door::Framed, None)] {
+                let reply = Reply { status, ..Reply::new("reply", std::fs::read(&path).unwrap()) };
+                let clue = Clue::new(door, 1, &reply, String::new());
+                let kinds: Vec<&str> = recognise(&[clue]).iter().map(|mark| mark.kind).collect();
+                assert!(kinds.is_empty() || kinds == [*kind], "{}: {kinds:?}", path.display());
+                seen.extend(kinds);
+            }
+        }
+    }
+    assert!(files > 200, "{files}");
+    let missing: Vec<&&str> = MARKED.iter().filter(|kind| !seen.contains(**kind)).collect();
+    assert!(missing.is_empty(), "no recording is recognised as {missing:?}");
+}
+
 /// What the recordings' own repositories assert of them.
 #[test]
 fn known_values_are_read_right() {
@@ -250,6 +293,38 @@ fn known_values_are_read_right() {
         });
         assert_eq!(found.map(|sample| sample.value), Some(value), "{file}: {family} {label}");
     }
+}
+
+/// The newer families, value by value.
+#[test]
+fn what_was_read_by_eye_is_read_so() {
+    let Some(root) = folder() else { return };
+    let (mut reading, mut file, mut checked, mut wrong) = (Reading::default(), "", 0, Vec::new());
+    for line in include_str!("recorded/by_eye.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Some(line) = line.strip_prefix("  ") else {
+            let (kind, path) = line.split_once(' ').unwrap();
+            (reading, file) = (parse(kind, &root.join(path)).unwrap(), path);
+            continue;
+        };
+        let (words, value) = line.rsplit_once(' ').unwrap();
+        let (family, labels) = words.split_once(' ').unwrap_or((words, ""));
+        let (name, value) = (format!("miner_{family}"), value.parse::<f64>().unwrap());
+        let found = reading.samples.iter().find(|sample| {
+            let mut said: Vec<&str> = sample.labels.iter().map(|(_, value)| value).collect();
+            let mut wanted: Vec<&str> = labels.split_whitespace().collect();
+            said.sort_unstable();
+            wanted.sort_unstable();
+            sample.family.name == name && said == wanted
+        });
+        let found = found.map(|sample| sample.value);
+        // Some parsers round to whole hashes, others do not.
+        if !found.is_some_and(|found| (found - value).abs() <= value.abs() * 1e-12) {
+            wrong.push(format!("{file}: {words} is {found:?}, not {value}"));
+        }
+        checked += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 100, "{checked}");
 }
 
 /// The malformed replies of other makers go through the same repairing reader.

@@ -12,6 +12,7 @@ use super::ask::{Asker, Flow, How, LoginRequest, Question};
 use super::cgminer::sections;
 use super::device::{self, Device, Fan, Sensor, Show};
 use super::documents::Sections;
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::repair;
 use super::values::Fields;
@@ -31,6 +32,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: &[],
     open,
+};
+
+/// How it is recognised: by the status page of its control board.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.word("/model").starts_with("Goldshell") && clue.holds(&["/firmware"]),
 };
 
 const OPTIONS: &[OptionDoc] =
@@ -98,6 +108,7 @@ fn put_boards(device: &mut Device, sections: &Sections) {
     let devs = sections.devs.iter().filter_map(Fields::of);
     for (board, dev) in device.boards.iter_mut().zip(devs.clone()) {
         board.frequency.actual = dev.nonzero("clock").map(|megahertz| megahertz * 1e6).or(board.frequency.actual);
+        board.voltage = dev.nonzero("voltage").map(|millivolts| millivolts / 1e3);
         let chip = ["tstemp-0", "tstemp-1"].iter().filter_map(|key| dev.temperature(key)).max_by(f64::total_cmp);
         for (place, celsius) in [("chip", chip), ("board", dev.temperature("tstemp-2"))] {
             board.temperatures.extend(celsius.map(|celsius| Sensor { place, celsius }));
