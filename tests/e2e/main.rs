@@ -11,6 +11,7 @@ mod api;
 mod canary;
 mod container;
 mod cycles;
+mod discover;
 #[path = "../support/docker.rs"]
 mod docker;
 mod drift;
@@ -27,5 +28,6 @@ mod rules;
 mod runs;
 mod service;
 mod stop;
+mod street;
 mod webhooks;
 mod world;
