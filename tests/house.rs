@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("preset", &["model", "secret"]),
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "preset", "telemetry", "secret", "yaml"]),
+    ("listen", &["model", "collect", "telemetry"]),
     ("schedule", &["model", "collect", "telemetry"]),
     ("discover", &["model", "collect", "schedule", "yaml"]),
     ("wire", &["model"]),
@@ -41,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "model",
             "preset",
+            "listen",
             "store",
             "query",
             "rules",
@@ -75,6 +77,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/"]),
     ("prost", &["wire/"]),
     ("snap::", &["wire/"]),
+    ("tungstenite", &["listen/"]),
 ];
 
 struct Source {

@@ -1,9 +1,9 @@
 //! The configuration: [`file`] mirrors the YAML, [`check`] turns it into a [`Config`], reporting every mistake at once.
 
 mod check;
+mod devices;
 pub mod file;
 mod history;
-mod presets;
 mod remediations;
 mod remote;
 mod schema;
@@ -21,6 +21,7 @@ pub use schema::json_schema;
 
 use crate::act;
 use crate::discover;
+use crate::listen;
 use crate::model::{Labels, Matcher, TargetId};
 use crate::notify;
 use crate::preset::Presets;
@@ -52,6 +53,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// How devices should be set.
     pub presets: Presets,
+    /// Which devices are listened to.
+    pub device_logs: listen::Plan,
     /// Maintenance windows.
     pub windows: Windows,
     /// What is kept in the history.

@@ -6,6 +6,7 @@
 
 mod discovery;
 mod history;
+mod listen;
 mod log;
 mod process;
 mod remote;
@@ -24,6 +25,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use discovery::DiscoveryMetrics;
 pub use history::HistoryMetrics;
+pub use listen::ListenMetrics;
 pub use log::{LogFormat, log_filter, start_logging};
 use process::Process;
 pub use remote::{RemoteWriteIn, RemoteWriteOut};
@@ -83,6 +85,8 @@ pub struct Telemetry {
     pub limit_hits: Counters,
     /// The samples on disk.
     pub history: HistoryMetrics,
+    /// Device logs.
+    pub listening: ListenMetrics,
     /// Samples that a limit dropped, by limit and target.
     pub samples_over_limit: Counters,
     /// Series that are held, by kind.
@@ -113,6 +117,14 @@ pub struct Telemetry {
     pub runs: Counters,
     /// Playbook runs under way.
     pub runs_running: Gauges,
+    /// Runs that wait for a person's word.
+    pub runs_waiting_approval: Gauges,
+    /// Runs of which it is being seen whether they helped.
+    pub runs_verifying: Gauges,
+    /// Troubles for which every step was taken in vain.
+    pub episodes_exhausted: Counters,
+    /// Records of runs that could not be read or written.
+    pub run_record_failures: Counters,
     /// Runs that were asked for and not made, by reason.
     pub run_suppressions: Counters,
     /// Alerts that came by webhook, by sender and result.
@@ -160,6 +172,7 @@ impl Telemetry {
             values_rejected: list.counter("davylamp_values_rejected", "Impossible values that were not exported"),
             limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
             history: HistoryMetrics::new(&mut list),
+            listening: ListenMetrics::new(&mut list),
             samples_over_limit: list
                 .counter("davylamp_samples_over_limit", "Samples that a limit dropped, by limit and target"),
             series: list.gauge("davylamp_series", "Series that are held, by kind"),
@@ -177,6 +190,12 @@ impl Telemetry {
             alerts: list.gauge("davylamp_alerts", "Alerts by state"),
             runs: list.counter("davylamp_runs", "Playbook runs by result"),
             runs_running: list.gauge("davylamp_runs_running", "Playbook runs under way"),
+            runs_waiting_approval: list.gauge("davylamp_runs_waiting_approval", "Runs that wait for a person's word"),
+            runs_verifying: list.gauge("davylamp_runs_verifying", "Runs of which it is being seen whether they helped"),
+            episodes_exhausted: list
+                .counter("davylamp_episodes_exhausted", "Troubles for which every step was taken in vain"),
+            run_record_failures: list
+                .counter("davylamp_run_record_failures", "Records of runs that could not be read or written"),
             run_suppressions: list.counter("davylamp_run_suppressions", "Runs asked for and not made, by reason"),
             webhook_alerts: list
                 .counter("davylamp_webhook_alerts", "Alerts that came by webhook, by sender and result"),
