@@ -81,7 +81,7 @@ impl Scene {
 
     fn post(&self, path: &str, body: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let head = "Authorization: Bearer s3cret\r\nContent-Type: application/json\r\nConnection: close\r\nHost: x";
+        let head = "Authorization: Bearer s3cret\r\nContent-Type: application/json\r\nConnection: close\r\nHost: 127.0.0.1";
         write!(stream, "POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
