@@ -280,7 +280,8 @@ fn alone(ansible: &Path) -> Duration {
 /// Starts ansible-rulebook with the `ansible-playbook` of a folder first in its PATH; until its webhook listens.
 fn rulebook(scene: &mut Scene, program: &Path, ansible: &Path) -> Duration {
     scene.port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    scene.write("inventory", "localhost ansible_connection=local\n");
+    let local = "localhost ansible_connection=local ansible_python_interpreter='{{ ansible_playbook_python }}'\n";
+    scene.write("inventory", local);
     scene.write(
         "rulebook.yml",
         &format!(
