@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use discover::{DevicesCommand, DiscoverArgs};
 use runs::RunsCommand;
 use tell::{DaemonArgs, NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
+pub mod discover;
 pub mod miner;
 mod query;
 mod remediations;
@@ -88,6 +90,12 @@ pub enum Command {
     /// Print the samples of saved replies, with no network: what a bug report needs.
     #[command(after_help = PARSE_EXAMPLES)]
     Parse(ParseArgs),
+    /// Find miners on a network, and write them down as targets.
+    #[command(after_help = discover::EXAMPLES)]
+    Discover(DiscoverArgs),
+    /// Devices that a running daemon has found: look, adopt, remove.
+    #[command(subcommand)]
+    Devices(DevicesCommand),
     /// What can be polled, with options.
     Kinds {
         /// Show one kind with all of its options and metric families.
@@ -102,6 +110,8 @@ pub enum Command {
     ///
     /// Exit status: 0 when nothing differs, 1 when something does.
     Drift(DriftArgs),
+    /// What a device said last (device_logs), and with --follow what it says next.
+    Log(LogArgs),
     /// Ask a running daemon in PromQL.
     #[command(after_help = query::EXAMPLES)]
     Query(QueryCommand),
@@ -231,6 +241,20 @@ pub struct DriftArgs {
     /// Print everything as JSON.
     #[arg(long, conflicts_with = "all")]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Id of the target.
+    pub target: String,
+    /// At most so many lines of what was said.
+    #[arg(long, short = 'n', default_value_t = 50)]
+    pub lines: usize,
+    /// Go on with what it says next, until interrupted.
+    #[arg(long, short)]
+    pub follow: bool,
 }
 
 #[derive(Debug, Args)]

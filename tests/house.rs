@@ -21,7 +21,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("preset", &["model", "secret"]),
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "preset", "telemetry", "secret", "yaml"]),
+    ("listen", &["model", "collect", "telemetry"]),
     ("schedule", &["model", "collect", "telemetry"]),
+    ("discover", &["model", "collect", "schedule", "yaml"]),
     ("wire", &["model"]),
     ("ingest", &["model", "store", "telemetry", "wire"]),
     ("sink", &["model", "collect", "telemetry", "secret", "wire"]),
@@ -40,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "model",
             "preset",
+            "listen",
             "store",
             "query",
             "rules",
@@ -51,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "webhook",
             "ingest",
             "wire",
+            "discover",
         ],
     ),
     ("config", &["*"]),
@@ -73,6 +77,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/"]),
     ("prost", &["wire/"]),
     ("snap::", &["wire/"]),
+    ("tungstenite", &["listen/"]),
 ];
 
 struct Source {

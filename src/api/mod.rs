@@ -27,6 +27,8 @@
 pub mod approval;
 pub mod audit;
 pub mod base;
+pub mod device_log;
+pub mod discovered;
 pub mod drift;
 mod guard;
 mod gzip;
@@ -62,7 +64,7 @@ pub use base::Backend;
 pub use guard::{Write, WriteSeen};
 pub use route::{BODY_BYTES, Route, Scope};
 pub use serve::serve;
-pub use status::{AlertRow, DriftRow, HeldRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
+pub use status::{AlertRow, DriftRow, FoundRow, HeldRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
 
 use crate::secret::SecretRef;
 use crate::telemetry::Telemetry;

@@ -4,10 +4,13 @@ mod ask;
 mod audit;
 mod check;
 mod demo;
+mod devices;
+mod discover;
 mod drift;
 mod explain;
 mod inventory;
 mod kinds;
+mod log;
 mod miner;
 mod notify;
 mod poll;
@@ -68,9 +71,12 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::configuration(&args.config.config),
         Command::Poll(args) => poll::poll(&args),
         Command::Parse(args) => poll::parse(&args),
+        Command::Devices(command) => devices::devices(&command),
+        Command::Discover(args) => discover::discover(&args),
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
+        Command::Log(args) => log::log(&args),
         Command::Drift(args) => drift::drift(&args),
         Command::Query(command) => query::query(&command),
         Command::Rules(command) => rules::rules(&command),

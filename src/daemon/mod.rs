@@ -4,10 +4,12 @@
 //! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
 mod acting;
+mod adopted;
 mod audit;
 mod awx;
 mod control;
 mod devices;
+mod discover;
 mod evaluate;
 mod explain;
 mod eyes;
@@ -17,6 +19,7 @@ mod history;
 mod intake;
 mod keep;
 mod kept;
+mod listening;
 mod notify;
 mod offenders;
 mod process;
@@ -48,6 +51,7 @@ use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
 use crate::api;
 use crate::config::Config;
+use crate::discover::Imprint;
 use crate::model::TargetId;
 use crate::notify::Outbox;
 use crate::notify::service::{LogError, Service as Teller};
@@ -59,6 +63,7 @@ use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
+use discover::{Finder, Finds};
 use evaluate::Evaluator;
 use keep::Keeper;
 use notify::Notifier;
@@ -174,11 +179,25 @@ pub async fn run(
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
     let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
+    let (finder, finds, adopted) = Finder::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
     let inbox = Inbox::load(shared.clone(), keeper.clone(), book.clone()).await?;
-    let parts =
-        Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
-    parts.assemble(engine, (silences, teller), listener, || ready(address)).await
+    let parts = Parts {
+        options,
+        config,
+        shared,
+        keeper,
+        store,
+        book,
+        notifier,
+        telemetry,
+        wishes,
+        inbox,
+        finds,
+        outbox,
+        sending,
+    };
+    parts.assemble(engine, (silences, teller), (finder, adopted), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -229,6 +248,7 @@ struct Parts {
     wishes: Wishes,
     outbox: Outbox,
     inbox: Arc<Inbox>,
+    finds: Finds,
     sending: Option<Work>,
 }
 
@@ -245,6 +265,7 @@ impl Parts {
         mut self,
         engine: Engine,
         (silences, teller): (SilenceKeeper, Teller),
+        (finder, adopted): (Finder, watch::Receiver<Arc<Vec<Imprint>>>),
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -267,6 +288,9 @@ impl Parts {
             reloads,
             export: export.clone(),
             notifier: self.notifier.clone(),
+            loaded: self.config.clone(),
+            adopted,
+            search: finder.wake.clone(),
         };
         control.start().await;
         let heard = transitions_in.clone();
@@ -279,6 +303,8 @@ impl Parts {
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
+        tasks.spawn("device logs", listening::run(self.shared.clone(), configs.clone(), stops.polls.clone()));
+        tasks.spawn("discovery", finder.run(configs.clone(), stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
         tasks.spawn("devices", porter.run(stops.runs.clone()));
@@ -321,7 +347,7 @@ impl Parts {
     async fn shut_down(self, mut tasks: Tasks, stops: Stops) {
         self.notifier.stopping();
         stops.polls.cancel();
-        tasks.join(&["schedule", "intake"]).await;
+        tasks.join(&["schedule", "intake", "discovery", "device logs"]).await;
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();

@@ -4,7 +4,9 @@
 //! writes OpenMetrics; the exposition reads that text back with the reader of the `prometheus` kind, so that
 //! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
 
+mod discovery;
 mod history;
+mod listen;
 mod log;
 mod process;
 mod remote;
@@ -21,7 +23,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use discovery::DiscoveryMetrics;
 pub use history::HistoryMetrics;
+pub use listen::ListenMetrics;
 pub use log::{LogFormat, log_filter, start_logging};
 use process::Process;
 pub use remote::{RemoteWriteIn, RemoteWriteOut};
@@ -81,6 +85,8 @@ pub struct Telemetry {
     pub limit_hits: Counters,
     /// The samples on disk.
     pub history: HistoryMetrics,
+    /// Device logs.
+    pub listening: ListenMetrics,
     /// Samples that a limit dropped, by limit and target.
     pub samples_over_limit: Counters,
     /// Series that are held, by kind.
@@ -135,6 +141,8 @@ pub struct Telemetry {
     pub http_requests: Counters,
     /// Calendar jobs that have not run when they should have, by job.
     pub job_overdue: Gauges,
+    /// What searching for miners comes to.
+    pub discovery: DiscoveryMetrics,
     /// What is sent on by remote write.
     pub remote_write: RemoteWriteOut,
     /// What is received by remote write.
@@ -156,6 +164,7 @@ impl Telemetry {
             values_rejected: list.counter("davylamp_values_rejected", "Impossible values that were not exported"),
             limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
             history: HistoryMetrics::new(&mut list),
+            listening: ListenMetrics::new(&mut list),
             samples_over_limit: list
                 .counter("davylamp_samples_over_limit", "Samples that a limit dropped, by limit and target"),
             series: list.gauge("davylamp_series", "Series that are held, by kind"),
@@ -192,6 +201,7 @@ impl Telemetry {
             notifications_latency: list.histogram("davylamp_notifications_latency", "How long one request takes"),
             http_requests: list.counter("davylamp_http_requests", "Requests served, by route and status"),
             job_overdue: list.gauge("davylamp_job_overdue", "1 when a calendar job has not run when it should have"),
+            discovery: DiscoveryMetrics::register(&mut list),
             remote_write: RemoteWriteOut::register(&mut list),
             received: RemoteWriteIn::register(&mut list),
             registry: list.0,
