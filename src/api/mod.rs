@@ -27,6 +27,7 @@
 pub mod approval;
 pub mod audit;
 pub mod base;
+pub mod curtailments;
 pub mod drift;
 mod guard;
 mod gzip;

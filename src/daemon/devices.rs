@@ -94,7 +94,7 @@ pub(super) async fn carry_out(
     outcome
 }
 
-async fn note(
+pub(super) async fn note(
     auditor: &Auditor,
     by: &str,
     what: &str,

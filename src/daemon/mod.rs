@@ -7,6 +7,7 @@ mod acting;
 mod audit;
 mod awx;
 mod control;
+mod curtail;
 mod devices;
 mod evaluate;
 mod explain;
@@ -178,7 +179,8 @@ pub async fn run(
     let inbox = Inbox::load(shared.clone(), keeper.clone(), book.clone()).await?;
     let parts =
         Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
-    parts.assemble(engine, (silences, teller), listener, || ready(address)).await
+    let curtailer = curtail::Curtailer::load(parts.shared.clone(), parts.keeper.clone()).await?;
+    parts.assemble(engine, (silences, teller, curtailer), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -244,7 +246,7 @@ impl Parts {
     async fn assemble(
         mut self,
         engine: Engine,
-        (silences, teller): (SilenceKeeper, Teller),
+        (silences, teller, curtailer): (SilenceKeeper, Teller, curtail::Curtailer),
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -281,6 +283,7 @@ impl Parts {
         tasks.spawn("schedule", control.run(stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
+        tasks.spawn("curtailments", curtailer.run(stops.runs.clone()));
         tasks.spawn("devices", porter.run(stops.runs.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         if let Some(sending) = self.sending.take() {
@@ -325,7 +328,7 @@ impl Parts {
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
-        tasks.join(&["runs", "devices"]).await;
+        tasks.join(&["runs", "devices", "curtailments"]).await;
         stops.rest.cancel();
         tasks.join_rest().await;
         let store = self.store.clone();

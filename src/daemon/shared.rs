@@ -7,6 +7,7 @@ use super::devices::Busy;
 use super::explain::Desk;
 use super::kept::Kept;
 use super::offenders::Offenders;
+use crate::api::curtailments::CurtailmentRow;
 use crate::api::prometheus::Group;
 use crate::config::Config;
 use crate::ingest::Intake;
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) kept: Kept,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
+    /// Written by the curtailer.
+    pub(super) curtailed: Snapshot<Vec<CurtailmentRow>>,
     /// Devices that something is at work on.
     pub(super) busy: Busy,
 }
@@ -154,6 +157,7 @@ impl Shared {
             offenders: Offenders::default(),
             kept: Kept::default(),
             desk: Desk::default(),
+            curtailed: Snapshot::new(Arc::default()),
             busy: Busy::default(),
         }
     }

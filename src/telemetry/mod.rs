@@ -115,6 +115,10 @@ pub struct Telemetry {
     pub run_suppressions: Counters,
     /// Alerts that came by webhook, by sender and result.
     pub webhook_alerts: Counters,
+    /// Devices that a curtailment has changed and will bring back.
+    pub curtailed: Gauges,
+    /// What came of devices that were to be curtailed or brought back.
+    pub curtailment_actions: Counters,
     /// Dashboard files written.
     pub dashboards_written: Counters,
     /// 1 when the last reload succeeded.
@@ -174,6 +178,12 @@ impl Telemetry {
             runs: list.counter("davylamp_runs", "Playbook runs by result"),
             runs_running: list.gauge("davylamp_runs_running", "Playbook runs under way"),
             run_suppressions: list.counter("davylamp_run_suppressions", "Runs asked for and not made, by reason"),
+            curtailed: list
+                .gauge("davylamp_curtailed_targets", "Devices that a curtailment has changed and will bring back"),
+            curtailment_actions: list.counter(
+                "davylamp_curtailment_actions",
+                "What came of devices that were to be curtailed or brought back",
+            ),
             webhook_alerts: list
                 .counter("davylamp_webhook_alerts", "Alerts that came by webhook, by sender and result"),
             dashboards_written: list.counter("davylamp_dashboards_written", "Dashboard files written"),
