@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // a failure shows itself
 #![allow(clippy::disallowed_methods)] // these tests wait for processes, outside of any runtime
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "e2e/http.rs"]
 #[allow(dead_code, reason = "shared with the tests of the whole")]
 mod http;
@@ -17,7 +19,6 @@ mod sink;
 mod smtp;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -301,7 +302,7 @@ fn a_mail_goes_over_tls_or_not_at_all() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    make_certificates(folder.path());
+    certificates::make_certificates(folder.path());
     let sink = Sink::new();
     let server = smtp::Server::start(folder.path(), true);
     let plain = smtp::Server::start(folder.path(), false);
@@ -341,20 +342,4 @@ fn a_mail_goes_over_tls_or_not_at_all() {
     assert!(fine, "{said}");
     let (fine, said) = test("nobody");
     assert!(!fine && said.contains("no receiver has the name"), "{said}");
-}
-
-/// An authority, and a certificate of it for a server on 127.0.0.1.
-fn make_certificates(folder: &Path) {
-    let openssl = |line: &str| {
-        let done = Command::new("openssl").args(line.split(' ')).current_dir(folder).output().unwrap();
-        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(&format!("req -x509 {key} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"));
-    let extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n";
-    std::fs::write(folder.join("leaf.ext"), extensions).unwrap();
-    openssl(&format!("req {key} -subj /CN=server -keyout server.key -out server.csr"));
-    openssl(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile leaf.ext -out server.pem",
-    );
 }

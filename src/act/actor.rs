@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -25,6 +25,7 @@ use crate::act::facts::{Host, World};
 use crate::act::hands::Hands;
 use crate::act::inventory::Inventory;
 use crate::act::ledger::LedgerError;
+use crate::act::reload::{Plan, Switch};
 use crate::act::run::{RunId, RunState};
 use crate::act::settings::{AlertSource, Mode};
 use crate::act::verify::Watch;
@@ -44,7 +45,9 @@ const CLOCK_WAS_SET: Duration = Duration::from_secs(30);
 pub struct Actor {
     pub(super) bindings: watch::Receiver<Arc<Vec<Binding>>>,
     pub(super) limits: Limits,
-    kill_grace: Duration,
+    pub(super) kill_grace: Duration,
+    /// Where a reload's new plans come from, and the executor that they exchange.
+    pub(super) plans: Option<(Arc<Switch>, watch::Receiver<Arc<Plan>>)>,
     pub(super) approval_url: Option<String>,
     pub(super) driver: Driver,
     orders: mpsc::Receiver<Order>,
@@ -53,7 +56,7 @@ pub struct Actor {
     clocks: (i64, Instant),
     jumped: Option<Instant>,
     pub(super) inventory: Option<Inventory>,
-    inventories: JoinSet<Result<Option<Inventory>, ExecutorError>>,
+    pub(super) inventories: JoinSet<Result<Option<Inventory>, ExecutorError>>,
     pub(super) tasks: JoinSet<()>,
     /// What was wrong with the executor last.
     trouble: Option<ExecutorError>,
@@ -112,8 +115,9 @@ impl Actor {
             bindings,
             limits,
             kill_grace,
+            plans: None,
             approval_url,
-            driver: Driver { book, executor, world, hands, stopping: Arc::new(AtomicBool::new(false)) },
+            driver: Driver { book, executor, world, hands, stopping: Arc::default(), cancelled: Arc::default() },
             orders,
             started,
             clocks: (now, started),
@@ -191,8 +195,7 @@ impl Actor {
         self.mind_the_clock();
         let wanted = self.bindings.borrow().iter().any(|binding| binding.mode != Mode::Off);
         if wanted && self.inventories.is_empty() {
-            let executor = self.driver.executor.clone();
-            self.inventories.spawn(async move { executor.inventory().await });
+            self.ask_inventory();
         }
         let world = self.driver.world.clone();
         for mut episode in self.driver.book.episodes().into_iter().filter(|episode| episode.closed_at.is_none()) {
@@ -207,6 +210,11 @@ impl Actor {
         if let Err(error) = self.driver.book.prune(horizon).await {
             tracing::warn!(%error, "cannot remove old records");
         }
+    }
+
+    pub(super) fn ask_inventory(&mut self) {
+        let executor = self.driver.executor.clone();
+        self.inventories.spawn(async move { executor.inventory().await });
     }
 
     fn learn_inventory(&mut self, answer: Result<Result<Option<Inventory>, ExecutorError>, tokio::task::JoinError>) {
@@ -317,6 +325,7 @@ impl Actor {
 
     /// Leaves running plays to a runner; without one waits for them, then ends them and records it.
     async fn stop(mut self) {
+        self.take_plan();
         self.inventories.abort_all();
         self.driver.stopping.store(true, Ordering::Relaxed);
         if self.driver.executor.outlives_us() {

@@ -215,6 +215,10 @@ impl Problems {
         if !awx.api.starts_with('/') {
             self.add("ansible.awx.api", format!("{:?} is no path: write for example /api/v2", awx.api));
         }
+        if let Some(host) = plain_and_far(&awx.url) {
+            let message = format!("the token goes to {host} readable for everybody on the way; write https://");
+            self.warnings.push(Problem { path: "ansible.awx.url".into(), message });
+        }
         awx.ca_file = awx.ca_file.map(|path| base.join(path));
         Some(awx)
     }
@@ -273,6 +277,17 @@ impl Problems {
             self.add("ansible.config", format!("there is no file {}", config.display()));
         }
     }
+}
+
+/// The host of an address to which is spoken in plain HTTP, unless it is this machine.
+fn plain_and_far(address: &str) -> Option<String> {
+    let url = url::Url::parse(address).ok().filter(|url| url.scheme() == "http")?;
+    let near = match url.host()? {
+        url::Host::Domain(name) => name == "localhost",
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => address.is_loopback(),
+    };
+    url.host_str().filter(|_| !near).map(String::from)
 }
 
 #[cfg(test)]
@@ -369,6 +384,25 @@ pub(super) mod tests {
         let modes: Vec<Mode> = all.bindings[0].steps.iter().map(|step| all.bindings[0].mode_of(step)).collect();
         assert_eq!(modes, [Mode::Auto, Mode::Approve, Mode::Auto, Mode::Auto]);
         assert!(all.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_token_in_plain_http_beyond_this_machine_is_warned_of() {
+        for (url, warned) in [
+            ("http://awx.example", true),
+            ("http://192.0.2.1:8052", true),
+            ("https://awx.example", false),
+            ("http://localhost:8052", false),
+            ("http://127.0.0.1", false),
+            ("http://[::1]:80/", false),
+        ] {
+            let ansible = format!("{{awx: {{url: '{url}', token: {{file: t}}, inventory: 1}}}}");
+            let warnings = checked(GOOD, &ansible).unwrap().warnings;
+            let found = warnings
+                .iter()
+                .any(|warning| warning.path == "ansible.awx.url" && warning.message.contains("https://"));
+            assert_eq!(found, warned, "{url}: {warnings:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ impl Round {
 impl Actor {
     /// Gathers what is the same for everything that is judged in one look around.
     pub(super) async fn round(&mut self) -> Round {
+        self.take_plan();
         let world = self.driver.world.clone();
         let (firing, hosts, bindings) = (world.firing(), world.hosts(), self.bindings.borrow().clone());
         let mut healthy = HashMap::new();

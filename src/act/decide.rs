@@ -115,6 +115,7 @@ impl Actor {
             RunState::Queued | RunState::WaitingApproval | RunState::Verifying => {
                 (run.state, run.ended_at) = (RunState::Cancelled, Some(self.driver.world.now()));
                 run.detail = format!("{by} cancelled it");
+                run.cancelled_by = Some(by.to_string());
                 if let Some(approval) = &mut run.approval {
                     approval.forget_token();
                 }
@@ -124,6 +125,7 @@ impl Actor {
             }
             state if state.is_running() && matches!(run.action(), Action::Playbook(_)) => {
                 tracing::info!(run = %run.id, by, "cancelling");
+                self.driver.cancelled_by(id, by);
                 Ok(self.driver.executor.cancel(id.clone()).await?)
             }
             state => Err(ControlError::NotCancellable(id.clone(), state)),

@@ -1,7 +1,8 @@
 //! One claimed run from its start to its verdict. After a crash the same road is walked without the start.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::act::binding::{Action, split_target};
@@ -11,7 +12,7 @@ use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatu
 use crate::act::facts::World;
 use crate::act::hands::{Effect, Hands, HandsError};
 use crate::act::ledger::LedgerError;
-use crate::act::run::{Run, RunState};
+use crate::act::run::{Run, RunId, RunState};
 use crate::act::verdict::verdict;
 
 /// How often a run is looked at: soon after its start, rarer later.
@@ -28,6 +29,8 @@ pub(super) struct Driver {
     pub(super) hands: Arc<dyn Hands>,
     /// Set when the daemon stops: a run that is ended then was interrupted, not cancelled.
     pub(super) stopping: Arc<AtomicBool>,
+    /// Who asked for the end of a run.
+    pub(super) cancelled: Arc<Mutex<HashMap<RunId, String>>>,
 }
 
 /// What a claimed run does.
@@ -68,6 +71,11 @@ impl Driver {
         }
     }
 
+    /// Notes who asked for the end of a run, for its record.
+    pub(super) fn cancelled_by(&self, run: &RunId, by: &str) {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone(), by.to_string());
+    }
+
     async fn start(&self, run: &mut Run, request: RunRequest) -> Result<(), LedgerError> {
         match self.executor.start(request).await {
             Ok(started) => {
@@ -76,6 +84,7 @@ impl Driver {
                 run.playbook_sha256 = started.playbook_sha256;
                 run.vars_sha256 = Some(started.vars_sha256);
                 run.supervisor = started.supervisor;
+                run.place = self.executor.place(&run.id);
                 self.save(run).await
             }
             Err(ExecutorError::Refused(why)) => self.end(run, RunState::Failed, why).await,
@@ -135,6 +144,12 @@ impl Driver {
         if state == RunState::Cancelled && self.stopping.load(Ordering::Relaxed) {
             (state, detail) = (RunState::Interrupted, "the daemon stopped and ended the play".into());
         }
+        let asked = self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(&run.id);
+        if let Some(by) = asked.filter(|_| state == RunState::Cancelled) {
+            detail = format!("{by} cancelled it");
+            run.cancelled_by = Some(by);
+        }
+        run.place = run.place.take().or_else(|| self.executor.place(&run.id));
         run.state = RunState::Exited;
         run.exited_at = Some(self.world.now());
         run.exit = Some(report.exit);

@@ -35,6 +35,7 @@ pub mod metrics;
 pub mod playbook;
 pub mod process;
 pub mod reason;
+pub mod reload;
 pub mod run;
 pub mod runner;
 pub mod settings;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::act::approval::{Approval, Decision};
 use crate::act::binding::Action;
 use crate::act::events::{HostStats, TaskResult, cut};
+use crate::act::executor::Place;
 use crate::act::job::{ExitRecord, Supervisor};
 use crate::act::settings::{Mode, Verify};
 use crate::model::Alert;
@@ -82,6 +83,12 @@ pub struct Run {
     pub exited_at: Option<i64>,
     /// When its end was on record.
     pub ended_at: Option<i64>,
+    /// Who ended it or gave it up.
+    #[serde(default)]
+    pub cancelled_by: Option<String>,
+    /// Where a controller keeps it.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// Digest of the playbook that ran.
     pub playbook_sha256: Option<String>,
     /// Digest of the variables it was given.
@@ -152,6 +159,8 @@ impl Run {
             spawned_at: None,
             exited_at: None,
             ended_at: None,
+            cancelled_by: None,
+            place: None,
             playbook_sha256: None,
             vars_sha256: None,
             supervisor: None,
@@ -198,6 +207,8 @@ impl Run {
             spawned_at: None,
             exited_at: None,
             ended_at: None,
+            cancelled_by: None,
+            place: None,
             playbook_sha256: None,
             vars_sha256: None,
             supervisor: None,

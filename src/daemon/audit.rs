@@ -184,7 +184,8 @@ pub(super) fn of_run(key: &str, value: &[u8]) -> Option<Entry> {
     let id = key.strip_prefix("run/")?;
     let run: Run = serde_json::from_slice(value).ok()?;
     let mut facts = serde_json::to_value(&run).ok()?;
-    let who = facts.pointer("/approval/by").and_then(|by| by.as_str()).unwrap_or("davylamp").to_string();
+    let word = |path| facts.pointer(path).and_then(serde_json::Value::as_str);
+    let who = word("/cancelled_by").or_else(|| word("/approval/by")).unwrap_or("davylamp").to_string();
     if let Some(facts) = facts.as_object_mut().filter(|_| !run.state.is_final()) {
         facts.remove("tasks");
     }

@@ -10,12 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::acting;
 use super::keep::Keeper;
 use super::limits;
 use super::notify::Notifier;
 use super::shared::{Shared, TargetState};
 use super::world::ReloadRequest;
-use crate::act::binding::Binding;
+use crate::act::reload::Plan;
 use crate::collect::kind;
 use crate::config::Config;
 use crate::dashboards;
@@ -34,7 +35,7 @@ pub(super) struct Control {
     pub(super) keeper: Keeper,
     pub(super) scheduler: Scheduler,
     pub(super) configs: watch::Sender<Arc<Config>>,
-    pub(super) bindings: watch::Sender<Arc<Vec<Binding>>>,
+    pub(super) plans: watch::Sender<Arc<Plan>>,
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) export: Arc<Notify>,
     pub(super) notifier: Arc<Notifier>,
@@ -102,8 +103,6 @@ impl Control {
     async fn swap(&mut self, config: Arc<Config>) -> String {
         let before = self.shared.config.get();
         let (old, new) = (&before.file, &config.file);
-        let ansible =
-            |config: &Config| format!("{:?} {:?} {:?}", config.act.ansible, config.act.limits, config.act.runner);
         let fixed = [
             ("server", old.server != new.server),
             ("ingest", old.ingest != new.ingest),
@@ -111,7 +110,6 @@ impl Control {
             ("log", format!("{:?}", old.log) != format!("{:?}", new.log)),
             // `storage.export` is taken over.
             ("storage", old.storage.path != new.storage.path || old.storage.cache_bytes != new.storage.cache_bytes),
-            ("ansible", ansible(&before) != ansible(&config)),
             ("limits", limits(&before) != limits(&config)),
             ("history", old.history != new.history),
         ];
@@ -121,7 +119,8 @@ impl Control {
         self.shared.config.set(config.clone());
         let difference = self.apply(&config).await;
         let _ = self.configs.send(config.clone());
-        let _ = self.bindings.send(Arc::new(config.act.bindings.clone()));
+        let plan = acting::plan(&config, Some((&before, &self.plans.borrow())));
+        let _ = self.plans.send(Arc::new(plan));
         let mut summary = format!(
             "{} target(s) started, {} stopped, {} kept; {} rule group(s), {} remediation(s)",
             difference.started.len(),

@@ -253,7 +253,7 @@ impl Parts {
         let (polled_in, polled) = mpsc::channel(OBSERVATION_QUEUE);
         let (transitions_in, transitions) = mpsc::channel(TRANSITION_QUEUE);
         let (configs_in, configs) = watch::channel(self.config.clone());
-        let (bindings_in, bindings) = watch::channel(Arc::new(self.config.act.bindings.clone()));
+        let (plans_in, plans) = watch::channel(Arc::new(acting::plan(&self.config, None)));
         let (reloads_in, reloads) = mpsc::channel(1);
         let export = Arc::new(Notify::new());
         let descriptors = descriptors();
@@ -265,7 +265,7 @@ impl Parts {
             keeper: self.keeper.clone(),
             scheduler: Scheduler::new(polled_in, self.telemetry.clone(), concurrent_polls(descriptors)),
             configs: configs_in,
-            bindings: bindings_in,
+            plans: plans_in,
             reloads,
             export: export.clone(),
             notifier: self.notifier.clone(),
@@ -274,7 +274,7 @@ impl Parts {
         let heard = transitions_in.clone();
         let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
-        let (actor, runs) = self.actor(bindings);
+        let (actor, runs) = self.actor(plans);
         let (porter, orders) = devices::Porter::new(self.shared.clone(), self.keeper.auditor());
         let view = Arc::new(self.view(runs, reloads_in, seen, orders));
         let api = surface::surface(&view);

@@ -16,7 +16,7 @@ use crate::yaml::Problem;
 
 /// Runs a file of remediation tests, or those tests whose name `only` matches.
 pub fn remediation_tests(path: &Path, only: Option<&Regex>) -> Outcome {
-    run(path, only, |config| setting(config))
+    run(path, only, setting)
 }
 
 fn setting(path: &Path) -> Result<Setting, Vec<Problem>> {

@@ -2,8 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
+#[allow(clippy::disallowed_methods, reason = "it waits for processes, outside of any runtime")]
+mod daemon;
+#[allow(dead_code, reason = "not all of it is needed here")]
+#[path = "../e2e/http.rs"]
+mod http;
 #[path = "../act/kit.rs"]
 mod kit;
+#[allow(dead_code, clippy::disallowed_methods, reason = "not all of it is needed here; it waits for processes")]
+#[path = "../e2e/lamp.rs"]
+mod lamp;
 mod server;
 
 use std::sync::Arc;

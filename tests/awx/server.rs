@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value as Json, json};
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub const TOKEN: &str = "s3cret";
 
@@ -38,6 +42,20 @@ pub struct Server {
 
 impl Server {
     pub fn new() -> Server {
+        Self::start(None)
+    }
+
+    /// One that speaks TLS with the certificate in a folder.
+    pub fn tls(folder: &Path) -> Server {
+        let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        Self::start(Some(Arc::new(config)))
+    }
+
+    fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let template = json!({"id": 7, "name": "Restart a miner", "inventory": 3, "job_type": "run", "diff_mode": false,
@@ -59,8 +77,14 @@ impl Server {
         let shared = state.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                let state = shared.clone();
-                std::thread::spawn(move || serve(stream, &state));
+                let (state, tls) = (shared.clone(), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &state),
+                    Some(config) => {
+                        let connection = rustls::ServerConnection::new(config).ok()?;
+                        serve(rustls::StreamOwned::new(connection, stream), &state)
+                    }
+                });
             }
         });
         Server { address, state }
@@ -81,7 +105,7 @@ impl Server {
 }
 
 /// One connection, one request.
-fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
+fn serve(stream: impl Read + Write, state: &Mutex<State>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -110,7 +134,9 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
     };
     let text = text.to_string();
     let head = format!("HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nConnection: close\r\n");
-    write!(reader.into_inner(), "{head}Content-Length: {}\r\n\r\n{text}", text.len()).ok()
+    let mut stream = reader.into_inner();
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{text}", text.len()).ok()?;
+    stream.flush().ok()
 }
 
 impl State {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::http::send;
 use crate::lamp::Lamp;
-use crate::world::{PLAYED, seconds};
+use crate::world::{PLAYED, posted, seconds};
 
 const BEARER: (&str, &str) = ("Authorization", "Bearer s3cret");
 /// Daemons that are killed side by side.
@@ -121,11 +121,7 @@ impl Lane {
 
     /// Posts; true when it was acknowledged.
     fn post(&self, miner: &str, status: &str) -> bool {
-        let ends = if status == "firing" { "0001-01-01T00:00:00Z" } else { "2026-01-02T04:00:00Z" };
-        let body = format!(
-            r#"{{"version":"4","status":"{status}","alerts":[{{"status":"{status}","labels":{{"alertname":"Hot","miner":"{miner}"}},
-            "annotations":{{}},"startsAt":"2026-01-02T03:04:05Z","endsAt":"{ends}"}}]}}"#
-        );
+        let body = posted(status, "Hot", miner);
         let path = "/api/v1/webhooks/alertmanager";
         send(self.lamp.address(), "POST", path, &[BEARER], &body).is_ok_and(|answer| answer.status == 202)
     }

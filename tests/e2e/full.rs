@@ -7,7 +7,7 @@ use davylamp::demo::{Fault, Model};
 
 use crate::http::{Page, send};
 use crate::lamp::Lamp;
-use crate::world::{Disk, Farm, LOW, PLAYED, RULES, binding, config, seconds};
+use crate::world::{Disk, Farm, LOW, PLAYED, RULES, binding, config, posted, seconds};
 
 #[test]
 fn a_full_disk_stops_nothing_but_the_state() {
@@ -76,10 +76,7 @@ fn on_a_full_disk_nothing_is_run_and_no_webhook_is_acknowledged() {
     lamp.start();
     lamp.wait("the miners", seconds(30), |page| page.value("davylamp_target_up", &[]) == Some(2.0));
     let post = || {
-        let body = format!(
-            r#"{{"version":"4","status":"firing","alerts":[{{"status":"firing","labels":{{"alertname":"{LOW}","miner":"m2"}},
-            "annotations":{{}},"startsAt":"2026-01-02T03:04:05Z","endsAt":"0001-01-01T00:00:00Z"}}]}}"#
-        );
+        let body = posted("firing", LOW, "m2");
         let bearer = ("Authorization", "Bearer s3cret");
         send(lamp.address(), "POST", "/api/v1/webhooks/alertmanager", &[bearer], &body).unwrap().status
     };

@@ -3,8 +3,9 @@
 use davylamp::demo::Model;
 use rustix::process::Signal;
 
+use crate::http::send;
 use crate::lamp::Lamp;
-use crate::world::{Farm, config, seconds};
+use crate::world::{Farm, PLAYED, config, posted, seconds};
 
 const MINERS: [(&str, Model); 3] = [("kept", Model::Bitaxe), ("removed", Model::Bitaxe), ("added", Model::Cgminer)];
 
@@ -92,5 +93,68 @@ fn only_with_the_token() {
     let answer = lamp.request("POST", "/-/reload", &right);
     assert_eq!(answer.status, 400, "{}", answer.body);
     assert!(answer.head.contains("application/problem+json") && answer.body.contains("rules.yml"), "{}", answer.body);
+    lamp.finish();
+}
+
+/// How playbooks are run, and which, before and after the reload.
+fn acting(command: &str, runs: &str, step: &str) -> String {
+    format!(
+        "server: {{listen: '127.0.0.1:0'}}
+storage: {{path: state, ballast_bytes: 0}}
+ansible: {{command: {command}/ansible-playbook, inventory: hosts, runs: {runs}, startup_grace: 0s, kill_grace: 1s}}
+webhooks: {{alertmanager: {{bearer: {{file: token}}}}}}
+remediations:
+- name: repair
+  match: ['alertname=\"Hot\"']
+  target: '{{{{ $labels.miner }}}}'
+  sources: [alertmanager]
+  mode: auto
+  steps: [{{playbook: {step}, timeout: 1m}}]
+"
+    )
+}
+
+#[test]
+fn how_playbooks_are_run_changes_and_runs_go_on() {
+    let mut lamp = Lamp::new(&acting("one", "runs", "old.yml"));
+    lamp.write("token", "s3cret");
+    lamp.write("hosts", "m1\nm2\n");
+    lamp.write("playbooks/old.yml", "- hosts: all\n");
+    lamp.write("playbooks/new.yml", "- hosts: all\n");
+    // The first one goes on until it is told to end.
+    let slow = PLAYED.replace("sleep 0.05", "until [ -e \"${0%/*}/go\" ]; do sleep 0.05; done");
+    lamp.program("one/ansible-playbook", &slow);
+    lamp.program("two/ansible-playbook", PLAYED);
+    for folder in ["one", "two"] {
+        let inventory = "#!/bin/sh\necho '{\"all\": {\"hosts\": [\"m1\", \"m2\"]}}'\n";
+        lamp.program(&format!("{folder}/ansible-inventory"), inventory);
+    }
+    lamp.start();
+    let fire = |miner: &str| {
+        let (path, bearer) = ("/api/v1/webhooks/alertmanager", ("Authorization", "Bearer s3cret"));
+        let answer = send(lamp.address(), "POST", path, &[bearer], &posted("firing", "Hot", miner)).unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    };
+    let traces = |folder: &str| std::fs::read_to_string(lamp.path(folder).join("trace")).unwrap_or_default();
+    fire("m1");
+    lamp.until("the first play", seconds(30), || (traces("one") == "m1 old.yml real\n").then_some(()));
+
+    // One mistake, and nothing of it is taken over.
+    lamp.write("davylamp.yml", &acting("two", "runs2", "nwe.yml"));
+    lamp.signal(Signal::HUP);
+    lamp.until("the refusal", seconds(20), || lamp.log().contains("no playbook \"nwe.yml\"").then_some(()));
+    lamp.write("davylamp.yml", &acting("two", "runs2", "new.yml"));
+    lamp.signal(Signal::HUP);
+    lamp.until("the reload", seconds(20), || lamp.log().contains("configuration loaded anew").then_some(()));
+    assert!(!lamp.log().contains("need a restart"), "{}", lamp.log());
+    fire("m2");
+    lamp.until("the second play", seconds(30), || (traces("two") == "m2 new.yml real\n").then_some(()));
+
+    // The first one went on all the while, and its end is seen where it was begun.
+    std::fs::write(lamp.path("one/go"), "").unwrap();
+    let succeeded = |page: &crate::http::Page| page.value("davylamp_runs_total", &[("result", "succeeded")]);
+    lamp.wait("both ends", seconds(30), |page| succeeded(page) == Some(2.0));
+    assert_eq!((traces("one").lines().count(), traces("two").lines().count()), (1, 1));
+    assert!(lamp.path("state/runs2").is_dir());
     lamp.finish();
 }

@@ -121,6 +121,10 @@ fn a_link_is_looked_at_often_and_used_once() {
     let followed = runs(&lamp, &["follow", &id]);
     assert!(followed.status.success() && text(&followed).contains("TASK [leave a trace]"), "{}", text(&followed));
     let explained = text(&runs(&lamp, &["explain", &id]));
+    let mut audit = lamp.command(&["audit", "list", "--subject", &id]);
+    let audit = text(&audit.env("DAVYLAMP_URL", format!("http://{}", lamp.address())).output().unwrap());
+    let named = |what: &str, who: &str| audit.lines().any(|line| line.contains(what) && line.contains(who));
+    assert!(named("run.queued", "by \"one-time link\"") && named("run.waiting_approval", "by \"davylamp\""), "{audit}");
     assert!(explained.contains("one-time link") && explained.contains("its check run"), "{explained}");
     lamp.finish();
 }
@@ -202,17 +206,29 @@ fn a_play_is_cancelled_tried_again_and_explained() {
     let asked = lamp.output(&["runs", "list"]);
     let held = format!("is in use by process {}", lamp.pid().as_raw_nonzero());
     assert!(!asked.status.success() && text(&asked).contains(&held), "{}", text(&asked));
+    let mut audit = lamp.command(&["audit", "list", "--subject", &id]);
+    let audit = audit.env("DAVYLAMP_URL", format!("http://{}", lamp.address()));
+    let audit = text(&audit.output().unwrap());
+    assert!(
+        audit.lines().any(|line| line.contains("run.cancelled") && line.contains("by \"ann, 127.0.0.1\"")),
+        "{audit}"
+    );
     lamp.finish();
+    left_behind(&lamp, &id, &second);
+}
+
+/// What the command line shows of a daemon that is stopped.
+fn left_behind(lamp: &Lamp, id: &str, second: &str) {
     let said = |args: &[&str]| {
         let output = lamp.output(&[&["runs"], args].concat());
         assert!(output.status.success() && text(&output).contains("no daemon answers at"), "{}", text(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let left = said(&["list", "--target", "m2"]);
-    assert!(left.contains(&id) && left.contains(&second) && left.contains("cancelled"), "{left}");
-    assert!(!said(&["list", "--state", "succeeded"]).contains(&id));
-    assert!(said(&["show", &id]).contains("cancelled") && said(&["explain", "m2"]).contains("slow on m2"));
-    let shown: Value = serde_json::from_str(&said(&["show", &id, "--output", "json"])).unwrap();
+    assert!(left.contains(id) && left.contains(second) && left.contains("cancelled"), "{left}");
+    assert!(!said(&["list", "--state", "succeeded"]).contains(id));
+    assert!(said(&["show", id]).contains("ann") && said(&["explain", "m2"]).contains("slow on m2"));
+    let shown: Value = serde_json::from_str(&said(&["show", id, "--output", "json"])).unwrap();
     assert_eq!((&shown["run"]["state"], &shown["run"]["target"]), (&"cancelled".into(), &"m2".into()), "{shown}");
     let wrong = lamp.output(&["runs", "show", "0123456789abcdef"]);
     assert!(!wrong.status.success() && text(&wrong).contains("there is no run 0123456789abcdef"), "{}", text(&wrong));

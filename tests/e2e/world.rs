@@ -52,6 +52,15 @@ pub fn ansible() -> Option<PathBuf> {
 /// in the file `trace` beside it.
 pub const PLAYED: &str = include_str!("played.sh");
 
+/// An alert as Alertmanager sends it.
+pub fn posted(status: &str, name: &str, miner: &str) -> String {
+    let ends = if status == "firing" { "0001-01-01T00:00:00Z" } else { "2026-01-02T04:00:00Z" };
+    format!(
+        r#"{{"version":"4","status":"{status}","alerts":[{{"status":"{status}","labels":{{"alertname":"{name}","miner":"{miner}"}},
+        "annotations":{{}},"startsAt":"2026-01-02T03:04:05Z","endsAt":"{ends}"}}]}}"#
+    )
+}
+
 /// Whether a program is installed; says loudly what is skipped without it.
 pub fn installed(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();

@@ -18,7 +18,7 @@ use crate::act::events::cut;
 use crate::act::executor::awx_shapes::{
     Event, Found, HostSummary, Job, Launched, Named, Page, Template, events, exit_record, job_type, launch_vars,
 };
-use crate::act::executor::{Executor, ExecutorError, Report, RunRequest, RunStatus, Started, folders};
+use crate::act::executor::{Executor, ExecutorError, Place, Report, RunRequest, RunStatus, Started, folders};
 use crate::act::files::{create_json, create_private, read_json};
 use crate::act::inventory::{Inventory, is_plain};
 use crate::act::job::names;
@@ -325,6 +325,12 @@ impl Executor for Awx {
 
     fn abandon(&self, run: RunId) -> BoxFuture<'_, Result<(), ExecutorError>> {
         async move { self.give_up(&run).await }.boxed()
+    }
+
+    fn place(&self, run: &RunId) -> Option<Place> {
+        let JobNumber { job } = read_json(&self.folder(run).join(JOB)).ok()??;
+        let url = format!("{}/#/jobs/playbook/{job}/output", self.settings.url.trim_end_matches('/'));
+        Some(Place { job, url })
     }
 
     fn inventory(&self) -> BoxFuture<'_, Result<Option<Inventory>, ExecutorError>> {

@@ -48,6 +48,15 @@ pub struct Started {
     pub supervisor: Option<Supervisor>,
 }
 
+/// Where a person finds a run in a controller.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// Number of the job.
+    pub job: u64,
+    /// Address of its page.
+    pub url: String,
+}
+
 /// What is known of a run.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -122,6 +131,11 @@ pub trait Executor: Send + Sync {
     fn printed(&self, run: RunId, from: u64) -> BoxFuture<'_, Result<Printed, ExecutorError>> {
         let text = format!("the output of {run} is not kept here, so nothing of it after {from} can be shown");
         Box::pin(std::future::ready(Err(ExecutorError::Refused(text))))
+    }
+
+    /// Where a controller keeps a run; `None` where there is no controller, or the job is not known yet.
+    fn place(&self, _run: &RunId) -> Option<Place> {
+        None
     }
 
     /// The hosts of the configured inventory; `None` when inventories are generated per run.

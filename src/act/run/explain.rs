@@ -35,6 +35,7 @@ impl Run {
             other => format!("  action    {other}"),
         };
         lines.push(action);
+        lines.extend(self.place.as_ref().map(|place| format!("  job       {} {}", place.job, place.url)));
         let times = [
             ("claimed", self.claimed_at),
             ("spawned", self.spawned_at),
