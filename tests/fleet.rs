@@ -11,6 +11,8 @@ use davylamp::model::{FailureReason, Labels, Reading, Target};
 
 #[path = "fleet/families.rs"]
 mod families;
+#[path = "fleet/twins.rs"]
+mod twins;
 
 /// A file with the password of all simulated devices.
 fn password() -> &'static Path {

@@ -252,6 +252,38 @@ fn known_values_are_read_right() {
     }
 }
 
+/// The newer families, value by value.
+#[test]
+fn what_was_read_by_eye_is_read_so() {
+    let Some(root) = folder() else { return };
+    let (mut reading, mut file, mut checked, mut wrong) = (Reading::default(), "", 0, Vec::new());
+    for line in include_str!("recorded/by_eye.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Some(line) = line.strip_prefix("  ") else {
+            let (kind, path) = line.split_once(' ').unwrap();
+            (reading, file) = (parse(kind, &root.join(path)).unwrap(), path);
+            continue;
+        };
+        let (words, value) = line.rsplit_once(' ').unwrap();
+        let (family, labels) = words.split_once(' ').unwrap_or((words, ""));
+        let (name, value) = (format!("miner_{family}"), value.parse::<f64>().unwrap());
+        let found = reading.samples.iter().find(|sample| {
+            let mut said: Vec<&str> = sample.labels.iter().map(|(_, value)| value).collect();
+            let mut wanted: Vec<&str> = labels.split_whitespace().collect();
+            said.sort_unstable();
+            wanted.sort_unstable();
+            sample.family.name == name && said == wanted
+        });
+        let found = found.map(|sample| sample.value);
+        // Some parsers round to whole hashes, others do not.
+        if !found.is_some_and(|found| (found - value).abs() <= value.abs() * 1e-12) {
+            wrong.push(format!("{file}: {words} is {found:?}, not {value}"));
+        }
+        checked += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 100, "{checked}");
+}
+
 /// The malformed replies of other makers go through the same repairing reader.
 #[test]
 fn malformed_recordings_of_other_makers_can_be_repaired() {

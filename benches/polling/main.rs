@@ -2,11 +2,12 @@
 //! storage and beside Prometheus; then where the time of one poll goes.
 //!
 //! Devices and pollers each run in a process of their own. `DAVYLAMP_BENCH_TARGETS` (1000) and `DAVYLAMP_BENCH_SECONDS`
-//! (30, after 10 to warm up) can be set.
+//! (30, after 10 to warm up; 0 leaves the pollers out) can be set.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod memory;
 mod pollers;
 mod prometheus;
 mod servers;
@@ -24,6 +25,7 @@ fn main() {
     match common::role().split_once(' ').unwrap_or((&common::role(), "")) {
         ("serve", what) => servers::serve(what),
         ("poll", how) => pollers::poll(how),
+        ("kept", model) => memory::measure(model),
         _ => report(),
     }
 }
@@ -43,6 +45,10 @@ fn sleep(duration: Duration) {
 
 fn report() {
     stages::report();
+    memory::report();
+    if std::env::var_os("DAVYLAMP_BENCH_SECONDS").is_some_and(|seconds| seconds == "0") {
+        return;
+    }
     let rows = [
         row("davylamp, `axeos`: a short connection per request", "axeos", "davylamp"),
         row("bare reqwest and serde_json, a short connection", "axeos", "http close"),

@@ -38,6 +38,13 @@ impl Reply {
     pub fn new(request: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Reply { request: request.into(), status: None, body: body.into() }
     }
+
+    /// The same in no more memory than it needs, for replies that are kept between polls: a body as it was received
+    /// sits in a buffer of several kilobytes.
+    #[must_use]
+    pub fn compact(&self) -> Reply {
+        Reply { body: Bytes::copy_from_slice(&self.body), ..self.clone() }
+    }
 }
 
 /// Why replies could not be turned into samples. The text may quote the device and is cut before it is shown.

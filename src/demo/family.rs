@@ -126,7 +126,11 @@ pub fn render(template: &str, device: &Device) -> String {
 fn put(text: &mut String, place: &str, device: &Device) -> bool {
     match place {
         "mac" => text.push_str(&device.mac()),
-        "host" => text.push_str(device.hostname()),
+        // Within quotes, as JSON has it.
+        "host" => {
+            let quoted = serde_json::json!(device.hostname()).to_string();
+            text.push_str(quoted.get(1..quoted.len() - 1).unwrap_or_default());
+        }
         "seed" => text.push_str(&format!("{:016x}", device.seed())),
         _ => return put_number(text, place, device).is_some(),
     }

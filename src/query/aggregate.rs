@@ -62,12 +62,13 @@ fn group_labels(node: &Aggregate, labels: &Labels) -> Labels {
 /// Groups in the order in which their first series comes.
 fn groups(evaluator: &mut Evaluator, node: &Aggregate, samples: Vec<Sample>) -> Vec<Group> {
     let memo = &mut evaluator.memos.entry(key(node)).or_default().key;
-    let mut index: HashMap<Labels, usize> = HashMap::new();
+    let mut places: Vec<Option<usize>> = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     for sample in samples {
-        let labels = memo.get(&sample.labels, |labels| group_labels(node, labels));
-        let place = *index.entry(labels).or_insert_with_key(|labels| {
-            groups.push(Group { labels: labels.clone(), drop_name: false, samples: Vec::new() });
+        let number = memo.number(&sample.labels, |labels| group_labels(node, labels));
+        places.resize(places.len().max(number + 1), None);
+        let place = *places[number].get_or_insert_with(|| {
+            groups.push(Group { labels: memo.labels(number), drop_name: false, samples: Vec::new() });
             groups.len() - 1
         });
         groups[place].drop_name |= sample.drop_name;
@@ -188,15 +189,19 @@ fn with_number(
     for mut group in groups(evaluator, node, samples) {
         // Of equal values the labels decide: the order in which series come depends on what else the query reads, and
         // an instant must pick as the same step of a range does.
-        group.samples.sort_by(|a, b| {
+        let order = |a: &Sample, b: &Sample| {
             let order = match node.op {
                 AggregateOp::Topk => nan_last(b.v, a.v, a.v, b.v),
                 AggregateOp::Bottomk => nan_last(a.v, b.v, a.v, b.v),
                 _ => Ordering::Equal,
             };
             order.then_with(|| a.labels.cmp(&b.labels))
-        });
+        };
+        if let Some(last) = count.checked_sub(1).filter(|last| *last < group.samples.len()) {
+            group.samples.select_nth_unstable_by(last, order);
+        }
         group.samples.truncate(count);
+        group.samples.sort_by(order);
         out.extend(group.samples);
     }
     Ok(out)

@@ -1,8 +1,6 @@
 //! Which series of two vectors belong together.
 
-use std::collections::HashMap;
 use std::collections::HashSet;
-use std::collections::hash_map::Entry;
 
 use crate::model::Labels;
 use crate::model::labels::METRIC_NAME;
@@ -31,14 +29,27 @@ pub(super) fn set(
     rhs: Vec<Sample>,
     memos: &mut Memos,
 ) -> Vec<Sample> {
-    let mut key = |sample: &Sample| memos.key.get(&sample.labels, |labels| signature(labels, matching));
+    let mut key = |sample: &Sample| memos.key.number(&sample.labels, |labels| signature(labels, matching));
+    let mut marked = |side: &[Sample]| {
+        let mut known = Vec::new();
+        for sample in side {
+            mark(&mut known, key(sample));
+        }
+        known
+    };
+    let known = marked(if op == BinaryOp::Or { &lhs } else { &rhs });
+    let mut is_known = |sample: &Sample| known.get(key(sample)).copied().unwrap_or(false);
     if op == BinaryOp::Or {
-        let known: HashSet<Labels> = lhs.iter().map(&mut key).collect();
-        let extra = rhs.into_iter().filter(|sample| !known.contains(&key(sample)));
+        let extra = rhs.into_iter().filter(|sample| !is_known(sample));
         return lhs.into_iter().chain(extra).collect();
     }
-    let known: HashSet<Labels> = rhs.iter().map(&mut key).collect();
-    lhs.into_iter().filter(|sample| known.contains(&key(sample)) == (op == BinaryOp::And)).collect()
+    lhs.into_iter().filter(|sample| is_known(sample) == (op == BinaryOp::And)).collect()
+}
+
+/// Marks a number; says whether it was not marked before.
+fn mark(marks: &mut Vec<bool>, number: usize) -> bool {
+    marks.resize(marks.len().max(number + 1), false);
+    !std::mem::replace(&mut marks[number], true)
 }
 
 /// Arithmetic and comparison between two vectors.
@@ -56,29 +67,33 @@ pub(super) fn pairs(
     if (many.is_empty() && fill_many.is_none()) || (one.is_empty() && fill_one.is_none()) {
         return Ok(Vec::new());
     }
-    let mut matching = Pairs { expr, node, memos, remarks, out: Vec::new(), used: HashSet::with_capacity(many.len()) };
+    let (out, used) = (Vec::new(), Vec::new());
+    let mut matching = Pairs { expr, node, memos, remarks, out, used, used_with: HashSet::new() };
     let ones = matching.index(one, if swapped { "left" } else { "right" })?;
-    let mut met = HashSet::new();
+    let mut met = Vec::new();
     for sample in &many {
-        let key = matching.key(&sample.labels);
+        let number = matching.number(&sample.labels);
         if fill_many.is_some() {
-            met.insert(key.clone());
+            mark(&mut met, number);
         }
-        match (ones.get(&key), fill_one) {
-            (Some(partner), _) => matching.combine(sample, partner, key)?,
+        match (ones.get(number).and_then(Option::as_ref), fill_one) {
+            (Some(partner), _) => matching.combine(sample, partner, number)?,
             (None, Some(v)) => {
-                let partner = Sample::float(key.clone(), v, false);
-                matching.combine(sample, &partner, key)?;
+                let partner = Sample::float(matching.memos.key.labels(number), v, false);
+                matching.combine(sample, &partner, number)?;
             }
             (None, None) => {}
         }
     }
     if let Some(v) = fill_many {
-        let mut lonely: Vec<(&Labels, &Sample)> = ones.iter().filter(|(key, _)| !met.contains(*key)).collect();
-        lonely.sort_by(|a, b| a.0.cmp(b.0));
-        for (key, partner) in lonely {
-            let sample = Sample::float(key.clone(), v, false);
-            matching.combine(&sample, partner, key.clone())?;
+        let met = |number: usize| met.get(number).copied().unwrap_or(false);
+        let lonely = ones.iter().enumerate().filter(|(number, _)| !met(*number));
+        let mut lonely: Vec<(Labels, usize, &Sample)> = lonely
+            .filter_map(|(number, one)| Some((matching.memos.key.labels(number), number, one.as_ref()?)))
+            .collect();
+        lonely.sort_by(|a, b| a.0.cmp(&b.0));
+        for (key, number, partner) in lonely {
+            matching.combine(&Sample::float(key, v, false), partner, number)?;
         }
     }
     Ok(matching.out)
@@ -90,39 +105,41 @@ struct Pairs<'a> {
     memos: &'a mut Memos,
     remarks: &'a mut Remarks,
     out: Vec<Sample>,
-    /// What was matched by, and the result labels: a second pair with the same ones is ambiguous.
-    used: HashSet<(Labels, Labels)>,
+    /// By the number of what was matched by: one to one, a second pair is ambiguous.
+    used: Vec<bool>,
+    /// Otherwise only one with the same labels is.
+    used_with: HashSet<(usize, Labels)>,
 }
 
 impl Pairs<'_> {
-    fn key(&mut self, labels: &Labels) -> Labels {
+    /// The number of what a series is matched by.
+    fn number(&mut self, labels: &Labels) -> usize {
         let matching = &self.node.matching;
-        self.memos.key.get(labels, |labels| signature(labels, matching))
+        self.memos.key.number(labels, |labels| signature(labels, matching))
     }
 
-    fn index(&mut self, one: Vec<Sample>, side: &str) -> Result<HashMap<Labels, Sample>, QueryError> {
-        let mut index: HashMap<Labels, Sample> = HashMap::with_capacity(one.len());
+    /// The samples of a side by their numbers.
+    fn index(&mut self, one: Vec<Sample>, side: &str) -> Result<Vec<Option<Sample>>, QueryError> {
+        let mut index: Vec<Option<Sample>> = Vec::new();
         for sample in one {
-            match index.entry(self.key(&sample.labels)) {
-                Entry::Vacant(entry) => {
-                    entry.insert(sample);
-                }
-                Entry::Occupied(entry) => {
-                    let message = format!(
-                        "found duplicate series for the match group {} on the {side} hand-side of the operation: \
-                         [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-                        plain(entry.key()),
-                        plain(&entry.get().labels),
-                        plain(&sample.labels)
-                    );
-                    return Err(QueryError::evaluation(message, self.expr.span));
-                }
+            let number = self.number(&sample.labels);
+            index.resize_with(index.len().max(number + 1), || None);
+            if let Some(known) = &index[number] {
+                let message = format!(
+                    "found duplicate series for the match group {} on the {side} hand-side of the operation: \
+                     [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+                    plain(&self.memos.key.labels(number)),
+                    plain(&known.labels),
+                    plain(&sample.labels)
+                );
+                return Err(QueryError::evaluation(message, self.expr.span));
             }
+            index[number] = Some(sample);
         }
         Ok(index)
     }
 
-    fn combine(&mut self, many: &Sample, one: &Sample, key: Labels) -> Result<(), QueryError> {
+    fn combine(&mut self, many: &Sample, one: &Sample, number: usize) -> Result<(), QueryError> {
         let node = self.node;
         let (many_side, one_side) = (Operand::of(many), Operand::of(one));
         let (left, right) = match node.matching.card == Cardinality::OneToMany {
@@ -138,7 +155,11 @@ impl Pairs<'_> {
         };
         // The check comes before the filter: a query must not fail only when a comparison happens to hold. One to
         // one, the result's labels follow from the key.
-        if !self.used.insert((key, if one_to_one { Labels::empty() } else { labels.clone() })) {
+        let new = match one_to_one {
+            true => mark(&mut self.used, number),
+            false => self.used_with.insert((number, labels.clone())),
+        };
+        if !new {
             let message = match one_to_one {
                 true => "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
                 false => "multiple matches for labels: grouping labels must ensure unique matches",

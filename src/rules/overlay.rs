@@ -17,31 +17,37 @@ use crate::query::VectorSample;
 /// Samples and the results of this cycle.
 pub(super) struct Overlay<'a> {
     base: &'a dyn Source,
-    /// By metric name, then by labels.
-    fresh: BTreeMap<String, BTreeMap<Labels, VectorSample>>,
+    /// By metric name, in the order in which they came. Most are never asked for, so that they are not sorted here.
+    fresh: HashMap<String, Vec<VectorSample>>,
 }
 
 impl<'a> Overlay<'a> {
     pub(super) fn new(base: &'a dyn Source) -> Self {
-        Overlay { base, fresh: BTreeMap::new() }
+        Overlay { base, fresh: HashMap::new() }
     }
 
     /// Adds results; they shadow older results for the same labels.
     pub(super) fn extend(&mut self, samples: &[VectorSample]) {
         for sample in samples {
-            let name = sample.labels.name().unwrap_or_default().to_string();
-            self.fresh.entry(name).or_default().insert(sample.labels.clone(), sample.clone());
+            let name = sample.labels.name().unwrap_or_default();
+            match self.fresh.get_mut(name) {
+                Some(known) => known.push(sample.clone()),
+                None => drop(self.fresh.insert(name.to_string(), vec![sample.clone()])),
+            }
         }
     }
 
     fn matching(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<&VectorSample> {
         let name = matchers.iter().find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal);
-        let families: Vec<&BTreeMap<Labels, VectorSample>> = match name {
+        let families: Vec<&Vec<VectorSample>> = match name {
             Some(matcher) => self.fresh.get(&matcher.value).into_iter().collect(),
             None => self.fresh.values().collect(),
         };
-        let all = families.into_iter().flat_map(BTreeMap::values).filter(|sample| (start..=end).contains(&sample.t));
-        all.filter(|sample| matchers.iter().all(|m| m.matches(&sample.labels))).collect()
+        let all = families.into_iter().flatten();
+        let all = all.filter(|sample| matchers.iter().all(|m| m.matches(&sample.labels)));
+        // Of two results for the same labels the later one holds.
+        let last: BTreeMap<&Labels, &VectorSample> = all.map(|sample| (&sample.labels, sample)).collect();
+        last.into_values().filter(|sample| (start..=end).contains(&sample.t)).collect()
     }
 }
 

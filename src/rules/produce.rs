@@ -56,14 +56,12 @@ pub(super) fn candidate(
         at: input.at,
         lookup: &Querier { input, at },
     };
-    let mut labels = element.labels.edit();
-    labels.remove(METRIC_NAME);
-    for (name, template) in &alert.labels {
-        labels.set(name.clone(), template.expand_or_error(&scope));
-    }
-    labels.set("alertname", rule.name.as_str());
+    let own = |name: &str| alert.labels.iter().any(|(own, _)| own == name);
+    let kept = element.labels.filter(|name| name != METRIC_NAME && name != "alertname" && !own(name));
+    let set = alert.labels.iter().map(|(name, template)| (name.as_str(), template.expand_or_error(&scope)));
+    let labels = kept.merge(&Labels::new(set.chain([("alertname", rule.name.clone())])));
     let annotations = alert.annotations.iter().map(|(name, template)| (name.clone(), template.expand_or_error(&scope)));
-    Candidate { labels: labels.build(), annotations: Labels::new(annotations), value: element.v }
+    Candidate { labels, annotations: Labels::new(annotations), value: element.v }
 }
 
 /// The series of a recording rule.
@@ -98,13 +96,19 @@ pub(super) fn record(
 /// `ALERTS` and `ALERTS_FOR_STATE` of the alerts that are pending or firing.
 #[allow(clippy::cast_precision_loss, reason = "whole seconds since the epoch, as Prometheus writes them")]
 pub(super) fn alert_samples(active: &ActiveAlerts, at: i64) -> Vec<VectorSample> {
+    let of_state = |state: AlertState| Labels::new([(METRIC_NAME, "ALERTS"), ("alertstate", state.as_str())]);
+    let (pending, firing) = (of_state(AlertState::Pending), of_state(AlertState::Firing));
+    let since = Labels::new([(METRIC_NAME, "ALERTS_FOR_STATE")]);
     let mut samples = Vec::new();
-    for alert in active.values().filter(|alert| alert.state != AlertState::Resolved) {
-        let named = |name: &'static str| alert.labels.with(METRIC_NAME, name);
-        let state = named("ALERTS").with("alertstate", alert.state.as_str());
-        samples.push(VectorSample::float(state, at, 1.0));
-        let since = alert.active_at.div_euclid(1000) as f64;
-        samples.push(VectorSample::float(named("ALERTS_FOR_STATE"), at, since));
+    for alert in active.values() {
+        let state = match alert.state {
+            AlertState::Pending => &pending,
+            AlertState::Firing => &firing,
+            AlertState::Resolved => continue,
+        };
+        samples.push(VectorSample::float(alert.labels.merge(state), at, 1.0));
+        let active_at = alert.active_at.div_euclid(1000) as f64;
+        samples.push(VectorSample::float(alert.labels.merge(&since), at, active_at));
     }
     samples
 }

@@ -47,7 +47,7 @@ pub struct RuleState {
     selectors: Vec<Vec<Matcher>>,
     matched: Vec<bool>,
     /// Series of the last successful evaluation, to be ended when they no longer come.
-    series: BTreeSet<Labels>,
+    series: Vec<Labels>,
     trace: VecDeque<Trace>,
     evaluations: u64,
     failures: u64,
@@ -83,7 +83,7 @@ impl RuleState {
             rule,
             active: ActiveAlerts::new(),
             selectors,
-            series: BTreeSet::new(),
+            series: Vec::new(),
             trace: VecDeque::new(),
             evaluations: 0,
             failures: 0,
@@ -244,10 +244,14 @@ impl RuleState {
 
     /// Adds the stale marker for every series of the last evaluation that did not come again.
     fn with_ends(&mut self, mut samples: Vec<VectorSample>, at: i64) -> Vec<VectorSample> {
-        let now: BTreeSet<Labels> = samples.iter().map(|sample| sample.labels.clone()).collect();
-        let ended = self.series.difference(&now).cloned();
-        samples.extend(ended.map(|labels| VectorSample::float(labels, at, stale_nan())));
-        self.series = now;
+        let now: Vec<Labels> = samples.iter().map(|sample| sample.labels.clone()).collect();
+        let before = std::mem::replace(&mut self.series, now);
+        // Mostly the same series come, in the same order.
+        if before != self.series {
+            let now: BTreeSet<&Labels> = self.series.iter().collect();
+            let ended: BTreeSet<Labels> = before.into_iter().filter(|labels| !now.contains(labels)).collect();
+            samples.extend(ended.into_iter().map(|labels| VectorSample::float(labels, at, stale_nan())));
+        }
         samples
     }
 

@@ -107,29 +107,35 @@ pub fn step(
     active: &mut ActiveAlerts,
     evidence: &mut dyn FnMut(&Alert) -> Evidence,
 ) -> Result<Outcome, StepError> {
-    let mut found: BTreeMap<Labels, Candidate> = BTreeMap::new();
-    for candidate in candidates {
-        if found.contains_key(&candidate.labels) {
-            return Err(StepError::Duplicate(candidate.labels));
-        }
-        found.insert(candidate.labels.clone(), candidate);
+    let mut found = candidates;
+    found.sort_by(|a, b| a.labels.cmp(&b.labels));
+    if let Some(pair) = found.windows(2).find(|pair| pair[0].labels == pair[1].labels) {
+        return Err(StepError::Duplicate(pair[0].labels.clone()));
     }
-    let kept = active.values().filter(|alert| !found.contains_key(&alert.labels) && keeps_firing(round, alert)).count();
+    let is_found = |alert: &Alert| found.binary_search_by(|candidate| candidate.labels.cmp(&alert.labels)).is_ok();
+    let kept = active.values().filter(|alert| keeps_firing(round, alert) && !is_found(alert)).count();
     let count = found.len() + kept;
     if round.limit > 0 && count > round.limit {
         return Err(StepError::Limit { count, limit: round.limit });
     }
     let mut outcome = Outcome::default();
-    let labels: std::collections::BTreeSet<Labels> = found.keys().chain(active.keys()).cloned().collect();
-    for labels in labels {
-        let before = active.remove(&labels);
-        let after = match (found.remove(&labels), before) {
-            (Some(candidate), before) => Some(holds(round, candidate, before, &mut outcome)),
-            (None, Some(alert)) => fails(round, alert, evidence, &mut outcome),
-            (None, None) => None,
+    let mut found = found.into_iter().peekable();
+    let mut after = Vec::with_capacity(count);
+    // Both are sorted by labels, and one walk over both is cheaper than a search for each.
+    for (labels, alert) in std::mem::take(active) {
+        while let Some(new) = found.next_if(|candidate| candidate.labels < labels) {
+            after.push((new.labels.clone(), holds(round, new, None, &mut outcome)));
+        }
+        let alert = match found.next_if(|candidate| candidate.labels == labels) {
+            Some(candidate) => Some(holds(round, candidate, Some(alert), &mut outcome)),
+            None => fails(round, alert, evidence, &mut outcome),
         };
-        active.extend(after.map(|alert| (labels, alert)));
+        after.extend(alert.map(|alert| (labels, alert)));
     }
+    for new in found {
+        after.push((new.labels.clone(), holds(round, new, None, &mut outcome)));
+    }
+    *active = after.into_iter().collect();
     Ok(outcome)
 }
 

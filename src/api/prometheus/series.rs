@@ -48,11 +48,16 @@ pub(super) async fn values(State(backend): State<Backend>, Path(name): Path<Stri
     .await
 }
 
+/// How far back is looked where nobody says: to open a month of partitions for a list of names takes seconds, and what
+/// was not there for a day is hardly what is looked for.
+const LOOK_BACK: i64 = 86_400_000;
+
 /// The label sets that any selector finds; all of them without a selector.
 fn found(job: &Job) -> Result<Vec<Labels>, ApiError> {
     let (start, end) = job.params.span()?;
     // Nothing was measured before 1970; a source may count with its bounds.
-    let (start, end) = (start.max(0), end.clamp(0, i64::MAX / 2));
+    let end = end.clamp(0, i64::MAX / 2);
+    let start = if start == i64::MIN { end.min(job.now).saturating_sub(LOOK_BACK) } else { start }.max(0);
     let mut selectors = job.params.matchers()?;
     if selectors.is_empty() {
         selectors.push(Vec::new());

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{Api, Settings};
+use crate::model::{Labels, Point, Series};
 use crate::telemetry::Telemetry;
 
 mod world;
@@ -231,6 +232,22 @@ async fn rules_are_filtered_and_paged() {
     let token = first["groupNextToken"].as_str().unwrap();
     let second = data(&format!("/api/v1/rules?group_limit=1&group_next_token={token}")).await;
     assert_eq!((names(&second), second.get("groupNextToken")), (vec!["job:sum".to_string()], None));
+}
+
+#[tokio::test]
+async fn names_are_looked_for_within_a_day_unless_somebody_says_since_when() {
+    let old = |name: &'static str, hours: i64| {
+        let t = NOW - hours * 3_600_000;
+        Series::floats(Labels::new([("__name__", name)]), vec![Point { t, v: 1.0 }])
+    };
+    let surface = over(Arc::new(List(vec![old("yesterday", 23), old("long_ago", 25)])));
+    let ask = async |asked: &str| {
+        let path = format!("/api/v1/label/__name__/values{asked}");
+        send(&surface, Request::get(path).body(Body::empty()).unwrap()).await.1["data"].clone()
+    };
+    assert_eq!(ask("").await, json!(["yesterday"]));
+    assert_eq!(ask("?start=0").await, json!(["long_ago", "yesterday"]));
+    assert_eq!(ask(&format!("?end={}", NOW / 1000 - 86_400)).await, json!(["long_ago"]));
 }
 
 #[tokio::test]

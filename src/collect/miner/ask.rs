@@ -240,7 +240,7 @@ impl Asker {
             let deadline = if question.needed { deadline } else { Instant::now() + left / 2 };
             match self.ask(question.how, deadline).await {
                 Ok(reply) => {
-                    *kept = if seldom { Memory::Answer(reply.clone(), question.every - 1) } else { Memory::Nothing };
+                    *kept = if seldom { Memory::Answer(reply.compact(), question.every - 1) } else { Memory::Nothing };
                     replies.push(reply);
                 }
                 Err(failure) if question.needed => return Err(failure),

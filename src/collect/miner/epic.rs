@@ -82,7 +82,7 @@ fn put_page(device: &mut Device, page: &Value) -> bool {
     let Some(page) = Fields::of(page) else { return false };
     if page.get(&["Session", "HBs", "Status"]).is_some() {
         put_summary(device, page);
-    } else if page.get(&["Model", "ChipType"]).is_some() {
+    } else if page.get(&["Model", "Chip Type", "ChipType"]).is_some() {
         put_capabilities(device, page);
     } else if let Some(mac) = ["dhcp", "static"].iter().find_map(|key| page.object(key)?.text("mac_address")) {
         device.mac = mac;
@@ -190,10 +190,16 @@ fn put_pools(device: &mut Device, page: Fields<'_>) {
 
 fn put_capabilities(device: &mut Device, page: Fields<'_>) {
     device.model = page.text("Model").unwrap_or_default();
-    device.chip = page.text("ChipType").unwrap_or_default();
-    device.serial = page.object("ControlBoardVersion").and_then(|board| board.text("cpuSerial")).unwrap_or_default();
-    device.boards_expected = page.nonzero("MaxHBs").or(device.boards_expected);
-    let chips = page.object("PerformanceEstimator").and_then(|estimate| estimate.nonzero("ChipCount"));
+    // Devices have blanks in their keys, the maker's documentation has none.
+    let object = |spaced: &str, plain: &str| page.object(spaced).or_else(|| page.object(plain));
+    device.chip = page.text_of(&["Chip Type", "ChipType"]).unwrap_or_default();
+    let board = object("Control Board Version", "ControlBoardVersion");
+    device.serial = board.and_then(|board| board.text("cpuSerial")).unwrap_or_default();
+    device.boards_expected =
+        page.number_of(&["Max HBs", "MaxHBs"]).filter(|most| *most > 0.0).or(device.boards_expected);
+    let chips = object("Performance Estimator", "PerformanceEstimator")
+        .and_then(|estimate| estimate.number_of(&["Chip Count", "ChipCount"]))
+        .filter(|chips| *chips > 0.0);
     for board in &mut device.boards {
         board.chips_expected = chips;
     }

@@ -98,6 +98,7 @@ fn put_boards(device: &mut Device, sections: &Sections) {
     let devs = sections.devs.iter().filter_map(Fields::of);
     for (board, dev) in device.boards.iter_mut().zip(devs.clone()) {
         board.frequency.actual = dev.nonzero("clock").map(|megahertz| megahertz * 1e6).or(board.frequency.actual);
+        board.voltage = dev.nonzero("voltage").map(|millivolts| millivolts / 1e3);
         let chip = ["tstemp-0", "tstemp-1"].iter().filter_map(|key| dev.temperature(key)).max_by(f64::total_cmp);
         for (place, celsius) in [("chip", chip), ("board", dev.temperature("tstemp-2"))] {
             board.temperatures.extend(celsius.map(|celsius| Sensor { place, celsius }));

@@ -35,7 +35,7 @@ pub(super) fn expand_dot(template: &Template, scope: &Scope<'_>, dot: Value) -> 
     let mut run = Run {
         template,
         scope,
-        variables: PREDECLARED.iter().map(|name| (*name).to_string()).zip(values).collect(),
+        variables: PREDECLARED.into_iter().zip(values).collect(),
         output: String::new(),
         steps: 0,
         depth: 0,
@@ -66,7 +66,7 @@ enum Flow {
 struct Run<'a> {
     template: &'a Template,
     scope: &'a Scope<'a>,
-    variables: Vec<(String, Value)>,
+    variables: Vec<(&'a str, Value)>,
     output: String,
     steps: usize,
     depth: usize,
@@ -198,17 +198,17 @@ impl<'a> Run<'a> {
             return Err(self.error(at, format!("templates call each other more than {MAX_DEPTH} deep")));
         }
         self.depth += 1;
-        let outer = std::mem::replace(&mut self.variables, vec![("$".to_string(), argument.clone())]);
+        let outer = std::mem::replace(&mut self.variables, vec![("$", argument.clone())]);
         self.nodes(body, &argument)?;
         self.variables = outer;
         self.depth -= 1;
         Ok(())
     }
 
-    fn bind(&mut self, name: &str, value: Value, declares: bool) {
-        match self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+    fn bind(&mut self, name: &'a str, value: Value, declares: bool) {
+        match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
             Some(slot) if !declares => slot.1 = value,
-            _ => self.variables.push((name.to_string(), value)),
+            _ => self.variables.push((name, value)),
         }
     }
 

@@ -178,7 +178,7 @@ impl AxeOs {
         let (asic, reply) = match answer {
             Ok(answer) if answer.status < 500 => {
                 let reply = reply("GET /api/system/asic", answer);
-                (Asic::Known(reply.clone()), Some(reply))
+                (Asic::Known(reply.compact()), Some(reply))
             }
             _ => (Asic::Failed(ASIC_RETRY_POLLS), None),
         };
