@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use discover::{DevicesCommand, DiscoverArgs};
 use runs::RunsCommand;
 use tell::{DaemonArgs, NotifyCommand, SilenceCommand, WindowsCommand};
 
 mod audit;
+pub mod discover;
 pub mod miner;
 mod query;
 mod remediations;
@@ -88,6 +90,12 @@ pub enum Command {
     /// Print the samples of saved replies, with no network: what a bug report needs.
     #[command(after_help = PARSE_EXAMPLES)]
     Parse(ParseArgs),
+    /// Find miners on a network, and write them down as targets.
+    #[command(after_help = discover::EXAMPLES)]
+    Discover(DiscoverArgs),
+    /// Devices that a running daemon has found: look, adopt, remove.
+    #[command(subcommand)]
+    Devices(DevicesCommand),
     /// What can be polled, with options.
     Kinds {
         /// Show one kind with all of its options and metric families.

@@ -10,6 +10,7 @@ pub mod yaml; // YAML files, read strictly, with the line of every key
 pub mod preset; // how devices should be set, and where they differ from it
 
 pub mod collect; // what a kind of target answers → samples
+pub mod discover; // miners on a network: found, and known again
 pub mod schedule; // when to poll
 pub mod store; // recent samples in memory, state in sled
 

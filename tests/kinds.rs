@@ -181,6 +181,25 @@ fn check(kind: &Kind, name: &str, reading: &Reading) {
 }
 
 #[test]
+fn a_golden_is_recognised_as_its_kind_or_as_nothing() {
+    use davylamp::collect::miner::mark::{Clue, Door, MARKS, recognise};
+    for kind in KINDS.iter().filter(|kind| kind.subject == "miner") {
+        assert!(MARKS.iter().any(|mark| mark.kind == kind.name), "{}: by what is it recognised?", kind.name);
+    }
+    for kind in KINDS {
+        for (name, replies) in polls(kind) {
+            for door in [Door::Rpc, Door::Http, Door::Framed] {
+                let clues = replies.iter().map(|reply| Clue::new(door, 1, reply, String::new()));
+                let kinds: Vec<&str> = recognise(&clues.collect::<Vec<_>>()).iter().map(|mark| mark.kind).collect();
+                // btminer's words, which cgminer's parser must survive.
+                let kin = name.ends_with("-as-text") && kinds == ["whatsminer"];
+                assert!(kinds.is_empty() || kin || kinds == [kind.name], "{}/{name}: {kinds:?}", kind.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_sample_belongs_to_a_declared_family() {
     for kind in KINDS {
         for (name, replies) in polls(kind) {

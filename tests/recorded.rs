@@ -1,6 +1,6 @@
 //! The recorded replies of real devices, where the folder with them is at hand: each is read into samples, or refused for
 //! a reason that a reader would agree with.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::too_many_lines, reason = "a test may")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -175,6 +175,49 @@ fn every_recorded_reply_is_read_or_refused_for_a_reason() {
     println!("{read} read, {refused} refused for an agreed reason");
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(read >= 30, "only {read} of {} are read", read + refused);
+}
+
+/// Kinds whose marks stand in recordings: the others were recorded without the one answer that gives them away.
+const MARKED: [&str; 15] = [
+    "antminer",
+    "auradine",
+    "avalon",
+    "axeos",
+    "braiins_rpc",
+    "cgminer",
+    "elphapex",
+    "epic",
+    "hammer",
+    "luxos",
+    "proto",
+    "sealminer",
+    "whatsminer",
+    "whatsminer_v3",
+    "xmrig",
+];
+
+/// Whoever answers, by whatever door: a device is taken for what it is, or for nothing.
+#[test]
+fn a_recording_is_recognised_as_its_kind_or_as_nothing() {
+    use davylamp::collect::miner::mark::{Clue, Door, recognise};
+    let Some(root) = folder() else { return };
+    let (mut seen, mut files) = (std::collections::BTreeSet::new(), 0);
+    for (name, part, kind) in FOLDERS {
+        let paths = std::fs::read_dir(root.join(name)).unwrap().map(|file| file.unwrap().path());
+        for path in paths.filter(|path| path.to_string_lossy().contains(part)) {
+            files += 1;
+            for (door, status) in [(Door::Rpc, None), (Door::Http, Some(200)), (Door::Framed, None)] {
+                let reply = Reply { status, ..Reply::new("reply", std::fs::read(&path).unwrap()) };
+                let clue = Clue::new(door, 1, &reply, String::new());
+                let kinds: Vec<&str> = recognise(&[clue]).iter().map(|mark| mark.kind).collect();
+                assert!(kinds.is_empty() || kinds == [*kind], "{}: {kinds:?}", path.display());
+                seen.extend(kinds);
+            }
+        }
+    }
+    assert!(files > 200, "{files}");
+    let missing: Vec<&&str> = MARKED.iter().filter(|kind| !seen.contains(**kind)).collect();
+    assert!(missing.is_empty(), "no recording is recognised as {missing:?}");
 }
 
 /// What the recordings' own repositories assert of them.

@@ -28,6 +28,7 @@ pub mod approval;
 pub mod audit;
 pub mod base;
 pub mod curtailments;
+pub mod discovered;
 pub mod drift;
 mod guard;
 mod gzip;
@@ -63,7 +64,7 @@ pub use base::Backend;
 pub use guard::{Write, WriteSeen};
 pub use route::{BODY_BYTES, Route, Scope};
 pub use serve::serve;
-pub use status::{AlertRow, DriftRow, HeldRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
+pub use status::{AlertRow, DriftRow, FoundRow, HeldRow, RuleRow, RunRow, SilenceRow, Status, TargetRow};
 
 use crate::secret::SecretRef;
 use crate::telemetry::Telemetry;

@@ -2,7 +2,11 @@
 //!
 //! All text on it may come from a device and is escaped; there is no script on it, and the policy header forbids any.
 
+mod found;
+
 use std::fmt::Write;
+
+pub use found::FoundRow;
 
 /// What the page shows. Texts are untrusted.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +33,8 @@ pub struct Status {
     pub held: Vec<HeldRow>,
     /// Silences that are not over, and maintenance windows that are open.
     pub silences: Vec<SilenceRow>,
+    /// Devices that were found and wait for a person's word.
+    pub found: Vec<FoundRow>,
 }
 
 /// One target.
@@ -172,6 +178,7 @@ pub fn html(status: &Status) -> String {
     }
     alerts(&mut page, status);
     silences(&mut page, status);
+    found::show(&mut page, status);
     approvals(&mut page, status);
     held(&mut page, status);
     runs(&mut page, status);
@@ -417,6 +424,7 @@ mod tests {
                 reason: (evil.into(), evil.into()),
                 since: 0,
             }],
+            found: vec![FoundRow { id: evil.into(), place: evil.into(), identity: evil.into(), trouble: evil.into() }],
             silences: vec![SilenceRow {
                 state: evil.into(),
                 id: evil.into(),

@@ -74,6 +74,14 @@ pub enum ParseError {
         /// In the target's words.
         reason: String,
     },
+    /// Another device answered: the address was given away.
+    #[error("another device answers here: {found:?} instead of {expected:?}")]
+    Stranger {
+        /// Who should have.
+        expected: String,
+        /// Who did.
+        found: String,
+    },
 }
 
 impl From<ParseError> for PollFailure {
@@ -82,6 +90,7 @@ impl From<ParseError> for PollFailure {
             ParseError::Malformed { .. } => FailureReason::Malformed,
             ParseError::TooLarge { .. } => FailureReason::TooLarge,
             ParseError::Denied { .. } => FailureReason::Denied,
+            ParseError::Stranger { .. } => FailureReason::Stranger,
         };
         PollFailure::new(reason, error.to_string())
     }

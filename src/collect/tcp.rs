@@ -20,14 +20,34 @@ pub async fn exchange(
     max_reply: usize,
     timeout: Duration,
 ) -> Result<Bytes, PollFailure> {
+    exchange_if_there(address, request, max_reply, timeout, timeout).await
+}
+
+/// [`exchange`] with an address at which nobody may be: it has to take the connection within `connect`.
+///
+/// # Errors
+/// As [`exchange`].
+pub async fn exchange_if_there(
+    address: &str,
+    request: &[u8],
+    max_reply: usize,
+    connect: Duration,
+    timeout: Duration,
+) -> Result<Bytes, PollFailure> {
+    let late = |_| Err(PollFailure::new(FailureReason::Timeout, "no complete answer in time"));
     let work = async {
-        let mut stream = connect(address).await?;
+        let mut stream = tokio::time::timeout(connect, self::connect(address)).await.unwrap_or_else(late)?;
         stream.write_all(request).await.map_err(|error| unreachable(&error))?;
         read_reply(&mut stream, max_reply).await
     };
     tokio::time::timeout(timeout, work)
         .await
         .unwrap_or_else(|_| Err(PollFailure::new(FailureReason::Timeout, "no complete answer in time")))
+}
+
+/// Whether somebody takes a connection at `address` within `timeout`; it is closed at once.
+pub async fn knock(address: &str, timeout: Duration) -> bool {
+    tokio::time::timeout(timeout, connect(address)).await.is_ok_and(|connected| connected.is_ok())
 }
 
 /// [`exchange`] for protocols that put the length of each message, four bytes with the lowest first, in front of it.

@@ -4,6 +4,8 @@ mod ask;
 mod audit;
 mod check;
 mod demo;
+mod devices;
+mod discover;
 mod drift;
 mod explain;
 mod inventory;
@@ -68,6 +70,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::configuration(&args.config.config),
         Command::Poll(args) => poll::poll(&args),
         Command::Parse(args) => poll::parse(&args),
+        Command::Devices(command) => devices::devices(&command),
+        Command::Discover(args) => discover::discover(&args),
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, curtailments, history, presets, remediations, remote, targets};
+use super::{Config, ConfigError, curtailments, history, presets, remediations, remote, target_files, targets};
+use crate::discover;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
 use crate::notify;
@@ -24,6 +25,8 @@ pub(super) struct Check {
     problems: Vec<Problem>,
     /// Nodes that were not as they should be: the file has makeshifts there.
     broken: Vec<String>,
+    /// Whether the document is one of `targets_files`.
+    included: bool,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -47,8 +50,39 @@ impl Check {
         self.broken.iter().any(|broken| is_below(path, broken))
     }
 
+    /// The check of another document.
+    pub(super) fn of(document: Document) -> Self {
+        Check { document, problems: Vec::new(), broken: Vec::new(), included: false, warnings: Vec::new() }
+    }
+
+    /// The same, of a file that the main one takes in.
+    pub(super) fn included(self) -> Self {
+        Check { included: true, ..self }
+    }
+
+    /// Whether it is the main file that is checked.
+    pub(super) fn is_main(&self) -> bool {
+        !self.included
+    }
+
+    /// A path for messages in other files.
+    pub(super) fn place(&self, path: &str) -> String {
+        if self.included { format!("{path} of {}", self.document.file.display()) } else { path.to_string() }
+    }
+
+    /// Takes over what was found in another document.
+    pub(super) fn absorb(&mut self, other: Check) {
+        self.problems.extend(other.problems);
+        self.warnings.extend(other.warnings);
+    }
+
+    /// Takes over a mistake of another file.
+    pub(super) fn take(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     /// Reads the whole document into its type and reports whatever does not fit.
-    fn file(&mut self, tree: Value) -> Option<File> {
+    pub(super) fn file<T: serde::de::DeserializeOwned>(&mut self, tree: Value) -> Option<T> {
         let (file, mistakes) = read(without_nulls(tree, "options"));
         for mistake in mistakes {
             self.problems.push(self.document.problem(mistake.path, mistake.message));
@@ -83,7 +117,7 @@ impl Check {
 /// Reads and checks the file at `path`.
 pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let document = Document::read(path).map_err(|problem| ConfigError { problems: vec![problem] })?;
-    let mut check = Check { document, problems: Vec::new(), broken: Vec::new(), warnings: Vec::new() };
+    let mut check = Check::of(document);
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut shown = String::new();
     let tree = tree(&mut check).map(|mut tree| {
@@ -91,10 +125,14 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
         root_files(&mut tree, folder);
         tree
     });
-    let Some(mut file) = tree.and_then(|tree| check.file(tree)) else { return Err(check.failed()) };
+    let Some(mut file) = tree.and_then(|tree| check.file::<File>(tree)) else { return Err(check.failed()) };
     sections(&mut check, folder, &mut file);
     remote::check(&mut check, &file);
-    let jobs = targets::check(&mut check, &file);
+    let discovery = discovery(&mut check, &file);
+    let mut seen = targets::Seen::new();
+    let mut jobs = targets::check(&mut check, &file.defaults, &file.targets, &mut seen);
+    let included = target_files::check(&mut check, folder, &mut file, &mut seen);
+    jobs.extend(included.jobs);
     let presets = presets::check(&mut check, &file, &jobs);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let found = check.problems.len();
@@ -120,6 +158,9 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
                 file,
                 external_labels,
                 jobs,
+                target_files: included.files,
+                origins: included.origins,
+                discovery,
                 presets,
                 groups,
                 act,
@@ -133,6 +174,16 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
         }
         _ => Err(check.failed()),
     }
+}
+
+fn discovery(check: &mut Check, file: &File) -> discover::Checked {
+    check.labels("discovery.labels", &file.discovery.labels, &targets::RESERVED_LABELS);
+    file.discovery.check().unwrap_or_else(|mistakes| {
+        for (path, message) in mistakes {
+            check.report(format!("discovery.{path}"), message);
+        }
+        discover::Checked::default()
+    })
 }
 
 fn windows(check: &mut Check, file: &File) -> Windows {
@@ -219,7 +270,7 @@ fn rules(check: &mut Check, folder: &Path, rules: &Rules) -> Vec<RuleGroup> {
 }
 
 /// The document as a JSON tree; an empty file is a configuration that leaves everything at its default.
-fn tree(check: &mut Check) -> Option<Value> {
+pub(super) fn tree(check: &mut Check) -> Option<Value> {
     if check.document.value.is_null() {
         return Some(Value::Object(Default::default()));
     }
@@ -238,7 +289,7 @@ fn tree(check: &mut Check) -> Option<Value> {
 
 /// Lets the files that secrets and certificates stand in start at the configuration's folder, wherever in the document
 /// they are named: kinds read their options themselves, and know no folder.
-fn root_files(node: &mut Value, folder: &Path) {
+pub(super) fn root_files(node: &mut Value, folder: &Path) {
     match node {
         Value::Array(items) => items.iter_mut().for_each(|item| root_files(item, folder)),
         Value::Object(object) => {

@@ -9,6 +9,7 @@ use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
 use crate::curtail;
 use crate::dashboards;
+use crate::discover;
 use crate::ingest;
 use crate::model::duration::{self, serde_text};
 use crate::notify::settings::{AlertmanagerEntry, ReceiverEntry, RouteEntry};
@@ -35,6 +36,10 @@ pub struct File {
     pub defaults: Defaults,
     /// What is polled.
     pub targets: Vec<TargetEntry>,
+    /// More files with `targets:`, relative to this one; the last part may hold `*`. `davylamp discover --write` keeps one.
+    pub targets_files: Vec<String>,
+    /// Searching for miners, and what becomes of what is found.
+    pub discovery: discover::Settings,
     /// How devices should be set: the first preset that matches a device is its preset.
     pub presets: Vec<PresetEntry>,
     /// Pools that are in order besides those of a device's preset: regular expressions on `host:port`.
@@ -144,6 +149,9 @@ pub struct TargetEntry {
     pub kind: String,
     /// Host, `host:port`, URL or socket path, as the kind understands it.
     pub address: String,
+    /// MAC address (or `sn:` and the serial number) of the device: who answers as another is not taken for it.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// Time between two polls (`15s`); else `defaults.interval`.
     #[serde(default, deserialize_with = "serde_text::option")]
     #[schemars(schema_with = "duration::schema")]

@@ -9,8 +9,10 @@ mod remediations;
 mod remote;
 mod schema;
 mod shown;
+mod target_files;
 mod targets;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +23,8 @@ pub use schema::json_schema;
 use crate::act;
 use crate::collect::kind;
 use crate::curtail::Curtailment;
-use crate::model::{Labels, Matcher, Target};
+use crate::discover;
+use crate::model::{Labels, Matcher, Target, TargetId};
 use crate::notify;
 use crate::preset::Presets;
 use crate::rules::RuleGroup;
@@ -30,6 +33,7 @@ use crate::silence::Windows;
 use crate::yaml::Problem;
 
 /// Everything checked, every target's collector open: what the daemon runs on.
+#[derive(Clone)]
 pub struct Config {
     /// Folder of the configuration file; relative paths start here.
     pub folder: PathBuf,
@@ -37,8 +41,14 @@ pub struct Config {
     pub file: File,
     /// Labels that every alert gets.
     pub external_labels: Labels,
-    /// All targets.
+    /// All targets; in the daemon, those that were found and adopted too.
     pub jobs: Vec<Job>,
+    /// The files of `targets_files`.
+    pub target_files: Vec<PathBuf>,
+    /// Targets that stand in one of them, and in which.
+    pub origins: BTreeMap<TargetId, PathBuf>,
+    /// Where and how to search for miners.
+    pub discovery: discover::Checked,
     /// The groups of all rule files.
     pub groups: Vec<RuleGroup>,
     /// Remediations and how playbooks are run.
@@ -92,6 +102,11 @@ impl Config {
     /// Every mistake at once.
     pub fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
         check::load(path)
+    }
+
+    /// The file of `targets_files` in which a target stands.
+    pub fn target_of_file(&self, id: &str) -> Option<&Path> {
+        self.origins.get(id).map(PathBuf::as_path)
     }
 
     /// A path of the configuration, relative to the folder of its file.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::Check;
-use super::file::{Defaults, File, TargetEntry};
+use super::file::{Defaults, TargetEntry};
 use crate::collect::{KINDS, kind};
+use crate::discover::known::Known;
 use crate::model::duration::format_duration;
 use crate::model::words;
 use crate::model::{Labels, Target};
@@ -21,16 +22,18 @@ const MAX_ID: usize = 128;
 /// Shortest interval of any kind: below it, even the error about it would be a flood.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Checks all targets and opens their collectors.
-pub(super) fn check(check: &mut Check, file: &File) -> Vec<Job> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+/// Where each id stands, over all files.
+pub(super) type Seen = BTreeMap<String, String>;
+
+/// Checks the targets of one file and opens their collectors.
+pub(super) fn check(check: &mut Check, defaults: &Defaults, entries: &[TargetEntry], seen: &mut Seen) -> Vec<Job> {
     let mut jobs = Vec::new();
-    for (index, entry) in file.targets.iter().enumerate() {
+    for (index, entry) in entries.iter().enumerate() {
         let path = format!("targets[{index}]");
-        if let Some(first) = seen.insert(&entry.id, index) {
-            check.report(format!("{path}.id"), format!("the id {:?} is used by targets[{first}] already", entry.id));
+        if let Some(first) = seen.insert(entry.id.clone(), check.place(&path)) {
+            check.report(format!("{path}.id"), format!("the id {:?} is used by {first} already", entry.id));
         }
-        jobs.extend(target(check, &path, &file.defaults, entry));
+        jobs.extend(target(check, &path, defaults, entry));
     }
     jobs
 }
@@ -73,7 +76,7 @@ fn target(check: &mut Check, path: &str, defaults: &Defaults, entry: &TargetEntr
         labels: all.build(),
         options: entry.options.clone(),
     };
-    open(check, path, target, entry.interval.is_some())
+    open(check, path, target, entry)
 }
 
 fn cron(check: &mut Check, path: &str, entry: &TargetEntry) -> Option<(String, chrono_tz::Tz)> {
@@ -100,7 +103,8 @@ fn cron(check: &mut Check, path: &str, entry: &TargetEntry) -> Option<(String, c
     Some((expression, zone))
 }
 
-fn open(check: &mut Check, path: &str, target: Target, own_interval: bool) -> Option<Job> {
+fn open(check: &mut Check, path: &str, target: Target, entry: &TargetEntry) -> Option<Job> {
+    let (own_interval, identity) = (entry.interval.is_some(), entry.identity.as_deref());
     let Some(kind) = kind(&target.kind) else {
         let hint = words::hint(&target.kind, KINDS.iter().map(|kind| kind.name));
         check.report(format!("{path}.kind"), format!("unknown kind {:?}; {hint}", target.kind.as_ref()));
@@ -113,10 +117,15 @@ fn open(check: &mut Check, path: &str, target: Target, own_interval: bool) -> Op
             kind.name,
             format_duration(kind.min_interval.max(LEAST_INTERVAL))
         );
-        check.report(if own_interval { format!("{path}.interval") } else { "defaults.interval".to_string() }, text);
+        let at = if own_interval { format!("{path}.interval") } else { "defaults.interval".to_string() };
+        // The defaults stand in the main file only.
+        check.report(if check.is_main() { at } else { path.to_string() }, text);
     }
     match (kind.open)(&target) {
-        Ok(collector) => Some(Job { target: Arc::new(target), collector: collector.into() }),
+        Ok(collector) => {
+            let collector = Known::wrap(collector.into(), identity.unwrap_or_default());
+            Some(Job { target: Arc::new(target), collector })
+        }
         Err(errors) => {
             for error in errors {
                 let at = if error.path.is_empty() { path.to_string() } else { format!("{path}.{}", error.path) };

@@ -67,6 +67,7 @@ impl Parts {
             reloads,
             wishes: self.wishes.clone(),
             inbox: self.inbox.clone(),
+            finds: self.finds.clone(),
             auditor: self.keeper.auditor(),
             writes,
             orders,

@@ -20,6 +20,7 @@ use crate::act::reload::Plan;
 use crate::collect::kind;
 use crate::config::Config;
 use crate::dashboards;
+use crate::discover::Imprint;
 use crate::model::TargetId;
 use crate::schedule::calendar::{Entry, REVIEW_EVERY};
 use crate::schedule::poll::unix_millis;
@@ -39,12 +40,19 @@ pub(super) struct Control {
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) export: Arc<Notify>,
     pub(super) notifier: Arc<Notifier>,
+    /// The configuration as it was read, without what is polled by its side.
+    pub(super) loaded: Arc<Config>,
+    /// Devices that were found and adopted.
+    pub(super) adopted: watch::Receiver<Arc<Vec<Imprint>>>,
+    /// Begins a search, by the calendar.
+    pub(super) search: Arc<Notify>,
 }
 
 impl Control {
     /// Starts everything that the configuration names.
     pub(super) async fn start(&mut self) {
-        let config = self.shared.config.get();
+        let config = self.complete();
+        self.shared.config.set(config.clone());
         let difference = self.apply(&config).await;
         self.notifier.status(&format!("polling {} targets", difference.started.len()));
         self.mark(true);
@@ -65,10 +73,25 @@ impl Control {
                     // Who asked may have gone away.
                     let _ = answer.send(outcome);
                 }
+                Ok(()) = self.adopted.changed() => self.adopt().await,
                 _ = review.tick() => self.scheduler.review().await,
             }
         }
         self.scheduler.stop(POLL_GRACE).await;
+    }
+
+    /// The configuration with the adopted devices.
+    fn complete(&mut self) -> Arc<Config> {
+        let adopted = self.adopted.borrow_and_update().clone();
+        super::adopted::with(&self.loaded, &adopted, &self.shared)
+    }
+
+    /// Polls devices that were adopted or have moved, and no longer those that were removed.
+    async fn adopt(&mut self) {
+        let config = self.complete();
+        self.shared.config.set(config.clone());
+        let Difference { started, stopped, .. } = self.apply(&config).await;
+        tracing::info!(started = started.len(), stopped = stopped.len(), "devices that were found");
     }
 
     async fn reload(&mut self) -> Result<String, String> {
@@ -101,7 +124,7 @@ impl Control {
     }
 
     async fn swap(&mut self, config: Arc<Config>) -> String {
-        let before = self.shared.config.get();
+        let before = std::mem::replace(&mut self.loaded, config.clone());
         let (old, new) = (&before.file, &config.file);
         let fixed = [
             ("server", old.server != new.server),
@@ -116,8 +139,9 @@ impl Control {
         let fixed: Vec<&str> = fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
         // Of kinds that the reload takes away.
         self.shared.telemetry.series.clear();
-        self.shared.config.set(config.clone());
-        let difference = self.apply(&config).await;
+        let full = self.complete();
+        self.shared.config.set(full.clone());
+        let difference = self.apply(&full).await;
         let _ = self.configs.send(config.clone());
         let plan = acting::plan(&config, Some((&before, &self.plans.borrow())));
         let _ = self.plans.send(Arc::new(plan));
@@ -161,7 +185,14 @@ impl Control {
         let expression = config.file.storage.export.clone();
         let entry =
             Entry { id: "state export".into(), expression, zone: chrono_tz::Tz::UTC, wake: self.export.clone() };
-        self.scheduler.apply_daemon_jobs(vec![entry]).await;
+        let search = config.file.discovery.cron.clone().filter(|_| !config.discovery.plan.is_empty());
+        let search = search.map(|expression| Entry {
+            id: "discovery".into(),
+            expression,
+            zone: chrono_tz::Tz::UTC,
+            wake: self.search.clone(),
+        });
+        self.scheduler.apply_daemon_jobs(std::iter::once(entry).chain(search).collect()).await;
         self.draw(config).await;
         difference
     }

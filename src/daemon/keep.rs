@@ -199,7 +199,7 @@ fn alert_key(rule: &str, labels: &Labels) -> String {
     format!("{ALERTS}{rule:016x}{:016x}", labels.fingerprint())
 }
 
-fn put(key: String, record: &impl serde::Serialize) -> Op {
+pub(super) fn put(key: String, record: &impl serde::Serialize) -> Op {
     // Records are plain structs of text and numbers; they always become JSON.
     Op::Put { key, value: serde_json::to_vec(record).unwrap_or_default() }
 }

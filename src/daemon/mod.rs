@@ -4,11 +4,13 @@
 //! daemon that polls but no longer evaluates its rules would look healthy and be blind.
 
 mod acting;
+mod adopted;
 mod audit;
 mod awx;
 mod control;
 mod curtail;
 mod devices;
+mod discover;
 mod evaluate;
 mod explain;
 mod eyes;
@@ -49,6 +51,7 @@ use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
 use crate::api;
 use crate::config::Config;
+use crate::discover::Imprint;
 use crate::model::TargetId;
 use crate::notify::Outbox;
 use crate::notify::service::{LogError, Service as Teller};
@@ -60,6 +63,7 @@ use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
+use discover::{Finder, Finds};
 use evaluate::Evaluator;
 use keep::Keeper;
 use notify::Notifier;
@@ -175,12 +179,26 @@ pub async fn run(
     let (ears, log) = (Arc::new(Ears::new(shared.clone())), Arc::new(StateLog(store.clone())));
     let (teller, outbox) = Teller::load(ears, log, telemetry.clone()).await?;
     let (silences, wishes) = SilenceKeeper::load(shared.clone(), store.clone()).await?;
+    let (finder, finds, adopted) = Finder::load(shared.clone(), keeper.clone()).await?;
     let book = Arc::new(Book::load(Arc::new(keeper.clone())).await?);
     let inbox = Inbox::load(shared.clone(), keeper.clone(), book.clone()).await?;
-    let parts =
-        Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, outbox, sending };
+    let parts = Parts {
+        options,
+        config,
+        shared,
+        keeper,
+        store,
+        book,
+        notifier,
+        telemetry,
+        wishes,
+        inbox,
+        finds,
+        outbox,
+        sending,
+    };
     let curtailer = curtail::Curtailer::load(parts.shared.clone(), parts.keeper.clone()).await?;
-    parts.assemble(engine, (silences, teller, curtailer), listener, || ready(address)).await
+    parts.assemble(engine, (silences, teller, curtailer), (finder, adopted), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -231,6 +249,7 @@ struct Parts {
     wishes: Wishes,
     outbox: Outbox,
     inbox: Arc<Inbox>,
+    finds: Finds,
     sending: Option<Work>,
 }
 
@@ -247,6 +266,7 @@ impl Parts {
         mut self,
         engine: Engine,
         (silences, teller, curtailer): (SilenceKeeper, Teller, curtail::Curtailer),
+        (finder, adopted): (Finder, watch::Receiver<Arc<Vec<Imprint>>>),
         listener: TcpListener,
         ready: impl FnOnce(),
     ) -> Result<(), DaemonError> {
@@ -269,6 +289,9 @@ impl Parts {
             reloads,
             export: export.clone(),
             notifier: self.notifier.clone(),
+            loaded: self.config.clone(),
+            adopted,
+            search: finder.wake.clone(),
         };
         control.start().await;
         let heard = transitions_in.clone();
@@ -281,6 +304,7 @@ impl Parts {
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
+        tasks.spawn("discovery", finder.run(configs.clone(), stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
         tasks.spawn("curtailments", curtailer.run(stops.runs.clone()));
@@ -324,7 +348,7 @@ impl Parts {
     async fn shut_down(self, mut tasks: Tasks, stops: Stops) {
         self.notifier.stopping();
         stops.polls.cancel();
-        tasks.join(&["schedule", "intake"]).await;
+        tasks.join(&["schedule", "intake", "discovery"]).await;
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();

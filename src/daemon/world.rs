@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::audit::Auditor;
 use super::devices::Orders;
+use super::discover::Finds;
 use super::intake::observe_ourselves;
 use super::shared::{Shared, TargetState};
 use super::silences::Wishes;
@@ -52,6 +53,7 @@ pub(super) struct View {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) wishes: Wishes,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) finds: Finds,
     pub(super) auditor: Auditor,
     pub(super) writes: WriteSeen,
     pub(super) orders: Orders,
@@ -104,6 +106,7 @@ impl Backend for View {
             approvals: self.run_rows(Some(RunState::WaitingApproval)),
             held: self.runs.held().iter().map(held_row).collect(),
             silences: super::silences::rows(shared, unix_millis()),
+            found: self.finds.pending().into_iter().map(super::discover::row).collect(),
         }
     }
 

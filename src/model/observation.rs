@@ -124,14 +124,24 @@ pub enum FailureReason {
     TooLarge,
     /// The answer could not be understood.
     Malformed,
+    /// Another device answered than the one that is known by this target's id.
+    Stranger,
     /// Our own mistake: the poll panicked.
     Bug,
 }
 
 impl FailureReason {
     /// All reasons, in the order of their labels' importance.
-    pub const ALL: [FailureReason; 7] =
-        [Self::Unreachable, Self::Timeout, Self::Denied, Self::RateLimited, Self::TooLarge, Self::Malformed, Self::Bug];
+    pub const ALL: [FailureReason; 8] = [
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Denied,
+        Self::RateLimited,
+        Self::TooLarge,
+        Self::Malformed,
+        Self::Stranger,
+        Self::Bug,
+    ];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -142,6 +152,7 @@ impl FailureReason {
             Self::RateLimited => "rate_limited",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
+            Self::Stranger => "stranger",
             Self::Bug => "bug",
         }
     }

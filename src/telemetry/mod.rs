@@ -4,6 +4,7 @@
 //! writes OpenMetrics; the exposition reads that text back with the reader of the `prometheus` kind, so that
 //! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
 
+mod discovery;
 mod history;
 mod log;
 mod process;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use discovery::DiscoveryMetrics;
 pub use history::HistoryMetrics;
 pub use log::{LogFormat, log_filter, start_logging};
 use process::Process;
@@ -139,6 +141,8 @@ pub struct Telemetry {
     pub http_requests: Counters,
     /// Calendar jobs that have not run when they should have, by job.
     pub job_overdue: Gauges,
+    /// What searching for miners comes to.
+    pub discovery: DiscoveryMetrics,
     /// What is sent on by remote write.
     pub remote_write: RemoteWriteOut,
     /// What is received by remote write.
@@ -202,6 +206,7 @@ impl Telemetry {
             notifications_latency: list.histogram("davylamp_notifications_latency", "How long one request takes"),
             http_requests: list.counter("davylamp_http_requests", "Requests served, by route and status"),
             job_overdue: list.gauge("davylamp_job_overdue", "1 when a calendar job has not run when it should have"),
+            discovery: DiscoveryMetrics::register(&mut list),
             remote_write: RemoteWriteOut::register(&mut list),
             received: RemoteWriteIn::register(&mut list),
             registry: list.0,

@@ -12,6 +12,7 @@ mod canary;
 mod container;
 mod curtail;
 mod cycles;
+mod discover;
 #[path = "../support/docker.rs"]
 mod docker;
 mod drift;
@@ -28,5 +29,6 @@ mod rules;
 mod runs;
 mod service;
 mod stop;
+mod street;
 mod webhooks;
 mod world;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::ask::{Asker, Auth, How, Parser, Question};
 use super::device;
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use crate::collect::http::Digest;
 use crate::collect::{Kind, Opened, OptionDoc, OptionError, Support};
@@ -31,6 +32,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: commands::COMMANDS,
     open,
+};
+
+/// How it is recognised: by the name that it gives its model, or by its web interface.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.model_begins("Antminer") || clue.asks_as("antMiner"),
 };
 
 pub(super) const OPTIONS: &[OptionDoc] =

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::ask::{Asker, How, Question};
 use super::device;
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use crate::collect::{Kind, Opened, OptionDoc, Support};
 use crate::model::Target;
@@ -28,6 +29,17 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: commands::COMMANDS,
     open,
+};
+
+/// How it is recognised: `version` names product and controller.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| {
+        clue.word("/VERSION/0/PROD").starts_with("Avalon") || clue.holds(&["/VERSION/0/DNA", "/VERSION/0/MODEL"])
+    },
 };
 
 const OPTIONS: &[OptionDoc] = &[options::CHIPS_DOC, options::POOL_USER_DOC];

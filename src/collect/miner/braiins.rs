@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::ask::{Asker, Auth, Flow, How, Login, LoginRequest, Question};
 use super::device::{self, Device};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::pools::Pool;
 use super::repair;
@@ -58,6 +59,31 @@ pub const KIND_RPC: Kind = Kind {
     commands: &[],
     open: open_rpc,
     ..KIND
+};
+
+/// How `braiins` is recognised: its login page says its name. It cannot be polled without a password.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Firmware,
+    door: Door::Http,
+    port: 80,
+    bears: |clue| clue.page_says("Braiins OS"),
+};
+
+/// How `braiins_graphql` is recognised: by an answer to its question for the model.
+pub const MARK_GRAPHQL: Mark =
+    Mark { kind: KIND_GRAPHQL.name, bears: |clue| clue.holds(&["/data/bosminer/info/modelName"]), ..MARK };
+
+/// How `braiins_rpc` is recognised: `version` names its program.
+pub const MARK_RPC: Mark = Mark {
+    kind: KIND_RPC.name,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| {
+        let names = ["/VERSION/0/BOSer", "/VERSION/0/BOSminer", "/VERSION/0/BOSminer+"];
+        names.iter().any(|name| clue.holds(&[name]))
+    },
+    ..MARK
 };
 
 /// The user of every installation.

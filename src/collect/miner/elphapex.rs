@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::ask::{Asker, How, Question};
 use super::cgi;
 use super::device::{self, Device, PowerSource, Show, State};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::repair;
 use super::values::Fields;
@@ -27,6 +28,17 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: &[],
     open,
+};
+
+/// How it is recognised: by its web interface, open or closed.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Http,
+    port: 80,
+    bears: |clue| {
+        clue.asks_as("blockMiner") || (clue.word("/minertype").starts_with("DG") && clue.holds(&["/Algorithm"]))
+    },
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_DOC, options::TLS_DOC];

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::ask::{Asker, Auth, How, Question};
 use super::device::{self, Board, Chip, Clock, Device, Fan, PowerSource, Sensor, Show, State};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
@@ -31,6 +32,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: commands::COMMANDS,
     open,
+};
+
+/// How it is recognised: HTTP on the port of cgminer's API, with this page.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Firmware,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.holds(&["/HBs", "/Status/Operating State"]),
 };
 
 const OPTIONS: &[OptionDoc] = &[options::CHIPS_DOC, options::POOL_USER_DOC, options::PASSWORD_DOC, options::TLS_DOC];

@@ -12,6 +12,7 @@ use super::ask::{Asker, Flow, How, LoginRequest, Question};
 use super::cgminer::sections;
 use super::device::{self, Device, Fan, Sensor, Show};
 use super::documents::Sections;
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::repair;
 use super::values::Fields;
@@ -31,6 +32,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: &[],
     open,
+};
+
+/// How it is recognised: by the status page of its control board.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.word("/model").starts_with("Goldshell") && clue.holds(&["/firmware"]),
 };
 
 const OPTIONS: &[OptionDoc] =

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::antminer::{self, OPTIONS};
 use super::device::{self, Show};
+use super::mark::{Door, Mark, Rank};
 use crate::collect::{Kind, Opened, ParseError, Reply, Support};
 use crate::model::{Reading, Target};
 
@@ -23,6 +24,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: &[],
     open,
+};
+
+/// How it is recognised: by the name that it gives its model, or by its web interface.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.model_begins("Hammer") || clue.model_begins("VolcMiner") || clue.asks_as("blackMiner"),
 };
 
 fn open(target: &Target) -> Opened {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ask::{Asker, Auth, How, Question};
 use super::device::{self, Board, Clock, Device, Fan, Sensor, Show};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
@@ -27,6 +28,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: &[],
     open,
+};
+
+/// How it is recognised: by the page that it is polled by.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Http,
+    port: 80,
+    bears: |clue| clue.holds(&["/data/rtpow", "/data/firmtype"]),
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::TLS_DOC];

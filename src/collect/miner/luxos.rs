@@ -12,6 +12,7 @@ use super::ask::{Asker, How, Question};
 use super::cgminer::sections::{self, Rates};
 use super::device::{self, Chip, Device, Fan, PowerSource, Sensor, Show, State};
 use super::documents::Sections;
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::values::Fields;
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
@@ -29,6 +30,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: commands::COMMANDS,
     open,
+};
+
+/// How it is recognised: `version` names its program beside the maker's model.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Firmware,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.holds(&["/VERSION/0/LUXminer"]),
 };
 
 const OPTIONS: &[OptionDoc] = &[options::CHIPS_DOC, options::POOL_USER_DOC];

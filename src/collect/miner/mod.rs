@@ -1,7 +1,7 @@
 //! Mining hardware: one file per firmware family, all of them filling the same families.
 
 pub mod antminer;
-mod ask;
+pub mod ask;
 pub mod auradine;
 pub mod avalon;
 pub mod axeos;
@@ -17,6 +17,7 @@ pub mod goldshell;
 pub mod hammer;
 pub mod iceriver;
 pub mod luxos;
+pub mod mark;
 mod options;
 mod place;
 mod pools;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::ask::{Asker, Flow, How, LoginRequest, Question};
 use super::device::{self, Board, Device, Fan, PowerSource, Sensor, Show, State};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
@@ -29,6 +30,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: &[],
     open,
+};
+
+/// How it is recognised: by its page of facts.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Http,
+    port: 80,
+    bears: |clue| clue.word("/system-info/os/name") == "ProtoOS" || clue.word("/system-info/manufacturer") == "Proto",
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::PASSWORD_DOC, options::TLS_DOC];

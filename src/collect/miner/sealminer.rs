@@ -10,6 +10,7 @@ use super::ask::{Asker, How, Question};
 use super::cgminer::sections;
 use super::device::{self, Board, Clock, Device, Fan, PowerSource, Sensor, Show, State};
 use super::documents::Sections;
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::values::Fields;
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
@@ -27,6 +28,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: &[],
     open,
+};
+
+/// How it is recognised: `version` names its program.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.holds(&["/VERSION/0/BDMiner"]),
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC];

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::ask::{Asker, Auth, Flow, How, Login, LoginRequest, Question};
 use super::device::{self, Board, Clock, Device, Fan, PowerSource, Sensor, Show, State};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
@@ -33,6 +34,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: commands::COMMANDS,
     open,
+};
+
+/// How it is recognised: by its page of facts, which is open. What it says over TCP is the stock firmware's.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Firmware,
+    door: Door::Http,
+    port: 80,
+    bears: |clue| clue.word("/fw_name").to_ascii_lowercase().contains("vnish") || clue.page_says("AnthillOS"),
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::PASSWORD_DOC, options::TLS_DOC];

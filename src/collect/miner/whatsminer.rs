@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::ask::{Asker, How, Question};
 use super::device::{self, Fan, State};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use crate::collect::{Kind, Opened, OptionDoc, Support};
 use crate::model::Target;
@@ -41,6 +42,31 @@ pub const KIND_V3: Kind = Kind {
     commands: commands::COMMANDS_V3,
     open: open_v3,
     ..KIND
+};
+
+/// How `whatsminer` is recognised: by its envelope, in which the status is a bare word, and by its name.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Stock,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| {
+        let named = ["/Description", "/STATUS/0/Description"].iter().any(|at| {
+            let program = clue.word(at).to_ascii_lowercase();
+            program.contains("whatsminer") || program.contains("btminer")
+        });
+        let refused = clue.word("/STATUS") == "E" && clue.word("/Msg").to_ascii_lowercase().contains("invalid cmd");
+        named || refused || clue.holds(&["/Msg/api_ver", "/Msg/fw_ver"])
+    },
+};
+
+/// How `whatsminer_v3` is recognised: by its facts.
+pub const MARK_V3: Mark = Mark {
+    kind: KIND_V3.name,
+    door: Door::Framed,
+    port: 4433,
+    bears: |clue| clue.word("/desc") == "get.device.info" && clue.holds(&["/msg/miner"]),
+    ..MARK
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, WRITE_DOC];

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::ask::{Asker, Auth, How, Question};
 use super::device::{self, Device, Show, State};
+use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
@@ -31,6 +32,15 @@ pub const KIND: Kind = Kind {
     options: OPTIONS,
     commands: COMMANDS,
     open,
+};
+
+/// How it is recognised: by its summary.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Program,
+    door: Door::Http,
+    port: 8080,
+    bears: |clue| clue.holds(&["/worker_id", "/hashrate/total", "/connection"]),
 };
 
 const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::TOKEN_DOC, options::TLS_DOC];

@@ -20,6 +20,7 @@ use url::Url;
 use super::families;
 use super::place::Place;
 use crate::collect::http;
+use crate::collect::miner::mark::{Door, Mark, Rank};
 use crate::collect::{Collector, Kind, Opened, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
 use crate::model::{Family, PollFailure, Reading, Target};
 
@@ -41,6 +42,18 @@ pub const KIND: Kind = Kind {
     ],
     commands: commands::COMMANDS,
     open,
+};
+
+/// How it is recognised: by its one big page.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Firmware,
+    door: Door::Http,
+    port: 80,
+    bears: |clue| {
+        let chip = ["/ASICModel", "/deviceModel", "/boardVersion"].iter().any(|pointer| clue.holds(&[pointer]));
+        chip && clue.holds(&["/hashRate", "/macAddr"])
+    },
 };
 
 const FAMILIES: &[&Family] = &[

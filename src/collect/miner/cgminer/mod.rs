@@ -20,6 +20,7 @@ use super::documents;
 use super::families;
 use super::options::{Options, POOL_USER_DOC};
 use super::place::Place;
+use crate::collect::miner::mark::{Door, Mark, Rank};
 use crate::collect::tcp;
 use crate::collect::{Collector, Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Family, PollFailure, Reading, Target};
@@ -39,6 +40,15 @@ pub const KIND: Kind = Kind {
     }],
     commands: commands::COMMANDS,
     open,
+};
+
+/// How it is recognised: by whatever answers `version` as cgminer does and is nothing better known.
+pub const MARK: Mark = Mark {
+    kind: KIND.name,
+    rank: Rank::Program,
+    door: Door::Rpc,
+    port: 4028,
+    bears: |clue| clue.holds(&["/STATUS", "/VERSION/0/API"]),
 };
 
 const OPTIONS: &[OptionDoc] = &[POOL_USER_DOC];
