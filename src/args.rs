@@ -110,6 +110,8 @@ pub enum Command {
     ///
     /// Exit status: 0 when nothing differs, 1 when something does.
     Drift(DriftArgs),
+    /// What a device said last (device_logs), and with --follow what it says next.
+    Log(LogArgs),
     /// Ask a running daemon in PromQL.
     #[command(after_help = query::EXAMPLES)]
     Query(QueryCommand),
@@ -239,6 +241,20 @@ pub struct DriftArgs {
     /// Print everything as JSON.
     #[arg(long, conflicts_with = "all")]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Id of the target.
+    pub target: String,
+    /// At most so many lines of what was said.
+    #[arg(long, short = 'n', default_value_t = 50)]
+    pub lines: usize,
+    /// Go on with what it says next, until interrupted.
+    #[arg(long, short)]
+    pub follow: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ pub mod preset; // how devices should be set, and where they differ from it
 
 pub mod collect; // what a kind of target answers → samples
 pub mod discover; // miners on a network: found, and known again
+pub mod listen; // what devices say by themselves: their logs
 pub mod schedule; // when to poll
 pub mod store; // recent samples in memory, state in sled
 

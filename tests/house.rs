@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("preset", &["model", "secret"]),
     ("store", &["model", "telemetry"]),
     ("collect", &["model", "preset", "telemetry", "secret", "yaml"]),
+    ("listen", &["model", "collect", "telemetry"]),
     ("schedule", &["model", "collect", "telemetry"]),
     ("discover", &["model", "collect", "schedule", "yaml"]),
     ("wire", &["model"]),
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "model",
             "preset",
+            "listen",
             "store",
             "query",
             "rules",
@@ -77,6 +79,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/"]),
     ("prost", &["wire/"]),
     ("snap::", &["wire/"]),
+    ("tungstenite", &["listen/"]),
 ];
 
 struct Source {

@@ -84,7 +84,11 @@ pub async fn exchange_framed(
         .unwrap_or_else(|_| Err(PollFailure::new(FailureReason::Timeout, "no complete answer in time")))
 }
 
-async fn connect(address: &str) -> Result<TcpStream, PollFailure> {
+/// Connects to `host:port`, if that is an address that may be talked to.
+///
+/// # Errors
+/// `Unreachable`, or `Denied` for an address that may not be talked to.
+pub async fn connect(address: &str) -> Result<TcpStream, PollFailure> {
     let addresses = tokio::net::lookup_host(address).await.map_err(|error| unreachable(&error))?;
     let mut last = PollFailure::new(FailureReason::Unreachable, format!("{address} resolves to no address"));
     for candidate in addresses {

@@ -10,6 +10,7 @@ mod drift;
 mod explain;
 mod inventory;
 mod kinds;
+mod log;
 mod miner;
 mod notify;
 mod poll;
@@ -75,6 +76,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Kinds { markdown: true, .. } => say(&kinds::markdown()),
         Command::Kinds { name, .. } => kinds::show(name.as_deref()),
         Command::Demo(args) => demo::demo(&args),
+        Command::Log(args) => log::log(&args),
         Command::Drift(args) => drift::drift(&args),
         Command::Query(command) => query::query(&command),
         Command::Rules(command) => rules::rules(&command),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, curtailments, history, presets, remediations, remote, target_files, targets};
+use super::{Config, ConfigError, curtailments, devices, history, remediations, remote, target_files, targets};
 use crate::discover;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
@@ -133,7 +133,8 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let mut jobs = targets::check(&mut check, &file.defaults, &file.targets, &mut seen);
     let included = target_files::check(&mut check, folder, &mut file, &mut seen);
     jobs.extend(included.jobs);
-    let presets = presets::check(&mut check, &file, &jobs);
+    let presets = devices::check(&mut check, &file, &jobs);
+    let device_logs = devices::device_logs(&mut check, &file);
     let external_labels = check.labels("rules.external_labels", &file.rules.external_labels, &["alertname"]);
     let found = check.problems.len();
     let groups = rules(&mut check, folder, &file.rules);
@@ -162,6 +163,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
                 origins: included.origins,
                 discovery,
                 presets,
+                device_logs,
                 groups,
                 act,
                 shown,

@@ -11,6 +11,7 @@ use crate::curtail;
 use crate::dashboards;
 use crate::discover;
 use crate::ingest;
+use crate::listen::DeviceLogs;
 use crate::model::duration::{self, serde_text};
 use crate::notify::settings::{AlertmanagerEntry, ReceiverEntry, RouteEntry};
 use crate::preset::PresetEntry;
@@ -46,6 +47,8 @@ pub struct File {
     pub expected_pools: Vec<String>,
     /// Workers that are in order besides those of a device's preset: regular expressions.
     pub expected_workers: Vec<String>,
+    /// Which devices' logs are listened to.
+    pub device_logs: DeviceLogs,
     /// Prometheus rule files, and how they are evaluated.
     pub rules: Rules,
     /// How playbooks are run.

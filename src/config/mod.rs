@@ -2,9 +2,9 @@
 
 mod check;
 mod curtailments;
+mod devices;
 pub mod file;
 mod history;
-mod presets;
 mod remediations;
 mod remote;
 mod schema;
@@ -24,6 +24,7 @@ use crate::act;
 use crate::collect::kind;
 use crate::curtail::Curtailment;
 use crate::discover;
+use crate::listen;
 use crate::model::{Labels, Matcher, Target, TargetId};
 use crate::notify;
 use crate::preset::Presets;
@@ -55,6 +56,8 @@ pub struct Config {
     pub act: act::check::Checked,
     /// How devices should be set.
     pub presets: Presets,
+    /// Which devices are listened to.
+    pub device_logs: listen::Plan,
     /// Maintenance windows.
     pub windows: Windows,
     /// What is curtailed when.

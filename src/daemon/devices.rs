@@ -60,7 +60,8 @@ pub(super) fn find(shared: &Shared, id: &str, command: &str) -> Result<(Target, 
     let config = shared.config.get();
     let job = config.jobs.iter().find(|job| *job.target.id == *id);
     let target = job.map(|job| Target::clone(&job.target)).ok_or_else(|| DeviceFault::Unknown(id.to_string()))?;
-    let call = Call::read(&target.kind, command).map_err(fault)?;
+    let mut call = Call::read(&target.kind, command).map_err(fault)?;
+    shared.complete(&target, &mut call);
     Ok((target, call))
 }
 

@@ -20,6 +20,7 @@ mod history;
 mod intake;
 mod keep;
 mod kept;
+mod listening;
 mod notify;
 mod offenders;
 mod process;
@@ -304,6 +305,7 @@ impl Parts {
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
+        tasks.spawn("device logs", listening::run(self.shared.clone(), configs.clone(), stops.polls.clone()));
         tasks.spawn("discovery", finder.run(configs.clone(), stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
@@ -348,7 +350,7 @@ impl Parts {
     async fn shut_down(self, mut tasks: Tasks, stops: Stops) {
         self.notifier.stopping();
         stops.polls.cancel();
-        tasks.join(&["schedule", "intake", "discovery"]).await;
+        tasks.join(&["schedule", "intake", "discovery", "device logs"]).await;
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();

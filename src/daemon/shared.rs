@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::devices::Busy;
 use super::explain::Desk;
 use super::kept::Kept;
+use super::listening::Logs;
 use super::offenders::Offenders;
 use crate::api::curtailments::CurtailmentRow;
 use crate::api::prometheus::Group;
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) offenders: Offenders,
     /// Written by intake.
     pub(super) kept: Kept,
+    /// What devices said by themselves. Written by the listening part.
+    pub(super) logs: Logs,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
     /// Written by the curtailer.
@@ -156,6 +159,7 @@ impl Shared {
             notices: Mutex::default(),
             offenders: Offenders::default(),
             kept: Kept::default(),
+            logs: Logs::default(),
             desk: Desk::default(),
             curtailed: Snapshot::new(Arc::default()),
             busy: Busy::default(),

@@ -16,6 +16,7 @@ pub(super) fn surface(view: &Arc<View>) -> Api {
         .mount(api::audit::ROUTES, Arc::new(view.auditor.clone()))
         .mount(api::base::ROUTES, view.clone())
         .mount(api::curtailments::ROUTES, view.clone())
+        .mount(api::device_log::ROUTES, view.clone())
         .mount(api::discovered::ROUTES, view.clone())
         .mount(api::miners::ROUTES, view.clone())
         .mount(api::drift::ROUTES, view.clone())

@@ -6,6 +6,7 @@
 
 mod discovery;
 mod history;
+mod listen;
 mod log;
 mod process;
 mod remote;
@@ -24,6 +25,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use discovery::DiscoveryMetrics;
 pub use history::HistoryMetrics;
+pub use listen::ListenMetrics;
 pub use log::{LogFormat, log_filter, start_logging};
 use process::Process;
 pub use remote::{RemoteWriteIn, RemoteWriteOut};
@@ -83,6 +85,8 @@ pub struct Telemetry {
     pub limit_hits: Counters,
     /// The samples on disk.
     pub history: HistoryMetrics,
+    /// Device logs.
+    pub listening: ListenMetrics,
     /// Samples that a limit dropped, by limit and target.
     pub samples_over_limit: Counters,
     /// Series that are held, by kind.
@@ -164,6 +168,7 @@ impl Telemetry {
             values_rejected: list.counter("davylamp_values_rejected", "Impossible values that were not exported"),
             limit_hits: list.counter("davylamp_limit_hits", "How often a limit was hit"),
             history: HistoryMetrics::new(&mut list),
+            listening: ListenMetrics::new(&mut list),
             samples_over_limit: list
                 .counter("davylamp_samples_over_limit", "Samples that a limit dropped, by limit and target"),
             series: list.gauge("davylamp_series", "Series that are held, by kind"),

@@ -20,6 +20,7 @@ mod full;
 mod http;
 mod kill;
 mod lamp;
+mod log;
 mod miner;
 mod prometheus;
 mod refuse;

@@ -31,3 +31,5 @@ pub(super) mod values;
 pub mod vnish;
 pub mod whatsminer;
 pub mod xmrig;
+
+pub use place::Place;

@@ -1,0 +1,114 @@
+//! Device logs: what devices say by themselves over a WebSocket, kept in a bounded ring per device, counted by pattern,
+//! and written to files if asked for.
+//!
+//! Only AxeOS has such a stream (`/api/ws`): log lines in older firmware, since 2.14 its state and then what changes of
+//! it. Everything that comes in is hostile text: frames and lines are capped, control characters are gone before anything
+//! is kept, and no file is named by what a device says.
+
+mod client;
+mod files;
+mod frame;
+mod ring;
+mod settings;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::collect::miner::Place;
+use crate::model::Target;
+use crate::telemetry::Telemetry;
+use files::LogFile;
+use frame::Reader;
+
+pub use client::ListenError;
+pub use files::file_name;
+pub use ring::{Line, Ring};
+pub use settings::{CounterEntry, DeviceLogs, FilesEntry, Plan};
+
+/// Waits between two connections: doubled from the first to the last while the device does not answer.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The kinds whose devices speak by themselves, with the path and the port.
+const STREAMS: [(&str, &str, u16); 1] = [("axeos", "/api/ws", 80)];
+
+/// Where a target speaks by itself: address and path. `None` for a kind that does not.
+pub fn stream(target: &Target) -> Option<(String, &'static str)> {
+    let (_, path, port) = STREAMS.into_iter().find(|(kind, ..)| **kind == *target.kind)?;
+    let place = Place::read(&target.address, "http", port).ok()?;
+    Some((place.to_string(), path))
+}
+
+/// What is heard of one device; shared with whoever shows it.
+pub type Heard = Arc<Mutex<Ring>>;
+
+/// Listens to one device.
+pub struct Ear {
+    /// Its target.
+    pub target: Arc<Target>,
+    /// Where its lines go.
+    pub heard: Heard,
+    /// What is counted, and whether files are written.
+    pub plan: Arc<Plan>,
+    /// Where it is counted.
+    pub telemetry: Arc<Telemetry>,
+    /// Milliseconds since the epoch.
+    pub clock: fn() -> i64,
+}
+
+impl Ear {
+    /// Listens until `stop`, over as many connections as it takes.
+    pub async fn listen(self, stop: CancellationToken) {
+        let Some((address, path)) = stream(&self.target) else { return };
+        let labels = vec![("target", self.target.id.to_string())];
+        let connected = self.telemetry.listening.connected.get_or_create(&labels).clone();
+        let mut file = self.plan.files.as_ref().map(|files| LogFile::open(files, &self.target.id));
+        let mut pause = BACK_OFF.0;
+        loop {
+            connected.set(0.0);
+            let begun = Instant::now();
+            // A new connection begins with the whole state again.
+            let mut reader = Reader::default();
+            let mut take = |message: Option<&str>| {
+                connected.set(1.0);
+                self.enter(message.map(|message| reader.read(message)).unwrap_or_default(), &mut file);
+            };
+            let error = tokio::select! {
+                () = stop.cancelled() => break,
+                error = client::listen(&address, path, &mut take) => error,
+            };
+            tracing::debug!(target = %self.target.id, %error, "a device log ended");
+            pause = if begun.elapsed() > BACK_OFF.1 { BACK_OFF.0 } else { pause };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(BACK_OFF.1);
+        }
+        self.telemetry.listening.connected.remove(&labels);
+    }
+
+    fn enter(&self, lines: Vec<String>, file: &mut Option<LogFile>) {
+        let now = (self.clock)();
+        let labels = vec![("target", self.target.id.to_string())];
+        self.telemetry.listening.lines.get_or_create(&labels).inc_by(lines.len() as u64);
+        for counter in &self.plan.counters {
+            let hits = lines.iter().filter(|line| counter.pattern.is_match(line)).count();
+            let labels = vec![("target", self.target.id.to_string()), ("counter", counter.name.clone())];
+            // From 0 on, so that `increase()` sees the first hit.
+            self.telemetry.listening.matches.get_or_create(&labels).inc_by(hits as u64);
+        }
+        if let Some(file) = file
+            && let Err(error) = file.append(now, &lines)
+        {
+            tracing::warn!(target = %self.target.id, %error, "a device log is not written to its file");
+        }
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.into_iter().for_each(|line| heard.push(now, line));
+    }
+}
+
+#[cfg(test)]
+mod tests;
