@@ -414,6 +414,58 @@ mod tests {
         assert!(error.contains("run/0000000000000000") && error.contains("schema is 3"), "{error}");
     }
 
+    /// Records as the first version wrote them: no action, no attempt, no approval, no changes.
+    #[tokio::test]
+    async fn records_of_the_first_version_are_understood() {
+        let ledger = Arc::new(Memory::default());
+        let run = r#"{"schema":1,"id":"0123456789abcdef","binding":"b","target":"t","episode":5,"step":0,"mode":"auto",
+            "playbook":"restart.yml","state":"succeeded","detail":"","rule":"fleet.yml;fleet;Hot{}",
+            "labels":{"alertname":"Hot","miner":"t"},"value":"1","guards":["cooldown"],"queued_at":5,"claimed_at":6,
+            "spawned_at":7,"ended_at":8,"playbook_sha256":"aa","vars_sha256":"bb",
+            "supervisor":{"pid":7,"start_time":70},"exit":{"ending":"exited","code":0,"signal":null,"started_at":7,
+            "ended_at":8,"killed":0,"survivors":0,"output_dropped":0,"detail":""},
+            "tasks":[{"host":"t","task":"restart","module":"uri","status":"ok","changed":true,"ignored":false,
+            "message":""}],"tasks_dropped":0,"stats":{"t":{"ok":1,"changed":1,"failures":0,"unreachable":0,"skipped":0,
+            "rescued":0,"ignored":0}}}"#;
+        let episode = r#"{"schema":1,"binding":"b","target":"t","opened_at":5,"closed_at":null,"alerts":{"0f Hot":5}}"#;
+        ledger.put("run/0123456789abcdef".into(), run.into(), 0).await.unwrap();
+        ledger.put("episode/b/t".into(), episode.into(), 0).await.unwrap();
+        let book = Book::load(ledger.clone()).await.unwrap();
+        let run = book.runs().remove(0);
+        assert_eq!(run.action(), Action::Playbook("restart.yml".into()));
+        assert_eq!((run.attempt, run.verify, run.is_real()), (0, None, true));
+        assert!(run.explain().contains("succeeded (b on t, mode auto)"), "{}", run.explain());
+        let mut episode = book.episode("b", "t").unwrap();
+        assert_eq!((episode.opened_at, episode.changes.len()), (5, 0));
+        episode.close(9);
+        book.save_episode(&episode).await.unwrap();
+        book.save(&Run { detail: "changed".into(), ..run }).await.unwrap();
+        assert_eq!(Book::load(ledger).await.unwrap().episode("b", "t"), Some(episode));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_back_is_counted_once_per_reason_and_told() {
+        let book = Book::load(Arc::new(Memory::default())).await.unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ears = heard.clone();
+        book.listen(move |binding, labels, reason| {
+            ears.lock().unwrap().push(format!("{binding} {labels} {}", reason.as_str()));
+        });
+        let labels = Labels::new([("miner", "t")]);
+        let held = |reason| Held { binding: "b".into(), labels: labels.clone(), reason, since: 1 };
+        assert!(book.hold("a".into(), held(Reason::Cooldown)));
+        assert!(!book.hold("a".into(), held(Reason::Cooldown)));
+        assert!(book.hold("a".into(), held(Reason::Blind)));
+        assert!(book.hold("a".into(), held(Reason::Cooldown)));
+        book.given_up(&run(1, RunState::Queued), Reason::Expired);
+        let counted = book.metrics().suppressed;
+        assert_eq!((counted["cooldown"], counted["blind"], counted["expired"]), (2, 1, 1));
+        assert_eq!(counted.len(), Reason::ALL.len(), "those that never occurred are there with 0");
+        let told = ["cooldown", "blind", "cooldown", "expired"].map(|reason| format!("b {{miner=\"t\"}} {reason}"));
+        assert_eq!(*heard.lock().unwrap(), told);
+        assert_eq!(book.held().len(), 1);
+    }
+
     #[tokio::test]
     async fn only_old_ended_runs_are_removed() {
         let book = Book::load(Arc::new(Memory::default())).await.unwrap();

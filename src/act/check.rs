@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::act::artifacts::Quota;
 use crate::act::binding::Binding;
 use crate::act::facts::Host;
+use crate::act::inventory::Inventory;
 use crate::act::keys::{self, Keys};
 use crate::act::settings::{Access, AnsibleSettings, AwxSettings, GENERATED, Mode, Remediation};
 use crate::model::duration::format_duration;
@@ -172,6 +173,15 @@ pub fn check(
     problems.ansible(ansible, &resolved, runner.is_none() && awx.is_none() && acting);
     // The runner owns the playbooks; the collector may not even be allowed to see them. A controller has its own.
     let look = awx.is_none() && (runner.is_none() || resolved.playbooks.is_dir());
+    // A controller has an inventory of its own; that of a runner may lie where we cannot look.
+    let (inventory, what) = match &resolved.inventory {
+        _ if awx.is_some() => (None, String::new()),
+        None => {
+            (Some(Inventory::of_hosts(&known.hosts)), "the inventory, which is generated from the targets".to_string())
+        }
+        Some(path) => (Inventory::listed(path), format!("the inventory {}", path.display())),
+    };
+    let inventory = inventory.as_ref().map(|inventory| (inventory, what.as_str()));
     let mut names = BTreeSet::new();
     let mut bindings = Vec::new();
     for (index, remediation) in remediations.iter().enumerate() {
@@ -180,7 +190,7 @@ pub fn check(
             problems.add(format!("{at}.name"), format!("{:?} is used twice; names must be unique", remediation.name));
         }
         let playbooks = look.then_some(resolved.playbooks.as_path());
-        let place = Place { at: &at, playbooks, generated: resolved.inventory.is_none() && awx.is_none(), known };
+        let place = Place { at: &at, playbooks, inventory, known };
         bindings.extend(problems.binding(&place, remediation));
     }
     let limits = Limits {
@@ -471,7 +481,7 @@ pub(super) mod tests {
         expect(
             problems(bad, "{}"),
             &[
-                "remediations[0].match: no rule can produce an alert that these matchers match; did you mean \"Slow\"?",
+                "remediations[0].match[0]: no rule can produce an alert with alertname=\"Slwo\"; did you mean \"Slow\"?",
                 "remediations[1].guards.max_targets: \"all\"",
                 "remediations[1].guards.brake.share: \"0%\"",
                 "remediations[1].guards.flap.changes",

@@ -109,3 +109,134 @@ impl RunState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::judge::tests::{alert, binding};
+    use crate::act::run::Wanted;
+
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+
+    /// A real run of the test's binding on a target, claimed and ended.
+    fn run(target: &str, claimed: i64, ended: i64, state: RunState) -> Run {
+        let (action, alert) = (Action::Playbook("p.yml".into()), alert(&[("miner", target)]));
+        let wanted = Wanted {
+            binding: "b",
+            target,
+            episode: claimed,
+            step: 0,
+            attempt: 0,
+            blind: false,
+            mode: Mode::Auto,
+            action: &action,
+            alert: &alert,
+        };
+        let ended_at = state.is_final().then_some(ended);
+        Run { state, claimed_at: Some(claimed), ended_at, ..Run::wanted(&wanted, claimed) }
+    }
+
+    /// What the past says about `m1` at a time; the guards are the default ones.
+    fn said(runs: &[Run], now: i64) -> Recall {
+        let runs: Vec<&Run> = runs.iter().collect();
+        recall(&runs, &binding(), &Action::Playbook("p.yml".into()), "m1", now)
+    }
+
+    #[test]
+    fn a_cooldown_counts_from_the_end_of_a_run() {
+        let done = run("m1", 0, 5 * MINUTE, RunState::Succeeded);
+        let cooling = |run: &Run, now: i64| said(std::slice::from_ref(run), now).cooling;
+        assert!(cooling(&done, 35 * MINUTE - 1));
+        assert!(!cooling(&done, 35 * MINUTE), "exactly at its end");
+        assert!(cooling(&done, -HOUR), "the clock went back");
+        assert!(cooling(&run("m1", 0, 0, RunState::Spawned), 10 * HOUR), "while it runs");
+        assert!(!cooling(&run("m2", 0, 5 * MINUTE, RunState::Succeeded), 6 * MINUTE), "another target");
+        let other = Run { binding: "c".into(), ..done.clone() };
+        assert!(!cooling(&other, 6 * MINUTE), "another binding");
+        let rehearsal = Run { rehearses: Some(done.id.clone()), ..done.clone() };
+        let mut message = done.clone();
+        message.becomes(Mode::Auto, &Action::Notify("ops".into()));
+        let never_begun = Run { claimed_at: None, ..run("m1", 0, 5 * MINUTE, RunState::Expired) };
+        for (what, run) in [("a rehearsal", rehearsal), ("a message", message), ("never begun", never_begun)] {
+            assert!(!cooling(&run, 6 * MINUTE), "{what} touches nothing");
+        }
+    }
+
+    #[test]
+    fn a_target_has_its_share_of_runs() {
+        let at = |claimed: i64| run("m1", claimed, claimed, RunState::Failed);
+        assert!(!said(&[at(0), at(HOUR)], 2 * HOUR).used_up);
+        let three = [at(0), at(HOUR), at(2 * HOUR)];
+        assert!(said(&three, 24 * HOUR - 1).used_up, "3/24h: the third is the last");
+        assert!(!said(&three, 24 * HOUR).used_up, "the first is exactly a day old");
+        let others = [at(0), at(HOUR), run("m2", HOUR, HOUR, RunState::Failed)];
+        assert!(!said(&others, 2 * HOUR).used_up);
+    }
+
+    #[test]
+    fn a_budget_counts_targets_and_not_runs() {
+        let at = |target: &str, claimed: i64| run(target, claimed, claimed, RunState::Succeeded);
+        let runs = [at("m2", 0), at("m2", 1), at("m3", 2), at("m1", 3)];
+        let recall = said(&runs, MINUTE);
+        assert_eq!((recall.targets, recall.among_them), (2, true));
+        assert_eq!(said(&runs, HOUR).targets, 2, "one of two runs on m2 is an hour old");
+        assert_eq!(said(&runs, HOUR + 1).targets, 1);
+        assert!(!said(&runs, HOUR + 3).among_them);
+        let foreign = |mode| Run { binding: "c".into(), mode, ..at("m4", 0) };
+        assert_eq!(said(&[foreign(Mode::Check)], 1).targets, 0, "another binding only rehearsed");
+        assert_eq!(said(&[foreign(Mode::Auto)], 1).targets, 1, "the fleet is one");
+    }
+
+    #[test]
+    fn a_breaker_opens_at_failures_in_a_row_and_rests() {
+        let end = |at: i64, state| run("m9", at - 1, at, state);
+        let broken = |runs: &[Run], now: i64| said(runs, now).broken;
+        let two = [end(10, RunState::Failed), end(20, RunState::NotHealed)];
+        assert!(!broken(&two, 30), "one below the limit");
+        let three = [two[0].clone(), two[1].clone(), end(30, RunState::TimedOut)];
+        assert!(broken(&three, 30 + HOUR - 1));
+        assert!(!broken(&three, 30 + HOUR), "after its rest one is let through");
+        let trying = [three.to_vec(), vec![run("m8", 30 + HOUR, 0, RunState::Verifying)]].concat();
+        assert!(broken(&trying, 31 + HOUR), "and no other until that one has ended");
+        let healed = [three.to_vec(), vec![end(40, RunState::Healed)]].concat();
+        assert!(!broken(&healed, 41), "a success ends the row");
+        let nobodys = [two.to_vec(), vec![end(25, RunState::Cancelled), end(26, RunState::Interrupted)]].concat();
+        assert!(!broken(&nobodys, 30), "what a person or a crash ended says nothing of the step");
+        let mut other = three[2].clone();
+        other.becomes(Mode::Auto, &Action::Playbook("q.yml".into()));
+        assert!(!broken(&[two[0].clone(), two[1].clone(), other], 40), "another playbook");
+    }
+
+    #[test]
+    fn one_run_at_a_time_on_a_host() {
+        let going = run("m1/web", 0, 0, RunState::Verifying);
+        let recall = said(std::slice::from_ref(&going), 1);
+        assert_eq!((recall.busy, recall.running), (true, 0), "it is looked after, but nothing runs");
+        let recall = said(&[run("m2", 0, 0, RunState::Spawned)], 1);
+        assert_eq!((recall.busy, recall.running, recall.of_binding), (false, 1, 1));
+        let foreign = Run { binding: "c".into(), ..run("m1", 0, 0, RunState::Claimed) };
+        let recall = said(&[foreign], 1);
+        assert_eq!((recall.busy, recall.running, recall.of_binding), (true, 1, 0));
+        assert!(!said(&[run("m1", 0, 1, RunState::Failed)], 1).busy);
+    }
+
+    #[test]
+    fn flapping_counts_openings_and_closings() {
+        let changes: Vec<i64> = (0..6).map(|number| number * MINUTE).collect();
+        assert!(!flapping(&binding(), &changes[..5], 10 * MINUTE), "one below the limit");
+        assert!(flapping(&binding(), &changes, 10 * MINUTE));
+        assert!(flapping(&binding(), &changes, HOUR - 1));
+        assert!(!flapping(&binding(), &changes, HOUR), "the first is an hour old");
+    }
+
+    #[test]
+    fn a_brake_needs_a_share_and_a_number() {
+        let brakes = |firing, fleet| super::brakes(&binding(), firing, fleet);
+        assert!(brakes(3, 10), "exactly 30%");
+        assert!(!brakes(3, 11));
+        assert!(brakes(4, 11));
+        assert!(!brakes(2, 2), "the whole fleet, but too few of it");
+        assert!(brakes(3, 0), "a fleet of which nothing is known");
+    }
+}

@@ -24,6 +24,10 @@ pub(super) fn refresh(telemetry: &Telemetry, stats: &Stats, book: &Book) {
         raise(&telemetry.run_suppressions.get_or_create(&vec![("reason", reason.to_string())]), count);
     }
     telemetry.runs_running.get_or_create(&none).set(metrics.running as f64);
+    telemetry.runs_waiting_approval.get_or_create(&none).set(metrics.waiting_approval as f64);
+    telemetry.runs_verifying.get_or_create(&none).set(metrics.verifying as f64);
+    raise(&telemetry.episodes_exhausted.get_or_create(&none), metrics.exhausted);
+    raise(&telemetry.run_record_failures.get_or_create(&none), metrics.ledger_failures);
     telemetry.queue_depth.get_or_create(&vec![("queue", "runs".into())]).set(metrics.queued as f64);
 }
 

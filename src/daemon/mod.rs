@@ -8,6 +8,7 @@ mod adopted;
 mod audit;
 mod awx;
 mod control;
+mod curtail;
 mod devices;
 mod discover;
 mod evaluate;
@@ -197,7 +198,8 @@ pub async fn run(
         outbox,
         sending,
     };
-    parts.assemble(engine, (silences, teller), (finder, adopted), listener, || ready(address)).await
+    let curtailer = curtail::Curtailer::load(parts.shared.clone(), parts.keeper.clone()).await?;
+    parts.assemble(engine, (silences, teller, curtailer), (finder, adopted), listener, || ready(address)).await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -264,7 +266,7 @@ impl Parts {
     async fn assemble(
         mut self,
         engine: Engine,
-        (silences, teller): (SilenceKeeper, Teller),
+        (silences, teller, curtailer): (SilenceKeeper, Teller, curtail::Curtailer),
         (finder, adopted): (Finder, watch::Receiver<Arc<Vec<Imprint>>>),
         listener: TcpListener,
         ready: impl FnOnce(),
@@ -307,6 +309,7 @@ impl Parts {
         tasks.spawn("discovery", finder.run(configs.clone(), stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
+        tasks.spawn("curtailments", curtailer.run(stops.runs.clone()));
         tasks.spawn("devices", porter.run(stops.runs.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         if let Some(sending) = self.sending.take() {
@@ -351,7 +354,7 @@ impl Parts {
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
-        tasks.join(&["runs", "devices"]).await;
+        tasks.join(&["runs", "devices", "curtailments"]).await;
         stops.rest.cancel();
         tasks.join_rest().await;
         let store = self.store.clone();

@@ -37,7 +37,7 @@ pub struct Test {
     /// Time between two values of a series or an alert, and between two polls of a target.
     #[serde(default = "a_minute", with = "serde_text")]
     pub interval: Duration,
-    /// When it ends; else an hour after the last time that the test names.
+    /// When it ends; else half an hour after the last time that the test names.
     #[serde(default, deserialize_with = "serde_text::option")]
     pub until: Option<Duration>,
     /// How far what happens may be from the time that is expected: everything is looked at every five seconds.

@@ -117,10 +117,22 @@ pub struct Telemetry {
     pub runs: Counters,
     /// Playbook runs under way.
     pub runs_running: Gauges,
+    /// Runs that wait for a person's word.
+    pub runs_waiting_approval: Gauges,
+    /// Runs of which it is being seen whether they helped.
+    pub runs_verifying: Gauges,
+    /// Troubles for which every step was taken in vain.
+    pub episodes_exhausted: Counters,
+    /// Records of runs that could not be read or written.
+    pub run_record_failures: Counters,
     /// Runs that were asked for and not made, by reason.
     pub run_suppressions: Counters,
     /// Alerts that came by webhook, by sender and result.
     pub webhook_alerts: Counters,
+    /// Devices that a curtailment has changed and will bring back.
+    pub curtailed: Gauges,
+    /// What came of devices that were to be curtailed or brought back.
+    pub curtailment_actions: Counters,
     /// Dashboard files written.
     pub dashboards_written: Counters,
     /// 1 when the last reload succeeded.
@@ -182,7 +194,19 @@ impl Telemetry {
             alerts: list.gauge("davylamp_alerts", "Alerts by state"),
             runs: list.counter("davylamp_runs", "Playbook runs by result"),
             runs_running: list.gauge("davylamp_runs_running", "Playbook runs under way"),
+            runs_waiting_approval: list.gauge("davylamp_runs_waiting_approval", "Runs that wait for a person's word"),
+            runs_verifying: list.gauge("davylamp_runs_verifying", "Runs of which it is being seen whether they helped"),
+            episodes_exhausted: list
+                .counter("davylamp_episodes_exhausted", "Troubles for which every step was taken in vain"),
+            run_record_failures: list
+                .counter("davylamp_run_record_failures", "Records of runs that could not be read or written"),
             run_suppressions: list.counter("davylamp_run_suppressions", "Runs asked for and not made, by reason"),
+            curtailed: list
+                .gauge("davylamp_curtailed_targets", "Devices that a curtailment has changed and will bring back"),
+            curtailment_actions: list.counter(
+                "davylamp_curtailment_actions",
+                "What came of devices that were to be curtailed or brought back",
+            ),
             webhook_alerts: list
                 .counter("davylamp_webhook_alerts", "Alerts that came by webhook, by sender and result"),
             dashboards_written: list.counter("davylamp_dashboards_written", "Dashboard files written"),

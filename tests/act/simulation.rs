@@ -75,3 +75,18 @@ fn the_shipped_remediations_do_what_their_tests_say() {
         remediation_tests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/miners.test.yml"), None);
     assert!(outcome.passed() && outcome.tests.len() >= 5, "{outcome}");
 }
+
+#[test]
+fn the_example_of_the_readme_holds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let examples = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let example =
+        examples.into_iter().find(|example| example.contains("tests:") && example.contains("expect:")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("readme.test.yml");
+    let config = root.join("config/examples/miners.yml");
+    std::fs::write(&path, example.replace("miners.yml", config.to_str().unwrap())).unwrap();
+    let outcome = remediation_tests(&path, None);
+    assert!(outcome.passed() && outcome.tests[0].checks.is_some_and(|checks| checks > 3), "{outcome}");
+}

@@ -1,11 +1,13 @@
 //! One remediation, checked against itself and against what the rest of the configuration knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Known, Problem, Problems, RuleShape};
-use crate::act::binding::{Action, Binding, Budget, GuardSet, StepPlan, TargetBudget, TargetTemplate, percent};
-use crate::act::inventory::is_plain;
+use crate::act::binding::{
+    Action, Binding, Budget, GuardSet, StepPlan, TargetBudget, TargetTemplate, percent, split_target,
+};
+use crate::act::inventory::{Inventory, Standing, is_plain};
 use crate::act::playbook::{self, PlaybookError};
 use crate::act::settings::{AlertSource, Guards, Mode, Remediation, Step};
 use crate::model::duration::format_duration;
@@ -20,8 +22,8 @@ pub(super) struct Place<'a> {
     pub(super) at: &'a str,
     /// `None`: only the runner may look.
     pub(super) playbooks: Option<&'a Path>,
-    /// Whether the inventory is generated from the targets.
-    pub(super) generated: bool,
+    /// The inventory, and in words what it is; `None` where only Ansible knows its hosts.
+    pub(super) inventory: Option<(&'a Inventory, &'a str)>,
     pub(super) known: &'a Known<'a>,
 }
 
@@ -46,7 +48,7 @@ impl Problems {
         self.names(place, written);
         if let (Some(target), true) = (&target, self.mistakes.len() == before) {
             self.producible(place, written, &matchers);
-            self.exists(place, target, &matchers);
+            self.exists(place, target, written, &matchers);
         }
         let steps = self.steps(place, written, &matchers);
         if self.mistakes.len() != before {
@@ -159,29 +161,60 @@ impl Problems {
         if rules.iter().any(|rule| fits(rule, matchers)) {
             return;
         }
-        let named = matchers.iter().find(|matcher| matcher.name == "alertname" && matcher.op == MatchOp::Equal);
-        let unknown = named.filter(|matcher| rules.iter().all(|rule| rule.name != matcher.value));
-        let hint = match unknown {
-            Some(matcher) => words::hint(&matcher.value, rules.iter().map(|rule| rule.name.as_str())),
-            None => "see rules.files and the labels that the rules set".to_string(),
+        let meant = |rule: &&RuleShape| {
+            let names = matchers.iter().filter(|matcher| matcher.name == "alertname");
+            names.into_iter().all(|matcher| matcher.matches_value(&rule.name))
         };
-        let message = format!("no rule can produce an alert that these matchers match; {hint}");
-        let path = format!("{}.match", place.at);
-        if written.sources == [AlertSource::Rules] {
-            self.add(path, message);
-        } else {
-            self.warnings.push(Problem { path, message: format!("{message} (a webhook may)") });
+        let named: Vec<&RuleShape> = rules.iter().filter(meant).collect();
+        let mut found: Vec<(String, String)> = Vec::new();
+        for (index, matcher) in matchers.iter().enumerate() {
+            // A name that no rule has; or a label that none of the rules of the name has.
+            let asked: Vec<&RuleShape> =
+                if matcher.name == "alertname" { rules.iter().collect() } else { named.clone() };
+            if !asked.is_empty() && asked.iter().all(|rule| !fits(rule, std::slice::from_ref(matcher))) {
+                let values: BTreeSet<&str> = asked.iter().filter_map(|rule| value(rule, &matcher.name)).collect();
+                let message =
+                    format!("no rule can produce an alert with {matcher}; {}", words::hint(&matcher.value, values));
+                found.push((format!("{}.match[{index}]", place.at), message));
+            }
+        }
+        if found.is_empty() {
+            let message = "no rule can produce an alert that these matchers match; see rules.files and the labels that the rules set";
+            found.push((format!("{}.match", place.at), message.to_string()));
+        }
+        for (path, message) in found {
+            if written.sources == [AlertSource::Rules] {
+                self.add(path, message);
+            } else {
+                self.warnings.push(Problem { path, message: format!("{message} (a webhook may)") });
+            }
         }
     }
 
-    /// Whether a target that is known beforehand is a host.
-    fn exists(&mut self, place: &Place<'_>, target: &TargetTemplate, matchers: &[Matcher]) {
-        let Some(name) = known_target(target, matchers).filter(|_| place.generated) else { return };
-        let host = crate::act::binding::split_target(&name).0;
-        if !place.known.hosts.iter().any(|known| known.name == host) {
-            let names: BTreeSet<&str> = place.known.hosts.iter().map(|known| known.name.as_str()).collect();
-            let hint = words::hint(host, names);
-            let message = format!("{host:?} is no host of the inventory, which is generated from the targets; {hint}");
+    /// Whether targets that are known beforehand are hosts: those that matchers name, and those that the rules set
+    /// themselves.
+    fn exists(&mut self, place: &Place<'_>, target: &TargetTemplate, written: &Remediation, matchers: &[Matcher]) {
+        let Some((inventory, what)) = place.inventory else { return };
+        let ours = written.sources.contains(&AlertSource::Rules);
+        let rules = place.known.rules.iter().flatten().filter(|rule| ours && fits(rule, matchers));
+        let by_rules = rules.filter_map(|rule| {
+            let set = rule.labels.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
+            Some((target.known(&equal(matchers).chain(set).collect())?, Some(rule.name.as_str())))
+        });
+        let mut told = BTreeSet::new();
+        for (name, rule) in known_target(target, matchers).map(|name| (name, None)).into_iter().chain(by_rules) {
+            let host = split_target(&name).0.to_string();
+            let standing = inventory.standing(&host);
+            if standing == Standing::Host || !told.insert(host.clone()) {
+                continue;
+            }
+            let by = rule.map_or_else(String::new, |rule| format!(" (by the labels of rule {rule})"));
+            let message = match standing {
+                Standing::Ambiguous => format!(
+                    "{host:?}{by} could mean more than one host: a group of {what} has that name, or it is a pattern"
+                ),
+                _ => format!("{host:?}{by} is no host of {what}; {}", words::hint(&host, &inventory.hosts)),
+            };
             self.add(format!("{}.target", place.at), message);
         }
     }
@@ -310,9 +343,18 @@ fn fits(rule: &RuleShape, matchers: &[Matcher]) -> bool {
     })
 }
 
+/// What a rule is known to set a label to.
+fn value<'a>(rule: &'a RuleShape, name: &str) -> Option<&'a str> {
+    if name == "alertname" { Some(&rule.name) } else { rule.labels.get(name)?.as_deref() }
+}
+
+/// The labels that matchers leave no choice of.
+fn equal(matchers: &[Matcher]) -> impl Iterator<Item = (&str, &str)> {
+    let equal = matchers.iter().filter(|matcher| matcher.op == MatchOp::Equal);
+    equal.map(|matcher| (matcher.name.as_str(), matcher.value.as_str()))
+}
+
 /// The target's name, where the matchers leave no choice.
 fn known_target(target: &TargetTemplate, matchers: &[Matcher]) -> Option<String> {
-    let equal = matchers.iter().filter(|matcher| matcher.op == MatchOp::Equal);
-    let values: BTreeMap<&str, &str> = equal.map(|matcher| (matcher.name.as_str(), matcher.value.as_str())).collect();
-    target.known(&values)
+    target.known(&equal(matchers).collect())
 }

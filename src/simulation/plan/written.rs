@@ -16,7 +16,7 @@ use crate::simulation::file::{AboutAlert, AboutRun, AlertEntry, FactEntry, Order
 /// Longest test. Everything is looked at every five seconds, and somebody waits for the result.
 const LONGEST: i64 = 31 * 86_400_000;
 /// How long is looked on behind the last time that a test names.
-const BEHIND: i64 = 3_600_000;
+const BEHIND: i64 = 1_800_000;
 /// Most alerts of a test, and most values of all series together.
 const MOST_ALERTS: usize = 10_000;
 const MOST_VALUES: i64 = 10_000_000;
