@@ -81,7 +81,8 @@ impl Scene {
 
     fn post(&self, path: &str, body: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let head = "Authorization: Bearer s3cret\r\nContent-Type: application/json\r\nConnection: close\r\nHost: x";
+        let head =
+            "Authorization: Bearer s3cret\r\nContent-Type: application/json\r\nConnection: close\r\nHost: 127.0.0.1";
         write!(stream, "POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -279,7 +280,8 @@ fn alone(ansible: &Path) -> Duration {
 /// Starts ansible-rulebook with the `ansible-playbook` of a folder first in its PATH; until its webhook listens.
 fn rulebook(scene: &mut Scene, program: &Path, ansible: &Path) -> Duration {
     scene.port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    scene.write("inventory", "localhost ansible_connection=local\n");
+    let local = "localhost ansible_connection=local ansible_python_interpreter='{{ ansible_playbook_python }}'\n";
+    scene.write("inventory", local);
     scene.write(
         "rulebook.yml",
         &format!(
@@ -290,7 +292,10 @@ fn rulebook(scene: &mut Scene, program: &Path, ansible: &Path) -> Duration {
         ),
     );
     let path = std::env::var("PATH").unwrap();
-    let folders = [ansible.parent().unwrap(), program.parent().unwrap()].map(|folder| folder.display().to_string());
+    // It asks for ansible-galaxy, which stands beside the real ansible-playbook.
+    let real = std::env::var_os("DAVYLAMP_ANSIBLE").map(PathBuf::from);
+    let programs = [Some(ansible), Some(program), real.as_deref()].into_iter().flatten();
+    let folders: Vec<String> = programs.filter_map(Path::parent).map(|folder| folder.display().to_string()).collect();
     let mut command = Command::new(program);
     command.arg("--rulebook").arg(scene.path("rulebook.yml")).arg("-i").arg(scene.path("inventory"));
     command.env("PATH", format!("{}:{path}", folders.join(":"))).env("ANSIBLE_HOME", scene.path("home"));

@@ -24,6 +24,7 @@ pub mod rules; // rule files and samples → alerts; pure steps
 
 pub mod act; // transition → verdict → run: playbooks, once and never blind
 pub mod audit; // what was done, by whom and why, in a chain that shows tampering
+pub mod curtail; // what is paused or limited while power is dear, and brought back; pure
 pub mod dashboards; // families and rules → Grafana JSON
 pub mod notify; // who is told of alerts: Alertmanagers, mail, chat, pagers
 pub mod silence; // which alerts are muted when: silences, maintenance windows

@@ -71,6 +71,10 @@ async fn a_run_outlives_collector_and_runner() {
     let report = ended(&collector, &asked.run).await;
     assert_eq!(verdict(&report.exit, &report.events, &["m1"]).0, RunState::Succeeded, "{report:?}");
     assert_eq!(bench.traces(), 1);
+    // What it printed is read through the socket too, from the beginning and from where one has got to.
+    let printed = collector.printed(asked.run.clone(), 0).await.unwrap();
+    assert!(printed.text.contains("TASK [") && printed.text.contains("PLAY RECAP"), "{printed:?}");
+    assert_eq!(collector.printed(asked.run, printed.next).await.unwrap().text, "");
     runner.end().await;
 }
 

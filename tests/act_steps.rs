@@ -169,6 +169,37 @@ async fn a_run_that_did_not_help_goes_up_the_ladder_to_its_end() {
     acting.finish().await;
 }
 
+/// The run that waits, and the token of the link that was sent for it.
+fn waiting(acting: &Acting) -> (RunId, String) {
+    let id = acting.control.list(&Filter { state: Some(RunState::WaitingApproval), ..Filter::default() })[0].id.clone();
+    let sent = messages(acting).last().unwrap().links[0].1.clone();
+    let token = sent.strip_prefix(&format!("https://lamp.example/runs/{id}/approval?token=")).unwrap().to_string();
+    (id, token)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_refuses_once_and_dies_with_its_time() {
+    let yaml = ONE.replace("mode: auto", "mode: approve");
+    let bench = bench();
+    let acting = acting(&bench, &yaml).await;
+    acting.fire("Hot", "m1").await;
+    minutes(1).await;
+    let (id, token) = waiting(&acting);
+    acting.control.decide_by_token(&id, &token, Decision::Reject).await.unwrap();
+    assert!(acting.control.decide_by_token(&id, &token, Decision::Approve).await.is_err(), "used");
+    let refused = acting.control.show(&id).unwrap();
+    assert_eq!((refused.state, refused.approval.unwrap().by.as_deref()), (RunState::Rejected, Some("one-time link")));
+
+    acting.fire("Hot", "m2").await;
+    minutes(1).await;
+    let (id, token) = waiting(&acting);
+    minutes(60).await;
+    let late = acting.control.decide_by_token(&id, &token, Decision::Approve).await;
+    assert!(late.is_err(), "its hour is over");
+    assert_eq!((acting.control.show(&id).unwrap().state, commands(&acting)), (RunState::Expired, 0));
+    acting.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_device_that_falls_silent_is_unverifiable_and_asks_for_a_person() {
     let bench = bench();

@@ -27,6 +27,7 @@
 pub mod approval;
 pub mod audit;
 pub mod base;
+pub mod curtailments;
 pub mod device_log;
 pub mod discovered;
 pub mod drift;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::file::{File, Rules};
-use super::{Config, ConfigError, devices, history, remediations, remote, target_files, targets};
+use super::{Config, ConfigError, curtailments, devices, history, remediations, remote, target_files, targets};
 use crate::discover;
 use crate::model::Labels;
 use crate::model::matcher::is_label_name;
@@ -140,6 +140,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
     let groups = rules(&mut check, folder, &file.rules);
     let rules_are_good = check.problems.len() == found;
     let windows = windows(&mut check, &file);
+    let curtailments = curtailments::check(&mut check, &file, &jobs, &windows);
     let history_match = history::check(&mut check, &file.history);
     let notify = receivers(&mut check, folder, &file, &windows);
     let context = remediations::Context {
@@ -167,6 +168,7 @@ pub(super) fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
                 act,
                 shown,
                 windows,
+                curtailments,
                 notify,
                 history_match,
                 warnings,

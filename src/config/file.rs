@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::history::HistoryEntry;
 use crate::act::settings::{AnsibleSettings, Remediation};
 use crate::api;
+use crate::curtail;
 use crate::dashboards;
 use crate::discover;
 use crate::ingest;
@@ -62,6 +63,8 @@ pub struct File {
     pub route: Option<RouteEntry>,
     /// Maintenance windows: when remediations may (or alerts need not) disturb anybody.
     pub windows: Vec<WindowEntry>,
+    /// Devices that are paused or limited while power is dear or scarce.
+    pub curtailments: Vec<curtail::Entry>,
     /// Silences.
     pub silences: SilencesEntry,
     /// Alerts that Alertmanager and Grafana send.

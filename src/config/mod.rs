@@ -1,6 +1,7 @@
 //! The configuration: [`file`] mirrors the YAML, [`check`] turns it into a [`Config`], reporting every mistake at once.
 
 mod check;
+mod curtailments;
 mod devices;
 pub mod file;
 mod history;
@@ -20,9 +21,11 @@ pub use history::HistoryEntry;
 pub use schema::json_schema;
 
 use crate::act;
+use crate::collect::kind;
+use crate::curtail::Curtailment;
 use crate::discover;
 use crate::listen;
-use crate::model::{Labels, Matcher, TargetId};
+use crate::model::{Labels, Matcher, Target, TargetId};
 use crate::notify;
 use crate::preset::Presets;
 use crate::rules::RuleGroup;
@@ -57,6 +60,8 @@ pub struct Config {
     pub device_logs: listen::Plan,
     /// Maintenance windows.
     pub windows: Windows,
+    /// What is curtailed when.
+    pub curtailments: Vec<Curtailment>,
     /// What is kept in the history.
     pub history_match: Vec<Matcher>,
     /// The file as it was read, as YAML, for people: secrets are references, and whatever looks like one is masked.
@@ -74,6 +79,15 @@ impl std::fmt::Debug for Config {
             .field("targets", &self.jobs.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The labels by which a target is selected: its own, its id under the name that its samples give it, and its kind.
+pub fn labels_of(target: &Target) -> Labels {
+    let subject = kind(&target.kind).map_or("target", |kind| kind.subject);
+    let mut labels = target.labels.clone().edit();
+    labels.set(subject.to_string(), &*target.id);
+    labels.set("kind".to_string(), &*target.kind);
+    labels.build()
 }
 
 /// Every mistake of a configuration, sorted by place.

@@ -71,7 +71,7 @@ pub(super) fn check(check: &mut Check, file: &File, context: &Context<'_>) -> Op
 }
 
 /// What is wrong with an expression that must hold, and where in it.
-fn expression(text: &str) -> Result<(), String> {
+pub(super) fn expression(text: &str) -> Result<(), String> {
     match query::parse(text) {
         Ok(expr) if matches!(expr.value_type(), query::ValueType::Vector | query::ValueType::Scalar) => Ok(()),
         Ok(expr) => Err(format!("it gives a {:?}; it must give a vector or a scalar", expr.value_type())),

@@ -95,7 +95,7 @@ pub(super) async fn carry_out(
     outcome
 }
 
-async fn note(
+pub(super) async fn note(
     auditor: &Auditor,
     by: &str,
     what: &str,

@@ -8,6 +8,7 @@ mod adopted;
 mod audit;
 mod awx;
 mod control;
+mod curtail;
 mod devices;
 mod discover;
 mod evaluate;
@@ -184,7 +185,12 @@ pub async fn run(
     let inbox = Inbox::load(shared.clone(), keeper.clone(), book.clone()).await?;
     let parts =
         Parts { options, config, shared, keeper, store, book, notifier, telemetry, wishes, inbox, finds, outbox };
-    parts.assemble(engine, (silences, teller), (finder, adopted), (valve, sending), listener, || ready(address)).await
+    let curtailer = curtail::Curtailer::load(parts.shared.clone(), parts.keeper.clone()).await?;
+    parts
+        .assemble(engine, (silences, teller, curtailer), (finder, adopted), (valve, sending), listener, || {
+            ready(address)
+        })
+        .await
 }
 
 async fn open_state(config: &Config, force_empty: bool) -> Result<(SledState, Option<String>), DaemonError> {
@@ -250,7 +256,7 @@ impl Parts {
     async fn assemble(
         self,
         engine: Engine,
-        (silences, teller): (SilenceKeeper, Teller),
+        (silences, teller, curtailer): (SilenceKeeper, Teller, curtail::Curtailer),
         (finder, adopted): (Finder, watch::Receiver<Arc<Vec<Imprint>>>),
         (valve, sending): (Valve, Work),
         listener: TcpListener,
@@ -296,6 +302,7 @@ impl Parts {
         tasks.spawn("discovery", finder.run(configs.clone(), stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));
+        tasks.spawn("curtailments", curtailer.run(stops.runs.clone()));
         tasks.spawn("devices", porter.run(stops.runs.clone()));
         tasks.spawn("runs", actor.run(transitions, stops.runs.clone()));
         tasks.spawn("remote_write", sending.run(stops.rest.clone()));
@@ -338,7 +345,7 @@ impl Parts {
         stops.rules.cancel();
         tasks.join(&["rules", "webhooks"]).await;
         stops.runs.cancel();
-        tasks.join(&["runs", "devices"]).await;
+        tasks.join(&["runs", "devices", "curtailments"]).await;
         stops.rest.cancel();
         tasks.join_rest().await;
         let store = self.store.clone();

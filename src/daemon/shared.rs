@@ -8,6 +8,7 @@ use super::explain::Desk;
 use super::kept::Kept;
 use super::listening::Logs;
 use super::offenders::Offenders;
+use crate::api::curtailments::CurtailmentRow;
 use crate::api::prometheus::Group;
 use crate::config::Config;
 use crate::ingest::Intake;
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub(super) logs: Logs,
     /// Questions about rules, answered by the rules' task.
     pub(super) desk: Desk,
+    /// Written by the curtailer.
+    pub(super) curtailed: Snapshot<Vec<CurtailmentRow>>,
     /// Devices that something is at work on.
     pub(super) busy: Busy,
 }
@@ -158,6 +161,7 @@ impl Shared {
             kept: Kept::default(),
             logs: Logs::default(),
             desk: Desk::default(),
+            curtailed: Snapshot::new(Arc::default()),
             busy: Busy::default(),
         }
     }

@@ -15,6 +15,7 @@ pub(super) fn surface(view: &Arc<View>) -> Api {
         .mount(api::approval::ROUTES, api::approval::Backend { runs: view.runs.clone(), clock: unix_millis })
         .mount(api::audit::ROUTES, Arc::new(view.auditor.clone()))
         .mount(api::base::ROUTES, view.clone())
+        .mount(api::curtailments::ROUTES, view.clone())
         .mount(api::device_log::ROUTES, view.clone())
         .mount(api::discovered::ROUTES, view.clone())
         .mount(api::miners::ROUTES, view.clone())

@@ -129,6 +129,10 @@ pub struct Telemetry {
     pub run_suppressions: Counters,
     /// Alerts that came by webhook, by sender and result.
     pub webhook_alerts: Counters,
+    /// Devices that a curtailment has changed and will bring back.
+    pub curtailed: Gauges,
+    /// What came of devices that were to be curtailed or brought back.
+    pub curtailment_actions: Counters,
     /// Dashboard files written.
     pub dashboards_written: Counters,
     /// 1 when the last reload succeeded.
@@ -197,6 +201,12 @@ impl Telemetry {
             run_record_failures: list
                 .counter("davylamp_run_record_failures", "Records of runs that could not be read or written"),
             run_suppressions: list.counter("davylamp_run_suppressions", "Runs asked for and not made, by reason"),
+            curtailed: list
+                .gauge("davylamp_curtailed_targets", "Devices that a curtailment has changed and will bring back"),
+            curtailment_actions: list.counter(
+                "davylamp_curtailment_actions",
+                "What came of devices that were to be curtailed or brought back",
+            ),
             webhook_alerts: list
                 .counter("davylamp_webhook_alerts", "Alerts that came by webhook, by sender and result"),
             dashboards_written: list.counter("davylamp_dashboards_written", "Dashboard files written"),

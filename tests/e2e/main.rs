@@ -10,6 +10,7 @@
 mod api;
 mod canary;
 mod container;
+mod curtail;
 mod cycles;
 mod discover;
 #[path = "../support/docker.rs"]

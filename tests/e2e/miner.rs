@@ -42,7 +42,7 @@ remediations:
 }
 
 /// `davylamp miner …` against the daemon.
-fn miner(lamp: &Lamp, args: &[&str]) -> Output {
+pub fn miner(lamp: &Lamp, args: &[&str]) -> Output {
     let url = format!("http://{}", lamp.address());
     let token = lamp.path("token").display().to_string();
     lamp.output(&[&["miner"], args, &["--url", &url, "--token-file", &token, "--by", "ada"]].concat())
@@ -53,7 +53,7 @@ fn text(output: &Output) -> String {
 }
 
 /// Whether the device says that it is paused.
-fn paused(farm: &Farm, id: &str) -> bool {
+pub fn paused(farm: &Farm, id: &str) -> bool {
     let body = crate::http::ask(farm.device(id).address(), "GET", "/api/system/info", &[]).unwrap().body;
     let info: Value = serde_json::from_str(&body).unwrap();
     info["miningPaused"].as_bool().unwrap_or(info["miningPaused"] == 1)
