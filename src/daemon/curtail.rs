@@ -212,7 +212,7 @@ impl Curtailer {
             }
         };
         let labels = vec![("curtailment", name), ("result", result.to_string())];
-        self.shared.telemetry.curtailment_actions.get_or_create(&labels).inc();
+        self.shared.telemetry.curtailments.actions.get_or_create(&labels).inc();
     }
 
     /// For the page, the API and the metrics.
@@ -229,7 +229,7 @@ impl Curtailer {
                 .collect();
             let wanted = self.desires.get(name).and_then(Desire::settled);
             let labels = vec![("curtailment", name.clone())];
-            self.shared.telemetry.curtailed.get_or_create(&labels).set(targets.len() as f64);
+            self.shared.telemetry.curtailments.targets.get_or_create(&labels).set(targets.len() as f64);
             let (name, action, mode) = (name.clone(), curtailment.entry.action.clone(), curtailment.entry.mode);
             rows.push(CurtailmentRow { name, action, mode, wanted, targets });
         }

@@ -4,6 +4,7 @@
 //! writes OpenMetrics; the exposition reads that text back with the reader of the `prometheus` kind, so that
 //! self-metrics reach `/metrics` (in both formats) and the rules on the same road as every other sample.
 
+mod curtail;
 mod discovery;
 mod history;
 mod listen;
@@ -23,6 +24,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use curtail::CurtailmentMetrics;
 pub use discovery::DiscoveryMetrics;
 pub use history::HistoryMetrics;
 pub use listen::ListenMetrics;
@@ -129,10 +131,8 @@ pub struct Telemetry {
     pub run_suppressions: Counters,
     /// Alerts that came by webhook, by sender and result.
     pub webhook_alerts: Counters,
-    /// Devices that a curtailment has changed and will bring back.
-    pub curtailed: Gauges,
-    /// What came of devices that were to be curtailed or brought back.
-    pub curtailment_actions: Counters,
+    /// What is curtailed.
+    pub curtailments: CurtailmentMetrics,
     /// Dashboard files written.
     pub dashboards_written: Counters,
     /// 1 when the last reload succeeded.
@@ -201,12 +201,7 @@ impl Telemetry {
             run_record_failures: list
                 .counter("davylamp_run_record_failures", "Records of runs that could not be read or written"),
             run_suppressions: list.counter("davylamp_run_suppressions", "Runs asked for and not made, by reason"),
-            curtailed: list
-                .gauge("davylamp_curtailed_targets", "Devices that a curtailment has changed and will bring back"),
-            curtailment_actions: list.counter(
-                "davylamp_curtailment_actions",
-                "What came of devices that were to be curtailed or brought back",
-            ),
+            curtailments: CurtailmentMetrics::new(&mut list),
             webhook_alerts: list
                 .counter("davylamp_webhook_alerts", "Alerts that came by webhook, by sender and result"),
             dashboards_written: list.counter("davylamp_dashboards_written", "Dashboard files written"),
@@ -218,8 +213,7 @@ impl Telemetry {
             notifications_sent: list.counter("davylamp_notifications_sent", "Alerts and messages that arrived"),
             notifications_errors: list
                 .counter("davylamp_notifications_errors", "Alerts and messages that did not arrive"),
-            notifications_dropped: list
-                .counter("davylamp_notifications_dropped", "Alerts and messages that were given up"),
+            notifications_dropped: list.counter("davylamp_notifications_dropped", "Alerts and messages given up"),
             notifications_queue: list
                 .gauge("davylamp_notifications_queue_length", "Alerts that wait for an Alertmanager"),
             notifications_latency: list.histogram("davylamp_notifications_latency", "How long one request takes"),
