@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use davylamp::collect::{self, Collector, ParseError, Reply};
+use davylamp::collect::{self, Collector, Kind, ParseError, Reply};
 use davylamp::demo::{DeviceSpec, Fleet, Model};
 use davylamp::model::{Labels, PollFailure, Reading, Target};
 use davylamp::schedule::{CONCURRENT_POLLS, Job, Scheduler};
@@ -63,7 +63,7 @@ pub fn measure(name: &str) {
         labels: Labels::new([("site", "bench")]),
         options: device.options(password.path()),
     };
-    let each = |before: usize| Process::me().resident().saturating_sub(before) as f64 / count as f64;
+    let each = |before: usize| grown(before, count);
     let targets: Vec<Arc<Target>> = (0..count).map(|index| Arc::new(target(index))).collect();
     let first = (kind.open)(&targets[0]).unwrap();
     let reading = first.parse(&runtime.block_on(first.fetch()).unwrap()).unwrap();
@@ -91,6 +91,18 @@ pub fn measure(name: &str) {
         task
     };
 
+    let window = fill(&targets, kind, &reading);
+    common::say(&[&[reading.samples.len() as f64, collector, task][..], &window].concat());
+    drop(collectors);
+}
+
+/// Bytes per target that the process has grown by since `before`.
+fn grown(before: usize, count: usize) -> f64 {
+    Process::me().resident().saturating_sub(before) as f64 / count as f64
+}
+
+/// What the window takes per target after 1, 6 and 40 polls.
+fn fill(targets: &[Arc<Target>], kind: &Kind, reading: &Reading) -> Vec<f64> {
     let before = Process::me().resident();
     let recent = Recent::new(Duration::from_secs(3600), Limits::default());
     let readings: Vec<Reading> = (0..16).map(|_| reading.clone()).collect();
@@ -111,9 +123,8 @@ pub fn measure(name: &str) {
             recent.observe(&seen, &[]);
         }
         if matches!(poll, 1 | 6 | 40) {
-            window.push(each(before));
+            window.push(grown(before, targets.len()));
         }
     }
-    common::say(&[&[reading.samples.len() as f64, collector, task][..], &window].concat());
-    drop(collectors);
+    window
 }

@@ -142,6 +142,17 @@ fn described(alert: &Value) {
     assert!(generator.starts_with("http://lamp.example/graph?g0.expr=held%3Adouble+%3E+1"), "{generator}");
 }
 
+/// Whatever was pending only was never told, and nothing was told to have begun twice.
+fn each_began_once(ear: &Sink) {
+    let all = told(ear);
+    assert!(!all.iter().any(|(_, name, _, _)| ["Short", "Never"].contains(&name.as_str())), "never sent: {all:?}");
+    let mut fired: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, name, _, _) in all.iter().filter(|(status, ..)| status == "firing") {
+        *fired.entry(name).or_default() += 1;
+    }
+    assert!(fired.values().all(|times| *times == 1), "each began once: {all:?}");
+}
+
 #[test]
 fn a_real_alertmanager_hears_the_compliance_scenarios_and_what_an_outage_hid() {
     let ear = Sink::new();
@@ -205,13 +216,7 @@ receivers: [{{name: ear, webhook_configs: [{{url: 'http://{}/ear', send_resolved
         ["AtOnce", "Follows"].iter().all(|name| manager.has(name).is_none()).then_some(())
     });
     assert!(shown(&lamp, "AtOnce").is_none(), "its series went away");
-    let all = told(&ear);
-    assert!(!all.iter().any(|(_, name, _, _)| ["Short", "Never"].contains(&name.as_str())), "never sent: {all:?}");
-    let mut fired: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, name, _, _) in all.iter().filter(|(status, ..)| status == "firing") {
-        *fired.entry(name).or_default() += 1;
-    }
-    assert!(fired.values().all(|times| *times == 1), "each began once: {all:?}");
+    each_began_once(&ear);
     let metrics = lamp.metrics();
     assert!(metrics.value("davylamp_notifications_sent_total", &[("integration", "alertmanager")]).unwrap() >= 4.0);
     lamp.finish();
