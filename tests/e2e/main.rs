@@ -10,6 +10,7 @@
 mod api;
 mod canary;
 mod container;
+mod container_step;
 mod curtail;
 mod cycles;
 mod discover;
