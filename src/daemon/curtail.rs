@@ -1,7 +1,7 @@
 //! Curtailment at work: asks every few seconds what should be, tells devices one after the other, and keeps on disk what it
 //! changed, so that a restart or a kill loses nothing of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::keep::Keeper;
 use super::shared::Shared;
 use crate::act::facts::World;
 use crate::api::curtailments::{CurtailmentRow, Curtailments};
-use crate::collect::command::{CommandError, Ready};
+use crate::collect::command::{Call, CommandError, Ready};
 use crate::config::labels_of;
 use crate::curtail::{Curtailment, Desire, Mode, Move, Record, Trial, next};
 use crate::schedule::poll::unix_millis;
@@ -28,12 +28,17 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long a device has to show that it has done it.
 const WITHIN: Duration = Duration::from_secs(120);
 
+/// A curtailment's name and a target: what one learns of a device is nothing to another.
+type Pair = (String, String);
+
 /// Keeps devices curtailed while they should be.
 pub(super) struct Curtailer {
     shared: Arc<Shared>,
     keeper: Keeper,
     records: BTreeMap<String, Record>,
-    trials: BTreeMap<String, Trial>,
+    trials: BTreeMap<Pair, Trial>,
+    /// What check mode has said since it was last over.
+    rehearsed: BTreeSet<Pair>,
     desires: BTreeMap<String, Desire>,
     /// By target: which curtailment is at work on it.
     working: BTreeMap<String, String>,
@@ -60,8 +65,8 @@ impl Curtailer {
     /// When the store cannot be read.
     pub(super) async fn load(shared: Arc<Shared>, keeper: Keeper) -> Result<Curtailer, StoreError> {
         let records: BTreeMap<String, Record> = keeper.read(PREFIX).await?.into_iter().collect();
-        let (trials, desires, working, started) = Default::default();
-        Ok(Curtailer { shared, keeper, records, trials, desires, working, started, work: JoinSet::new() })
+        let (trials, rehearsed, desires, working, started) = Default::default();
+        Ok(Curtailer { shared, keeper, records, trials, rehearsed, desires, working, started, work: JoinSet::new() })
     }
 
     /// Works until `stop`. What is under way then is looked at again by the next process.
@@ -112,7 +117,12 @@ impl Curtailer {
     /// One selected target.
     async fn consider(&mut self, target: &str, curtailment: &Curtailment, wanted: Option<bool>, now: i64) {
         let entry = &curtailment.entry;
-        let trial = self.trials.entry(target.to_string()).or_default();
+        let pair = (entry.name.clone(), target.to_string());
+        if wanted == Some(false) {
+            self.rehearsed.remove(&pair);
+        }
+        let said = self.rehearsed.contains(&pair);
+        let trial = self.trials.entry(pair).or_default();
         if wanted == Some(false) {
             trial.left_alone = false;
         }
@@ -123,7 +133,9 @@ impl Curtailer {
         }
         let todo = next(wanted, true, record, &trial, now);
         if todo == Move::Curtail && entry.mode == Mode::Check {
-            self.rehearse(target, entry).await;
+            if !said {
+                self.rehearse(target, entry).await;
+            }
         } else if todo != Move::Stay && self.may_start(&entry.name, entry.max_concurrent, entry.stagger) {
             self.start(target, &entry.name, &entry.action, todo);
         }
@@ -131,7 +143,7 @@ impl Curtailer {
 
     /// In check mode: says once what it would do.
     async fn rehearse(&mut self, target: &str, entry: &crate::curtail::Entry) {
-        self.trials.entry(target.to_string()).or_default().left_alone = true;
+        self.rehearsed.insert((entry.name.clone(), target.to_string()));
         let facts = json!({ "would": entry.action });
         let (auditor, who) = (self.keeper.auditor(), who(&entry.name));
         if let Err(error) = note(&auditor, &who, "curtailment.check", target, facts).await {
@@ -153,7 +165,8 @@ impl Curtailer {
         let strays = self.records.iter().filter(|(target, record)| known(target) && !meant(target, record));
         let strays: Vec<(String, Record)> = strays.map(|(target, record)| (target.clone(), record.clone())).collect();
         for (target, record) in strays {
-            let trial = self.trials.get(&target).copied().unwrap_or_default();
+            let pair = (record.curtailment.clone(), target.clone());
+            let trial = self.trials.get(&pair).copied().unwrap_or_default();
             let todo = next(None, false, Some(&record), &trial, now);
             let free = !self.working.contains_key(&target);
             if free && todo == Move::Restore && self.may_start(&record.curtailment, 1, LOOK) {
@@ -185,7 +198,7 @@ impl Curtailer {
 
     fn came(&mut self, target: String, came: Came) {
         let name = self.working.remove(&target).unwrap_or_default();
-        let trial = self.trials.entry(target.clone()).or_default();
+        let trial = self.trials.entry((name.clone(), target.clone())).or_default();
         trial.failed_at = None;
         let result = match came {
             Came::Curtailed(record) => {
@@ -266,9 +279,9 @@ async fn curtail(
     let asked = async {
         let (found, call) = find(shared, target, action).map_err(|fault| CommandError::Refused(fault.to_string()))?;
         let ready = Ready::ask(found.clone(), call.plan(&found)?, until).await?;
-        Ok::<_, CommandError>((ready, call))
+        Ok::<_, CommandError>((found, ready, call))
     };
-    let (ready, call) = match asked.await {
+    let (found, ready, call) = match asked.await {
         Ok(asked) => asked,
         Err(error) => return Came::Failed(known, error.to_string()),
     };
@@ -279,12 +292,18 @@ async fn curtail(
             let Some(undo) = ready.undo(&call) else {
                 return Came::LeftAlone("it does not say how it stands, so it could not be brought back".to_string());
             };
+            let before = ready.before();
+            if let Some(why) = spared(&found.kind, &call, &undo, before.as_deref()) {
+                return Came::LeftAlone(why);
+            }
             let (curtailment, action) = (name.to_string(), action.to_string());
-            Record { curtailment, action, undo, before: ready.before(), at: unix_millis(), confirmed: false }
+            Record { curtailment, action, undo, before, at: unix_millis(), confirmed: false }
         }
     };
     if let Err(error) = put(keeper, target, &record).await {
-        return Came::Failed(None, format!("it cannot be put on record, so nothing was sent: {error}"));
+        // What stands on record from an earlier try still stands there.
+        let known = (!fresh).then_some(record);
+        return Came::Failed(known, format!("it cannot be put on record, so nothing was sent: {error}"));
     }
     let told = carry_out(&keeper.auditor(), (ready, &call), (target, &who(name), until)).await;
     match told {
@@ -303,6 +322,17 @@ async fn curtail(
         },
         Err(error) => Came::Failed(Some(record), error.to_string()),
     }
+}
+
+/// Why a device is better not told: it could not be brought back, or it would draw more than now. `before` is how it
+/// stands, in the command's words.
+fn spared(kind: &str, call: &Call, undo: &str, before: Option<&str>) -> Option<String> {
+    if let Err(error) = Call::read(kind, undo) {
+        return Some(format!("it could not be brought back: {error}"));
+    }
+    let (before, wanted) = (before?.parse::<f64>().ok()?, call.value.number()?);
+    let further = call.command.name == "power-limit" && before <= f64::from(wanted);
+    further.then(|| "it is limited further already".to_string())
 }
 
 /// Brings back what is on record.
@@ -329,5 +359,25 @@ async fn restore(shared: &Shared, keeper: &Keeper, target: &str, record: Record)
 impl Curtailments for super::world::View {
     fn curtailments(&self) -> Arc<Vec<CurtailmentRow>> {
         self.shared.curtailed.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_draw_more_or_stay_so_is_spared() {
+        let why = |kind: &str, action: &str, undo: &str, before: &str| {
+            spared(kind, &Call::read(kind, action).unwrap(), undo, Some(before)).unwrap_or_default()
+        };
+        assert_eq!(why("whatsminer", "power-limit 2800", "power-limit 3200", "3200"), "");
+        let further = "it is limited further already";
+        assert_eq!(why("whatsminer", "power-limit 2800", "power-limit 2000", "2000"), further);
+        assert_eq!(why("braiins", "power-limit 2800", "power-limit 2800", "2800"), further);
+        assert_eq!(why("axeos", "fan 80", "fan 40", "40"), "", "only a limit says what it draws");
+        assert_eq!(why("axeos", "pause", "resume", "hashing"), "");
+        let lost = why("whatsminer", "power-limit 2800", "power-limit 25000", "25000");
+        assert!(lost.starts_with("it could not be brought back: power-limit: \"25000\" is no WATTS"), "{lost}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -25,6 +26,10 @@ use crate::schedule::poll::unix_millis;
 
 /// Orders of people that may wait, and that are carried out at one time.
 const ORDERS: usize = 32;
+
+/// How long orders that are under way may go on at stop: systemd kills after 90 s, and other parts stop after this one.
+const LAST: Duration = Duration::from_secs(20);
+const STOPS: &str = "the daemon stops; nothing was sent";
 
 /// The devices that something is at work on.
 #[derive(Default)]
@@ -126,7 +131,7 @@ impl Porter {
         (Porter { shared, auditor, orders }, Orders(sender))
     }
 
-    /// Works until `stop`; what is under way is finished.
+    /// Works until `stop`; what is under way then has [`LAST`], what waits is not begun.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut work = JoinSet::new();
         loop {
@@ -142,8 +147,21 @@ impl Porter {
                 Some(_) = work.join_next(), if !work.is_empty() => {}
             }
         }
-        while work.join_next().await.is_some() {}
+        finish(self.orders, work).await;
     }
+}
+
+/// The end of the orders. One that takes too long is given up: that the device was told is on record already.
+async fn finish(mut orders: mpsc::Receiver<(DeviceOrder, Answer)>, mut work: JoinSet<()>) {
+    orders.close();
+    while let Some((_, answer)) = orders.recv().await {
+        let _ = answer.send(Err(DeviceFault::Busy(STOPS.to_string())));
+    }
+    let ended = async { while work.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST, ended).await.is_err() {
+        tracing::warn!(orders = work.len(), "given up at stop; the audit log says which devices were told");
+    }
+    work.shutdown().await;
 }
 
 async fn obey(shared: &Shared, auditor: &Auditor, order: &DeviceOrder) -> Result<Told, DeviceFault> {
@@ -200,11 +218,39 @@ impl Devices for View {
     fn tell(&self, order: DeviceOrder) -> BoxFuture<'_, Result<Told, DeviceFault>> {
         async move {
             let (answer, answered) = oneshot::channel();
-            let busy = |_| DeviceFault::Busy("too many commands wait; give this one again".to_string());
+            let busy = |error| {
+                let full = matches!(error, TrySendError::Full(_));
+                DeviceFault::Busy(if full { "too many commands wait; give this one again" } else { STOPS }.to_string())
+            };
             self.orders.0.try_send((order, answer)).map_err(busy)?;
             let ended = |_| DeviceFault::Uncertain("the daemon stops".to_string());
             answered.await.map_err(ended)?
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_orders_is_bounded() {
+        let (sender, orders) = mpsc::channel(ORDERS);
+        let (answer, answered) = oneshot::channel();
+        let within = Duration::from_secs(120);
+        let order = DeviceOrder { target: "one".into(), command: "pause".into(), by: "api".into(), within };
+        sender.try_send((order, answer)).unwrap();
+        let (kept, under_way) = oneshot::channel::<()>();
+        let mut work = JoinSet::new();
+        work.spawn(async move {
+            tokio::time::sleep(within).await;
+            drop(kept);
+        });
+        let began = Instant::now();
+        finish(orders, work).await;
+        assert_eq!(began.elapsed().as_secs(), LAST.as_secs());
+        assert_eq!(answered.await.unwrap().unwrap_err(), DeviceFault::Busy(STOPS.to_string()));
+        assert!(under_way.await.is_err() && sender.is_closed());
     }
 }

@@ -24,6 +24,12 @@ targets:
   action: pause
   mode: {mode}
   stagger: 0s
+- name: never
+  targets: ['kind=\"axeos\"']
+  while: 'vector(0) > 0'
+  for: 0s
+  action: pause
+  stagger: 0s
 ",
         farm.targets()
     )
@@ -51,24 +57,25 @@ fn what_it_paused_is_brought_back_and_nothing_else() {
         ("owned", Model::Bitaxe),
         ("shed", Model::Cgminer),
     ]);
-    let mut lamp = Lamp::new(&config(&farm, "vector(1) > 0", "check"));
+    let mut lamp = Lamp::new(&config(&farm, "no_such_price > 0", "auto"));
     lamp.write("token", "s3cret\n");
     lamp.start();
     assert!(miner(&lamp, &["pause", "owned"]).status.success());
-    // Check mode says so, and does nothing.
-    until(&lamp, "check mode in the audit log", || lamp.get("/api/v1/audit").body.contains("curtailment.check"));
-    assert!(!paused(&farm, "one") && curtailed(&lamp).is_empty());
-    lamp.write("davylamp.yml", &config(&farm, "vector(1) > 0", "auto"));
-    lamp.signal(Signal::HUP);
-    // In check mode they were left alone until it is over; without data nothing happens either.
-    lamp.kill();
-    lamp.write("davylamp.yml", &config(&farm, "no_such_price > 0", "auto"));
-    lamp.start();
+    // Without data nothing happens.
     std::thread::sleep(seconds(5));
     assert!(!paused(&farm, "one") && curtailed(&lamp).is_empty());
     lamp.stop();
-    lamp.write("davylamp.yml", &config(&farm, "vector(1) > 0", "auto"));
+    // Check mode says so once per device, and does nothing.
+    lamp.write("davylamp.yml", &config(&farm, "vector(1) > 0", "check"));
     lamp.start();
+    let rehearsals = |lamp: &Lamp| lamp.get("/api/v1/audit").body.matches("curtailment.check").count();
+    until(&lamp, "check mode in the audit log", || rehearsals(&lamp) == 3);
+    std::thread::sleep(seconds(5));
+    assert_eq!(rehearsals(&lamp), 3, "another curtailment over the same devices does not make it forget");
+    assert!(!paused(&farm, "one") && curtailed(&lamp).is_empty());
+    // Meant now, it acts, though it is wanted all the while.
+    lamp.write("davylamp.yml", &config(&farm, "vector(1) > 0", "auto"));
+    lamp.signal(Signal::HUP);
     until(&lamp, "both of them paused", || curtailed(&lamp) == ["one", "two"]);
     assert!(paused(&farm, "one") && paused(&farm, "two"));
     until(&lamp, "the metric", || {
