@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::collect::ParseError;
 use crate::model::{FailureReason, PollFailure, Target};
 
 pub use call::{APPLY_PRESET, Argument, Call, Value, misfit};
@@ -93,6 +94,12 @@ pub struct Outcome {
 /// How often a device is asked whether it has done it: soon at first, then rarer, because small web servers die of it.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
+/// Longest time in which a device answers that it takes a command. One that restarts may never do, and there has to be
+/// time left to see what it shows.
+const LONGEST_ANSWER: Duration = Duration::from_secs(20);
+/// What [`Sending`] may take beyond that to say goodbye.
+pub const PARTING: Duration = Duration::from_secs(3);
+
 /// A device that was asked how it stands, and is told next.
 pub struct Ready {
     target: Target,
@@ -125,6 +132,20 @@ impl Ready {
         !self.plan.goal.is_an_event() && seen.is_some_and(|seen| self.plan.goal.is_met(seen, None))
     }
 
+    /// Whether the one that was asked is the one that is meant.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`] when another device has answered at its address.
+    pub fn is_meant(&self, call: &Call) -> Result<(), CommandError> {
+        let (Some(seen), Some(known)) = (&self.seen, &call.known) else { return Ok(()) };
+        match known.parse(&seen.replies) {
+            Err(stranger @ ParseError::Stranger { .. }) => {
+                Err(CommandError::Refused(format!("nothing was sent: {stranger}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The command that brings back how it stands now, if `call` is what is about to be done.
     pub fn undo(&self, call: &Call) -> Option<String> {
         self.plan.goal.undo(call.command.name, self.seen.as_ref()?)
@@ -142,13 +163,15 @@ impl Ready {
         }
         let Ready { target, plan, seen } = self;
         let told_at = Instant::now();
-        let sent = timeout_at(by, (plan.send)(by)).await;
+        let answer_by = by.min(told_at + LONGEST_ANSWER);
+        // A little longer than it was given, so that a session can be given back.
+        let sent = timeout_at(by.min(answer_by + PARTING), (plan.send)(answer_by)).await;
         let doubt = match sent {
             Ok(Ok(())) => None,
             // A device that restarts may well do so before it has answered: what it shows decides.
             Ok(Err(CommandError::Unknown(why))) => Some(why),
             Ok(Err(refused)) => return Err(refused),
-            Err(_) => return Err(CommandError::Unknown("no answer in time".to_string())),
+            Err(_) => Some("no answer in time".to_string()),
         };
         if let Some(detail) = plan.goal.unseen(doubt.as_deref()) {
             return detail.map(|detail| Outcome { detail, before, changed: true });
@@ -193,5 +216,7 @@ async fn confirm(
 pub async fn perform(target: Target, call: &Call, within: Duration) -> Result<Outcome, CommandError> {
     let by = Instant::now() + within;
     let plan = call.plan(&target)?;
-    Ready::ask(target, plan, by).await?.tell(by).await
+    let ready = Ready::ask(target, plan, by).await?;
+    ready.is_meant(call)?;
+    ready.tell(by).await
 }

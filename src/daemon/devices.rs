@@ -85,6 +85,7 @@ pub(super) async fn carry_out(
     (ready, call): (Ready, &Call),
     (target, by, until): (&str, &str, Instant),
 ) -> Result<Outcome, CommandError> {
+    ready.is_meant(call)?;
     let facts = json!({ "command": call.to_string(), "before": ready.before(), "undo": ready.undo(call) });
     let told = note(auditor, by, "device.told", target, facts).await;
     told.map_err(|error| CommandError::Refused(format!("it cannot be put on record, so nothing was sent: {error}")))?;

@@ -50,9 +50,11 @@ impl Shared {
         samples
     }
 
-    /// Puts the device's preset into a command that needs it. A device that was never polled has said nothing that a
-    /// preset could be chosen by.
+    /// Puts into a command who is expected to take it, and the device's preset if it needs that. A device that was never
+    /// polled has said nothing that a preset could be chosen by.
     pub(super) fn complete(&self, target: &Target, call: &mut Call) {
+        let jobs = &self.config.get().jobs;
+        call.known = jobs.iter().find(|job| job.target.id == target.id).map(|job| job.collector.clone());
         if call.command.name == APPLY_PRESET {
             let identity = self.targets(|targets| targets.get(&target.id).map(|state| state.identity.clone()));
             let config = self.config.get();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Command, CommandError, Plan};
-use crate::collect::kind;
+use crate::collect::{Collector, kind};
 use crate::model::{Target, words};
 use crate::preset::Preset;
 
@@ -117,6 +117,9 @@ pub struct Call {
     pub command: &'static Command,
     /// Its argument.
     pub value: Value,
+    /// What polls the device and knows whose answers are to be believed: another device that took over its address is
+    /// not told anything. Without one nobody is expected.
+    pub known: Option<Arc<dyn Collector>>,
 }
 
 impl fmt::Display for Call {
@@ -151,7 +154,7 @@ impl Call {
             Some(_) if argument.is_empty() => return Err(refused("its argument is missing".to_string())),
             Some(form) => form.read(argument).map_err(refused)?,
         };
-        Ok(Call { command, value })
+        Ok(Call { command, value, known: None })
     }
 
     /// What it does to a target; no I/O.

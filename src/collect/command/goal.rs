@@ -134,9 +134,9 @@ impl Goal {
         match self {
             Goal::Restarted => {
                 let Some((now, (before, passed))) = seen.uptime().zip(since) else { return false };
-                // Without an uptime from before, it must be younger than the command.
-                let before = before.and_then(Seen::uptime);
-                before.map_or(now <= passed.as_secs_f64() + 1.0, |before| now < before)
+                // Younger than the command, or than before; without an uptime from before, with a second for rounding.
+                let (before, passed) = (before.and_then(Seen::uptime), passed.as_secs_f64());
+                before.map_or(now <= passed + 1.0, |before| now < before || now <= passed)
             }
             Goal::Awake(wanted) => seen.awake() == Some(*wanted),
             Goal::Is { of, wanted, .. } => of(seen) == Some(*wanted),

@@ -6,7 +6,8 @@ mod text;
 use serde_json::Value;
 
 use super::repair;
-use super::values::Fields;
+use super::values::{Fields, clean};
+use crate::collect::command::CommandError;
 use crate::collect::{ParseError, Reply};
 
 /// "No devices": the answer of a miner whose boards are all gone, and no failure of the poll.
@@ -186,12 +187,13 @@ impl Status {
 /// What the answer to a command that changes something says: nothing against it, or why not.
 ///
 /// # Errors
-/// The refusal, in the program's words.
-pub fn taken(body: &[u8]) -> Result<(), String> {
-    let repaired = repair::read(body).map_err(|error| format!("its answer cannot be read: {error}"))?;
-    let status = Status::of(&repaired.value);
-    let code = status.code.unwrap_or_default();
-    if status.refused { Err(format!("code {code}: {}", status.message)) } else { Ok(()) }
+/// A refusal, in the program's words; `Unknown` for an answer that cannot be read, because it may have been cut off after
+/// the command was done.
+pub fn taken(body: &[u8]) -> Result<(), CommandError> {
+    let unclear = |error| CommandError::Unknown(format!("its answer cannot be read: {error}"));
+    let status = Status::of(&repair::read(body).map_err(unclear)?.value);
+    let why = || format!("the device refused: code {}: {}", status.code.unwrap_or_default(), clean(&status.message));
+    if status.refused { Err(CommandError::Refused(why())) } else { Ok(()) }
 }
 
 /// Whether a reply to the combined request is a refusal that the single commands may not meet. Access that is denied

@@ -49,7 +49,7 @@ impl Web {
 }
 
 /// What an answer with a status of success says: nothing against it, or why not.
-pub type Judge = fn(&[u8]) -> Result<(), String>;
+pub type Judge = fn(&[u8]) -> Result<(), CommandError>;
 
 /// For devices whose status says it all.
 pub const BY_STATUS: Judge = |_| Ok(());
@@ -79,10 +79,14 @@ pub async fn send_web(site: &Site, auth: &Auth, web: &Web, by: Instant) -> Resul
     if (200..300).contains(&answer.status) {
         return Ok(answer);
     }
-    // A status of failure is an answer: the device did not take it.
     let said = clean(&String::from_utf8_lossy(&answer.body));
+    // A gateway's or a server's own failure may have come after the command was done.
+    let unclear = answer.status >= 500;
     let why = answer.success().map_or_else(|failure| failure.to_string(), |_| String::new());
-    Err(CommandError::Refused(format!("the device refused: {why} {said}").trim_end().to_string()))
+    match unclear {
+        true => Err(CommandError::Unknown(format!("it failed: {why} {said}").trim_end().to_string())),
+        false => Err(CommandError::Refused(format!("the device refused: {why} {said}").trim_end().to_string())),
+    }
 }
 
 /// A plan of messages over HTTP.
@@ -109,8 +113,7 @@ pub fn web_to(site: Site, auth: Auth, messages: Vec<Web>, judge: Judge, goal: Go
         let work = async move {
             for message in messages {
                 let answer = send_web(&site, &auth, &message, by).await?;
-                let refused = |why: String| CommandError::Refused(format!("the device refused: {}", clean(&why)));
-                judge(&answer.body).map_err(refused)?;
+                judge(&answer.body)?;
             }
             Ok(())
         };
@@ -151,8 +154,7 @@ pub fn rpc(
         let work = async move {
             for request in requests {
                 let answer = send_rpc(&address, &request, by).await?;
-                let refused = |why: String| CommandError::Refused(format!("the program refused: {}", clean(&why)));
-                judge(&answer).map_err(refused)?;
+                judge(&answer)?;
             }
             Ok(())
         };

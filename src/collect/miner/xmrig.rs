@@ -14,7 +14,7 @@ use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
 use super::tell::{self, Web};
-use super::values::{Fields, number};
+use super::values::{Fields, clean, number};
 use crate::collect::command::{Command, CommandError, Goal, Plan};
 use crate::collect::http::Credential;
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
@@ -68,7 +68,8 @@ fn order(target: &Target, method: &str, goal: Goal) -> Result<Plan, CommandError
     let message = Web::json("POST", "/json_rpc", &json!({ "id": 1, "jsonrpc": "2.0", "method": method }));
     let judge = |body: &[u8]| match serde_json::from_slice::<Value>(body) {
         Ok(answer) if answer.get("error").is_none_or(Value::is_null) => Ok(()),
-        _ => Err(String::from_utf8_lossy(body).into_owned()),
+        Ok(_) => Err(CommandError::Refused(format!("it refused: {}", clean(&String::from_utf8_lossy(body))))),
+        Err(error) => Err(CommandError::Unknown(format!("its answer cannot be read: {error}"))),
     };
     tell::web((target, 8080), auth(&options)?, &options, vec![message], judge, goal)
 }

@@ -53,6 +53,8 @@ impl Rotation {
         let now = now.map_err(|error| PollFailure::new(FailureReason::Bug, error.to_string()))?;
         // The path holds the account, which is often a wallet: a reply is named after its document.
         let answer = Reply { request: name.to_string(), ..answer };
+        // A page of apologies with the status 200 is no document, and takes no good one's place.
+        read::page(&answer)?;
         Ok([answer, Reply::new(format!("{name}{AT}"), now.as_secs().to_string())])
     }
 

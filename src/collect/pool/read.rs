@@ -59,7 +59,10 @@ pub fn parse(replies: &[Reply], reader: Reader, coin: &str) -> Result<Reading, P
 }
 
 /// One document, unless the pool says in it why there is none.
-fn page(reply: &Reply) -> Result<Value, ParseError> {
+///
+/// # Errors
+/// [`ParseError`] for what is no document, and for a refusal.
+pub fn page(reply: &Reply) -> Result<Value, ParseError> {
     let request = || reply.request.clone();
     let malformed = |reason: String| ParseError::Malformed { request: request(), reason };
     let value = document(reply)?;

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::super::cgminer::{POOL, pool};
 use super::super::families;
 use super::super::tell::{self, BY_SECTIONS, request};
-use super::super::values::clean;
 use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen};
 use crate::model::Target;
 
@@ -77,7 +76,7 @@ fn switch(target: &Target, word: &'static str, goal: Goal) -> Result<Plan, Comma
         Box::pin(async move {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let answer = tell::send_rpc(&address, &request("ascset", &format!("0,{word},1:{now}")), by).await?;
-            BY_SECTIONS(&answer).map_err(|why| CommandError::Refused(format!("the device refused: {}", clean(&why))))
+            BY_SECTIONS(&answer)
         })
     };
     Ok(Plan { sends, send: Box::new(send), goal })

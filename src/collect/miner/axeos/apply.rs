@@ -95,8 +95,9 @@ async fn send(
     let seen = Seen::ask(target, by).await.map_err(silent)?;
     let differs = differs(preset, target, &seen);
     let of = |setting| differs.iter().any(|drift| drift.setting == setting);
-    if !preset.force && (of(Setting::Frequency) || of(Setting::CoreVoltage)) {
-        allowed(preset, &limits(site, &seen, by).await)?;
+    if of(Setting::Frequency) || of(Setting::CoreVoltage) {
+        let limits = if preset.force { Some(FORCED) } else { limits(site, &seen, by).await };
+        allowed(preset, &limits)?;
     }
     // Secrets are read last, and only those that are needed.
     let mut passwords = Vec::new();
@@ -114,11 +115,16 @@ async fn send(
     };
     let body = Json::Object(body(preset, target, includes, |slot| passwords.get(slot).cloned())).to_string();
     let message = Web { body: Some(("application/json", body)), ..Web::bare("PATCH", "/api/system") };
-    tell::send_web(site, &Auth::Open, &message, by).await?;
-    // Fans follow at once; pools, frequency and voltage take effect with a start.
-    if differs.iter().any(|drift| drift.setting != Setting::Fan) {
+    // Fans follow at once; pools, frequency and voltage take effect with a start. Noted before anything is sent: a device
+    // that has the settings and has not restarted is not as its preset.
+    let restarts = differs.iter().any(|drift| drift.setting != Setting::Fan);
+    if restarts {
         *restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        tell::send_web(site, &Auth::Open, &Web::bare("POST", "/api/system/restart"), by).await?;
+    }
+    tell::send_web(site, &Auth::Open, &message, by).await?;
+    if restarts {
+        let told = tell::send_web(site, &Auth::Open, &Web::bare("POST", "/api/system/restart"), by).await;
+        told.map_err(|error| CommandError::Unknown(format!("set, and perhaps not restarted: {error}")))?;
     }
     Ok(())
 }
@@ -173,6 +179,9 @@ fn body(
 /// The least and the most of both, in MHz and mV; `None` where nobody says.
 type Limits = Option<([f64; 2], [f64; 2])>;
 
+/// What even a preset with `force` may not leave: a slipped digit must not reach the voltage regulator.
+const FORCED: ([f64; 2], [f64; 2]) = ([50.0, 1_200.0], [500.0, 1_600.0]);
+
 /// What the device's own menu offers, else what is known of its chip.
 async fn limits(site: &Site, seen: &Seen, by: Instant) -> Limits {
     let answer = tell::send_web(site, &Auth::Open, &Web::bare("GET", "/api/system/asic"), by).await.ok();
@@ -193,7 +202,8 @@ async fn limits(site: &Site, seen: &Seen, by: Instant) -> Limits {
 
 /// Refuses what lies beyond the limits.
 fn allowed(preset: &Preset, limits: &Limits) -> Result<(), CommandError> {
-    let refused = |text: String| Err(CommandError::Refused(format!("{text}; the preset would need force: true")));
+    let way_out = if preset.force { "not even with force: true" } else { "the preset would need force: true" };
+    let refused = |text: String| Err(CommandError::Refused(format!("{text}; {way_out}")));
     let Some((frequencies, voltages)) = limits else {
         return refused("nobody knows which frequencies and voltages are right for this device".to_string());
     };
@@ -212,7 +222,10 @@ mod tests {
     use super::*;
     use crate::collect::command::{Call, Outcome, perform};
     use crate::collect::miner::told::{Peer, Say, Wire};
+    use crate::collect::{ParseError, Reply};
+    use crate::model::{PollFailure, Reading};
     use crate::preset::{PresetEntry, Presets, check};
+    use futures_util::future::BoxFuture;
     use std::time::Duration;
 
     const ASKED: &[&str] = &["GET /"];
@@ -286,6 +299,37 @@ mod tests {
             assert_eq!(peer.sent(ASKED), Vec::<String>::new());
             apply(&peer, json!({"name": "p", "frequency_mhz": 700, "force": true})).await.unwrap();
         }
+        let peer = bitaxe(false, 1).await;
+        let slipped = json!({"name": "p", "core_voltage_mv": 11_500, "force": true});
+        let error = apply(&peer, slipped).await.unwrap_err();
+        assert!(matches!(&error, CommandError::Refused(text) if text.contains("not even with force")), "{error:?}");
+        assert_eq!(peer.sent(ASKED), Vec::<String>::new());
+    }
+
+    /// A poller that takes nobody's answers for its device's.
+    struct Elsewhere;
+
+    impl crate::collect::Collector for Elsewhere {
+        fn fetch(&self) -> BoxFuture<'_, Result<Vec<Reply>, PollFailure>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn parse(&self, _: &[Reply]) -> Result<Reading, ParseError> {
+            Err(ParseError::Stranger { expected: "02:00:00:00:00:01".into(), found: "02:00:00:00:00:02".into() })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_that_took_over_the_address_is_told_nothing() {
+        let peer = bitaxe(false, 1).await;
+        for text in ["pause", "restart"] {
+            let mut call = Call::read("axeos", text).unwrap();
+            call.known = Some(Arc::new(Elsewhere));
+            let told = perform(peer.target("axeos", Json::Null), &call, Duration::from_millis(3500)).await;
+            let error = told.unwrap_err();
+            assert!(matches!(&error, CommandError::Refused(text) if text.contains("nothing was sent")), "{error:?}");
+        }
+        assert_eq!(peer.sent(ASKED), Vec::<String>::new());
     }
 
     #[tokio::test]

@@ -69,7 +69,8 @@ fn plan(target: &Target, path: &'static str, param: Json, goal: Goal) -> Result<
             let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
             let body = json!({ "param": param, "password": password.expose() });
             let answer = tell::send_web(&site, &Auth::Open, &Web::json("POST", path, &body), by).await?;
-            let said: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let unclear = |error| CommandError::Unknown(format!("its answer cannot be read: {error}"));
+            let said: Json = serde_json::from_slice(&answer.body).map_err(unclear)?;
             if said["result"] == true {
                 return Ok(());
             }

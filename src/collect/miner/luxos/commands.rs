@@ -11,7 +11,7 @@ use super::super::families;
 use super::super::repair;
 use super::super::tell::{self, request};
 use super::super::values::{Fields, clean};
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen};
+use crate::collect::command::{Argument, Command, CommandError, Goal, PARTING, Plan, Seen};
 use crate::model::Target;
 
 /// The commands of this kind.
@@ -86,10 +86,10 @@ fn plan(target: &Target, command: &'static str, argument: String, goal: Goal) ->
             let parameter = if argument.is_empty() { session.clone() } else { format!("{session},{argument}") };
             let answer = tell::send_rpc(&address, &request(command, &parameter), by).await;
             // One that is left open keeps everybody else out. After a reboot nobody is there to be told.
-            if let Err(error) = tell::send_rpc(&address, &request("logoff", &session), by).await {
+            if let Err(error) = tell::send_rpc(&address, &request("logoff", &session), by + PARTING).await {
                 tracing::debug!(address, %error, "the session could not be given back");
             }
-            documents::taken(&answer?).map_err(refused)
+            documents::taken(&answer?)
         })
     };
     Ok(Plan { sends, send: Box::new(send), goal })
@@ -103,7 +103,7 @@ async fn log_on(address: &str, by: Instant) -> Result<String, CommandError> {
     let answer = tell::send_rpc(address, &request("logon", ""), by).await;
     // Nothing has been told yet, whatever became of the connection.
     let answer = answer.map_err(|error| CommandError::Refused(error.to_string()))?;
-    documents::taken(&answer).map_err(refused)?;
+    documents::taken(&answer).map_err(|error| CommandError::Refused(error.to_string()))?;
     let answer = repair::read(&answer).map_err(|error| refused(error.to_string()))?.value;
     let id = answer.pointer("/SESSION/0/SessionID").and_then(Json::as_str).unwrap_or_default();
     let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());

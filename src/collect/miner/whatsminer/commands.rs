@@ -166,7 +166,7 @@ fn v2(target: &Target, message: Json, goal: Goal) -> Result<Plan, CommandError> 
                 parts.ok_or_else(|| refused(given["Msg"].as_str().unwrap_or("it gave no token")))?;
             let (request, key) = sealed(message, password.expose(), (time, salt, newsalt));
             let answer = tell::send_rpc(&address, &request, by).await?;
-            documents::taken(opened(&answer, &key).as_bytes()).map_err(|why| refused(&why))
+            documents::taken(opened(&answer, &key).as_bytes())
         })
     };
     Ok(Plan { sends, send: Box::new(send), goal })
