@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::check::Check;
 use super::file::{Defaults, TargetEntry};
 use crate::collect::{KINDS, kind};
+use crate::discover::imprint::is_identity;
 use crate::discover::known::Known;
 use crate::model::duration::format_duration;
 use crate::model::words;
@@ -59,6 +60,12 @@ fn target(check: &mut Check, path: &str, defaults: &Defaults, entry: &TargetEntr
             );
             check.report(at, text);
         }
+    }
+    if let Some(identity) = entry.identity.as_ref().filter(|identity| !is_identity(identity)) {
+        let text = format!(
+            "{identity:?} is no identity: write the MAC address (02:c1:58:2e:87:c8) or sn: and the serial number"
+        );
+        check.report(format!("{path}.identity"), text);
     }
     let cron = cron(check, path, entry);
     let labels = check.labels(&format!("{path}.labels"), &entry.labels, &RESERVED_LABELS);

@@ -7,7 +7,7 @@ use super::shared::Shared;
 use crate::collect::kind;
 use crate::config::Config;
 use crate::discover::known::Known;
-use crate::discover::settings::address_of;
+use crate::discover::settings::is_at;
 use crate::discover::{Imprint, Mac};
 use crate::model::{Labels, Target};
 use crate::schedule::Job;
@@ -23,7 +23,10 @@ pub(super) fn with(config: &Arc<Config>, adopted: &[Imprint], shared: &Shared) -
     let named = |imprint: &Imprint| {
         ids.contains(&*imprint.id)
             || Mac::read(&imprint.mac).is_some_and(|mac| said.contains(&mac))
-            || config.jobs.iter().any(|job| is_named(&job.target, imprint))
+            || config
+                .jobs
+                .iter()
+                .any(|job| is_at((&job.target.kind, &job.target.address), (&imprint.kind, &imprint.address)))
     };
     let jobs: Vec<Job> =
         adopted.iter().filter(|imprint| !named(imprint)).filter_map(|imprint| job(config, imprint)).collect();
@@ -33,13 +36,6 @@ pub(super) fn with(config: &Arc<Config>, adopted: &[Imprint], shared: &Shared) -
     let mut full = Config::clone(config);
     full.jobs.extend(jobs);
     Arc::new(full)
-}
-
-/// Whether a target of the configuration is this device: the same address, or the same machine asked for the same.
-fn is_named(target: &Target, imprint: &Imprint) -> bool {
-    let bare = target.address.split_once("://").map_or(&*target.address, |(_, rest)| rest).trim_end_matches('/');
-    let (one, other) = (address_of(bare), address_of(&imprint.address));
-    bare == imprint.address || (*target.kind == *imprint.kind && one.is_some() && one == other)
 }
 
 fn job(config: &Config, imprint: &Imprint) -> Option<Job> {

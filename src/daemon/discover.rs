@@ -18,7 +18,7 @@ use crate::api::FoundRow;
 use crate::api::discovered::{Device, DeviceFault, Devices, Search};
 use crate::config::Config;
 use crate::discover::imprint::{News, SCHEMA, State};
-use crate::discover::{Imprint, Imprints, Progress, scan};
+use crate::discover::{Found, Imprint, Imprints, Progress, Round, scan};
 use crate::schedule::poll::unix_millis;
 use crate::store::state::StoreError;
 
@@ -64,6 +64,8 @@ pub(super) struct Finder {
     keeper: Keeper,
     imprints: Imprints,
     search: Search,
+    /// Who answered in the search that is under way.
+    round: Round,
     /// Whether something changed that has not been told.
     changed: bool,
     told: watch::Sender<Arc<Known>>,
@@ -90,8 +92,8 @@ impl Finder {
         let (told, known) = watch::channel(Arc::new(Known { imprints: imprints.clone(), search: search.clone() }));
         let (adopted, targets) = watch::channel(Arc::new(polled(&imprints)));
         let (wishes_in, wishes) = mpsc::channel(WISHES);
-        let finder =
-            Finder { shared, keeper, imprints, search, changed: false, told, adopted, wishes, wake: Arc::default() };
+        let (round, wake) = (Round::default(), Arc::default());
+        let finder = Finder { shared, keeper, imprints, search, round, changed: false, told, adopted, wishes, wake };
         finder.count();
         Ok((finder, Finds { wishes: wishes_in, known }, targets))
     }
@@ -117,13 +119,17 @@ impl Finder {
                     let fresh = configs.borrow_and_update().clone();
                     if fresh.file.discovery != config.file.discovery {
                         under_way = None;
+                        self.search.running = false;
                         next = Instant::now() + FIRST_AFTER;
                     }
                     config = fresh;
                 }
-                () = self.wake.notified(), if free => next = Instant::now(),
+                () = self.wake.notified(), if free => {
+                    self.search.wanted = true;
+                    next = Instant::now();
+                }
                 () = tokio::time::sleep_until(next), if free && (by_interval || self.search.wanted) => {
-                    begun = Instant::now();
+                    (begun, self.round) = (Instant::now(), Round::default());
                     next = begun + config.file.discovery.interval;
                     self.search = Search { running: true, addresses: 0, wanted: false, ..self.search };
                     under_way = Some(scan(config.discovery.plan.clone(), config.discovery.search.clone().fitting()));
@@ -132,7 +138,7 @@ impl Finder {
                     Some(progress) => self.enter(progress, &config).await,
                     None => {
                         under_way = None;
-                        self.finish(begun.elapsed());
+                        self.finish(begun.elapsed(), &config).await;
                     }
                 },
                 _ = tell.tick() => self.tell(),
@@ -172,8 +178,14 @@ impl Finder {
         self.search.addresses += 1;
         self.shared.telemetry.discovery.addresses.get_or_create(&Vec::new()).inc();
         let Progress::Found(found) = progress else { return };
+        if let Some(found) = self.round.hear(&self.imprints, *found) {
+            self.take(&found, config).await;
+        }
+    }
+
+    async fn take(&mut self, found: &Found, config: &Config) {
         let taken = |id: &str| config.jobs.iter().any(|job| &*job.target.id == id);
-        let entered = self.imprints.enter(&found, &config.discovery.adoption, &taken, unix_millis());
+        let entered = self.imprints.enter(found, &config.discovery.adoption, &taken, unix_millis());
         if entered.id.is_empty() {
             self.news("nameless");
             tracing::debug!(
@@ -210,7 +222,15 @@ impl Finder {
         self.keeper.write(&ops).await
     }
 
-    fn finish(&mut self, took: Duration) {
+    async fn finish(&mut self, took: Duration, config: &Config) {
+        let (moved, claims) = std::mem::take(&mut self.round).end();
+        for found in moved {
+            self.take(&found, config).await;
+        }
+        for Found { address, kind, says, .. } in claims {
+            self.news("conflict");
+            tracing::warn!(address, kind, says, "claims to be a device that answers elsewhere; nothing is changed");
+        }
         let (metrics, none) = (&self.shared.telemetry.discovery, Vec::new());
         metrics.searches.get_or_create(&none).inc();
         metrics.last_duration.get_or_create(&none).set(took.as_secs_f64());

@@ -8,6 +8,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::found::{Found, Mac};
 use super::imprint::id_for;
+use super::settings::{bare, is_at};
 use crate::yaml::{Document, Problem};
 
 /// The first lines of the file.
@@ -51,20 +52,29 @@ pub fn merged(path: &Path, text: &str, found: &[Found], known: &BTreeSet<String>
     for found in found.iter().filter(|found| found.trouble.is_none() && !known.contains(&found.address)) {
         let identity = found.identity();
         let text = |target: &Value, key: &str| target.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
-        let same = |target: &&mut Value| match &identity {
-            Some(identity) => {
-                let own = text(target, "identity");
-                own == *identity || (found.mac.is_some() && Mac::read(&own) == found.mac)
-            }
-            None => text(target, "address") == found.address,
+        let same = |target: &Value| {
+            let own = text(target, "identity");
+            Some(&own) == identity.as_ref() || (found.mac.is_some() && Mac::read(&own) == found.mac)
         };
-        if let Some(target) = targets.iter_mut().find(same) {
-            let before = (text(target, "address"), text(target, "kind"));
+        let here =
+            |target: &Value| is_at((&text(target, "kind"), &text(target, "address")), (found.kind, &found.address));
+        // By its address only where nothing says which device is meant.
+        let unnamed = |target: &Value| here(target) && text(target, "identity").is_empty();
+        let at = targets.iter().position(same).or_else(|| targets.iter().position(unnamed));
+        if at.is_none() && identity.is_none() && targets.iter().any(here) {
+            continue;
+        }
+        if let Some(target) = at.and_then(|at| targets.get_mut(at)) {
+            let before = target.clone();
+            // A scheme that a person wrote stays, and a port where only the address tells the device.
+            let moved = !unnamed(target) && bare(&text(target, "address")) != found.address;
             if let Value::Mapping(map) = target {
                 map.insert("kind".into(), found.kind.into());
-                map.insert("address".into(), found.address.as_str().into());
+                if moved {
+                    map.insert("address".into(), found.address.as_str().into());
+                }
             }
-            written.changed += usize::from(before != (found.address.clone(), found.kind.to_string()));
+            written.changed += usize::from(before != *target);
             continue;
         }
         let id = id_for(found, &|id| ids.contains(id));
@@ -116,6 +126,31 @@ mod tests {
         assert_eq!(garage["labels"]["site"].as_str(), Some("home"));
         let third = merged(path, &second.text, &[found(1, "10.0.0.5"), found(2, "10.0.0.1")], &known).unwrap();
         assert_eq!((third.added, third.changed, &third.text), (0, 0, &second.text), "written again as it was");
+    }
+
+    #[test]
+    fn an_address_stands_for_a_device_only_where_no_identity_does() {
+        let path = Path::new("discovered.yml");
+        let merge = |text: &str, found: Found| {
+            let written = merged(path, text, &[found], &BTreeSet::new()).unwrap();
+            let list = Document::parse(path, &written.text).unwrap().value["targets"].clone();
+            (
+                written.added,
+                written.changed,
+                list.as_sequence().unwrap().len(),
+                list[0]["kind"].as_str().unwrap().to_string(),
+            )
+        };
+        let nobody = Found { kind: "luxos", mac: None, ..found(1, "10.0.0.1") };
+        let named = "targets: [{id: a, kind: axeos, address: 10.0.0.1, identity: '02:00:00:00:00:07'}]";
+        assert_eq!(merge(named, nobody.clone()), (0, 0, 1, "axeos".into()), "who it is is not known");
+        let unnamed = "targets: [{id: a, kind: axeos, address: 'http://10.0.0.1/'}]";
+        assert_eq!(merge(unnamed, nobody), (0, 1, 1, "luxos".into()));
+        let port = "targets: [{id: a, kind: axeos, address: '10.0.0.1:80'}]";
+        assert_eq!(merge(port, found(1, "10.0.0.1")), (0, 0, 1, "axeos".into()), "as it was written");
+        assert_eq!(merge("targets: [{id: a, kind: axeos, address: 10.0.0.1}]", found(1, "10.0.0.1")).0, 0);
+        assert_eq!(merge(unnamed, found(1, "10.0.0.1")).2, 1, "no second target with this address");
+        assert_eq!(merge(named, found(1, "10.0.0.1")).0, 1, "another device");
     }
 
     #[test]

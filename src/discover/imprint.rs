@@ -159,8 +159,20 @@ impl Imprints {
     /// leaves no imprint: nothing would tell it from its successor at that address. `taken` are ids of others' targets.
     pub fn enter(&mut self, found: &Found, adoption: &Adoption, taken: &dyn Fn(&str) -> bool, now: i64) -> Entered {
         let Some(identity) = found.identity() else { return Entered::default() };
+        let known = self.key_of(found);
+        // What could not be polled is known by the ARP table only, which may show a bridge: it drives out nobody who has
+        // answered as himself.
+        let drives_out =
+            |other: &Imprint| other.address == found.address && (found.trouble.is_none() || other.trouble.is_some());
+        let stands = |other: &&mut Imprint| {
+            other.address == found.address && other.kind == found.kind && Some(&other.identity) != known.as_ref()
+        };
+        if let Some(holder) = self.0.values_mut().filter(stands).find(|holder| !drives_out(holder)) {
+            holder.last_seen = now;
+            return Entered { id: holder.id.clone(), ..Entered::default() };
+        }
         let mut entered = Entered::default();
-        let key = match self.key_of(found) {
+        let key = match known {
             Some(key) => key,
             None if self.0.len() >= MOST_IMPRINTS => return Entered::default(),
             None => {
@@ -171,7 +183,7 @@ impl Imprints {
             }
         };
         // Whoever was last seen at this address has left it.
-        for other in self.0.values_mut().filter(|other| other.address == found.address && other.identity != key) {
+        for other in self.0.values_mut().filter(|other| drives_out(other) && other.identity != key) {
             other.address.clear();
             entered.changed.push(other.identity.clone());
         }
@@ -192,7 +204,8 @@ impl Imprints {
         entered
     }
 
-    fn key_of(&self, found: &Found) -> Option<String> {
+    /// The key of the imprint that a device is known by.
+    pub(super) fn key_of(&self, found: &Found) -> Option<String> {
         let mac = found.mac.map(|mac| mac.to_string());
         let by_mac = self.0.values().find(|imprint| !imprint.mac.is_empty() && Some(&imprint.mac) == mac.as_ref());
         // By the serial number only where the MAC addresses do not contradict.
@@ -262,25 +275,30 @@ impl Imprint {
     }
 }
 
-/// An id for a device: its name and the end of its MAC address (or serial number), which makes twenty devices called
-/// `bitaxe` twenty ids, the same ones on every machine.
+/// An id for a device: its name and the end of its MAC address (else serial number, else address), which makes twenty
+/// devices called `bitaxe` twenty ids, the same ones on every machine. An id is the name of a host for Ansible: it never
+/// is what a device calls itself alone, or one called `localhost` would be that host.
 pub fn id_for(found: &Found, taken: &dyn Fn(&str) -> bool) -> String {
     let name = [&*found.hostname, &*found.model, found.kind].into_iter().map(|text| word(text, MAX_NAME));
     let name = { name }.find(|name| !name.is_empty()).unwrap_or_else(|| "miner".to_string());
     let digits = match found.mac {
         Some(mac) => mac.digits(),
-        None => word(&found.serial, MAX_NAME).replace(['-', '.', '_'], ""),
+        None => {
+            let text = if found.serial.is_empty() { &found.address } else { &found.serial };
+            let digits = word(text, MAX_NAME).replace(['-', '.', '_'], "");
+            let bytes = || text.bytes().map(|byte| format!("{byte:02x}")).collect();
+            if digits.is_empty() { bytes() } else { digits }
+        }
     };
     let end = |count: usize| &digits[digits.len().saturating_sub(count)..];
     // Some put the end of the MAC address into the host name themselves.
-    let with = |count: usize| match end(count) {
-        "" => name.clone(),
-        end if name.ends_with(end) => name.clone(),
-        end => format!("{name}-{end}"),
+    let with = |count: usize| match format!("-{}", end(count)) {
+        end if name.ends_with(&end) => name.clone(),
+        end => format!("{name}{end}"),
     };
     let short = SUFFIXES.into_iter().map(with).find(|id| !taken(id));
     short.unwrap_or_else(|| {
-        let numbered = (2_u64..).map(|number| format!("{}-{number}", with(12)));
+        let numbered = (2_u64..).map(|number| format!("{name}-{number}-{}", end(12)));
         // Numbers do not end, ids that are taken do.
         numbered.into_iter().find(|id| !taken(id)).unwrap_or_default()
     })
@@ -298,6 +316,11 @@ fn word(text: &str, most: usize) -> String {
     }
     let out: String = out.trim_matches(['-', '_', '.']).chars().take(most).collect();
     out.trim_end_matches(['-', '_', '.']).to_string()
+}
+
+/// Whether a person has written an identity: a MAC address, or `sn:` and a serial number.
+pub fn is_identity(text: &str) -> bool {
+    Mac::read(text).is_some() || text.strip_prefix("sn:").is_some_and(|serial| !serial.trim().is_empty())
 }
 
 /// Whether a poll's answer is that of the device with this name of its own. Without a name on either side nothing is
@@ -351,14 +374,23 @@ mod tests {
             ("a\u{1b}[31m\"'{}", "a-31m-ab07"),
             ("", "axeos-ab07"),
             ("///", "axeos-ab07"),
-            ("Bitaxe_AB07", "bitaxe_ab07"),
+            ("Bitaxe-AB07", "bitaxe-ab07"),
+            ("ab07", "ab07-ab07"),
             (&"x".repeat(300), &format!("{}-ab07", "x".repeat(40))),
         ] {
             assert_eq!(id_for(&found(7, "10.0.0.7", hostname), &|_| false), id, "{hostname:?}");
         }
         let twin = |taken: &[&str]| id_for(&found(7, "", "rig"), &|id| taken.contains(&id));
         assert_eq!(twin(&["rig-ab07"]), "rig-00ab07");
-        assert_eq!(twin(&["rig-ab07", "rig-00ab07", "rig-02000000ab07"]), "rig-02000000ab07-2");
+        assert_eq!(twin(&["rig-ab07", "rig-00ab07", "rig-02000000ab07"]), "rig-2-02000000ab07");
+        for (serial, address, id) in [
+            ("S1/0185", "10.0.0.5", "localhost-0185"),
+            ("//", "", "localhost-2f2f"),
+            ("", "10.0.0.5", "localhost-0005"),
+        ] {
+            let nameless = Found { mac: None, serial: serial.into(), ..found(7, address, "localhost") };
+            assert_eq!(id_for(&nameless, &|_| false), id, "never its own name alone");
+        }
     }
 
     #[test]
@@ -389,6 +421,23 @@ mod tests {
         assert_eq!(imprints.find("a-ab01").unwrap().address, "", "not polled as a, whoever answers there");
         let back = enter(&mut imprints, &found(1, "10.0.0.6", "a"), true);
         assert_eq!(back.news, [News::Moved { from: String::new() }]);
+    }
+
+    #[test]
+    fn who_could_not_be_polled_drives_out_nobody() {
+        let mut imprints = Imprints::default();
+        enter(&mut imprints, &found(1, "10.0.0.5", "a"), true);
+        let bridge = Found { trouble: Some("timeout".into()), ..found(9, "10.0.0.5", "") };
+        let entered = imprints.enter(&bridge, &Adoption::default(), &|_| false, 2000);
+        assert_eq!(entered, Entered { id: "a-ab01".into(), ..Entered::default() });
+        let holder = imprints.find("a-ab01").unwrap();
+        assert_eq!((&*holder.address, holder.last_seen, imprints.iter().len()), ("10.0.0.5", 2000, 1));
+        // Of another kind it is another device, and shown; the first stays until one answers there.
+        enter(&mut imprints, &Found { kind: "antminer", ..bridge.clone() }, true);
+        assert_eq!(imprints.find("a-ab01").unwrap().address, "10.0.0.5");
+        assert_eq!(imprints.find("antminer-ab09").unwrap().state, State::Pending);
+        enter(&mut imprints, &Found { trouble: None, ..bridge }, true);
+        assert_eq!(imprints.find("a-ab01").unwrap().address, "");
     }
 
     #[test]
@@ -438,6 +487,9 @@ mod tests {
         assert!(is_same("02:C1:58:2E:87:C8", "02-c1-58-2e-87-c8"));
         assert!(!is_same("02:C1:58:2E:87:C8", "02:C1:58:2E:87:C9"));
         assert!(is_same("02:C1:58:2E:87:C8", "SN123") && is_same("", "x") && is_same("x", ""));
+        let mistakes = ["02:c1:58:2e:87", "02:c1:58:2e:87:cg", "00:00:00:00:00:00", "SN123", "sn:", "sn: ", ""];
+        assert!(!mistakes.into_iter().any(is_identity), "it would switch the check off");
+        assert!(["02:c1:58:2e:87:c8", "02-C1-58-2E-87-C8", "sn:SN123"].into_iter().all(is_identity));
         assert!(!is_same("SN123", "SN124") && !is_same("sn:SN123", "SN124") && is_same("sn:SN123", "SN123"));
     }
 }

@@ -12,12 +12,14 @@ pub mod imprint;
 pub mod known;
 pub mod plan;
 mod probe;
+pub mod round;
 pub mod scan;
 pub mod settings;
 
 pub use found::{Found, Mac};
 pub use imprint::{Imprint, Imprints};
 pub use plan::{Plan, PlanError};
+pub use round::Round;
 pub use scan::{Progress, Search, scan};
 pub use settings::{Checked, Settings};
 

@@ -132,6 +132,18 @@ impl Adoption {
     }
 }
 
+/// Whether a target of this kind and address stands where a device was found: at the same address, or on the same machine
+/// asked for the same.
+pub fn is_at((kind, address): (&str, &str), found: (&str, &str)) -> bool {
+    let (one, other) = (address_of(bare(address)), address_of(found.1));
+    bare(address) == found.1 || (kind == found.0 && one.is_some() && one == other)
+}
+
+/// The address of a target without scheme and closing slash.
+pub(super) fn bare(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/')
+}
+
 /// The IP address in the address of a target.
 pub fn address_of(address: &str) -> Option<IpAddr> {
     let bare = || address.trim_start_matches('[').trim_end_matches(']').parse().ok();

@@ -2,7 +2,8 @@
 
 use crate::model::Target;
 
-/// The user of a pool, with places for words of the device's configuration. Nothing that a device says gets in here.
+/// The user of a pool, with places for words of its target: the id and labels. Of what a device says, only
+/// the cleaned name gets in here that stands in the id of one that was found and adopted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker(Vec<Part>);
 

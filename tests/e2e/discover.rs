@@ -241,3 +241,13 @@ fn without_a_rule_a_person_decides() {
     assert!(!refused.status.success() && said.contains("no device that was found has the id \"nobody\""), "{said}");
     lamp.finish();
 }
+
+#[test]
+fn the_calendar_begins_searches() {
+    let street = Street::new();
+    street.move_in(1, Tenant::Axeos(1, "bitaxe"));
+    let mut lamp = daemon(&street, "  cron: '* * * * * *'\n  adopt: auto\n", "");
+    lamp.start();
+    lamp.wait("the device", LIMIT, |page| is_up(page, "bitaxe-ab01"));
+    lamp.finish();
+}
