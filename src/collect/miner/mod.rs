@@ -32,4 +32,5 @@ pub mod vnish;
 pub mod whatsminer;
 pub mod xmrig;
 
+pub use options::OTP;
 pub use place::Place;
