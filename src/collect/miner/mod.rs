@@ -34,3 +34,4 @@ pub mod xmrig;
 
 pub use options::OTP;
 pub use place::Place;
+pub use pools::mask_user;
