@@ -22,7 +22,7 @@ impl BoardError {
     /// What a dashboard says; `None` where all is well.
     pub fn read(dashboard: &Value) -> Option<Self> {
         let number = number(dashboard.pointer("/system/boardError")?)?;
-        (number >= 1.0 && number < 1e6).then_some(BoardError(number as u64))
+        (1.0..1e6).contains(&number).then_some(BoardError(number as u64))
     }
 
     /// Whether it has stopped because it is too hot.
