@@ -1,5 +1,6 @@
 //! One simulated device: its script of faults, and what it would measure at a given moment.
 
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,8 @@ struct Control {
     /// Which challenge or token is in force.
     session: u64,
     paused: bool,
+    /// What it was told: `limit` 2800, `fan` 60.
+    told: BTreeMap<&'static str, String>,
     /// Where its doors are.
     addresses: [SocketAddr; 2],
     /// Doors at a new address that nobody serves yet.
@@ -96,6 +99,7 @@ impl Device {
             logins: 0,
             session: 1,
             paused: false,
+            told: BTreeMap::new(),
             addresses: [spec.address, spec.web],
             arrivals: Vec::new(),
         };
@@ -212,6 +216,25 @@ impl Device {
         self.control().paused = paused;
     }
 
+    /// Whether somebody has paused it.
+    pub fn is_paused(&self) -> bool {
+        self.control().paused
+    }
+
+    /// Keeps what it was told, or forgets it.
+    pub fn tell(&self, what: &'static str, value: Option<String>) {
+        let mut control = self.control();
+        match value {
+            Some(value) => control.told.insert(what, value),
+            None => control.told.remove(what),
+        };
+    }
+
+    /// What it was told.
+    pub fn told(&self, what: &str) -> Option<String> {
+        self.control().told.get(what).cloned()
+    }
+
     /// What the buttons "restart" do: counters begin anew, and a lost hash rate comes back.
     pub fn restart(&self) {
         let mut control = self.control();
@@ -276,6 +299,7 @@ impl Device {
         let (hot, low) = (ill(Fault::Overheat), ill(Fault::LowHashrate));
         let profile = Profile::of(self.spec.model);
         let t = now.saturating_duration_since(self.started).as_secs_f64();
+        let fan: Option<f64> = self.told("fan").and_then(|percent| percent.parse().ok());
         let temperature = profile.temperature
             + 1.5 * self.wave(1, t, 240.0)
             + 0.4 * self.noise(2, t)
@@ -295,8 +319,13 @@ impl Device {
             expected: profile.expected,
             power: profile.power * (0.12 + 0.88 * load) * (1.0 + 0.01 * self.noise(5, t)),
             temperature,
-            fan_rpm: profile.fan_rpm * (1.0 + 0.03 * self.wave(6, t, 180.0)) + hot.map_or(0.0, |_| 900.0),
-            fan_percent: if hot.is_some() { 100.0 } else { 52.0 + 6.0 * self.wave(6, t, 180.0) },
+            fan_rpm: profile.fan_rpm * fan.map_or(1.0 + 0.03 * self.wave(6, t, 180.0), |percent| percent / 55.0)
+                + hot.map_or(0.0, |_| 900.0),
+            fan_percent: match (hot, fan) {
+                (Some(_), _) => 100.0,
+                (None, Some(percent)) => percent,
+                (None, None) => 52.0 + 6.0 * self.wave(6, t, 180.0),
+            },
             uptime: uptime + real.saturating_duration_since(now).as_secs_f64(),
             accepted,
             rejected: accepted / 140,

@@ -34,8 +34,10 @@ pub struct Ticket {
     wants: &'static [&'static str],
     /// What it answers, in front of the token and behind it.
     gives: (&'static str, &'static str),
-    /// What stands in front of the token in `authorization`.
-    prefix: &'static str,
+    /// The header that carries the token, and what stands in front of it. A cookie is given in a header too.
+    header: (&'static str, &'static str),
+    /// What it guards: all requests, or those that hold one of these words.
+    guards: &'static [&'static str],
 }
 
 /// Braiins OS: the token is the whole header.
@@ -43,7 +45,8 @@ pub const BRAIINS: Ticket = Ticket {
     login: "POST /api/v1/auth/login",
     wants: &["\"username\":\"root\"", "\"password\":\"davylamp-demo\""],
     gives: ("{\"token\":\"", "\",\"timeout_s\":3600}"),
-    prefix: "",
+    header: ("authorization", ""),
+    guards: &[],
 };
 
 /// VNish: one password and no user.
@@ -51,7 +54,8 @@ pub const VNISH: Ticket = Ticket {
     login: "POST /api/v1/unlock",
     wants: &["\"pw\":\"davylamp-demo\""],
     gives: ("{\"token\":\"", "\"}"),
-    prefix: "Bearer ",
+    header: ("authorization", "Bearer "),
+    guards: &[],
 };
 
 /// Goldshell: user and password in the query.
@@ -59,7 +63,8 @@ pub const GOLDSHELL: Ticket = Ticket {
     login: "GET /user/login",
     wants: &["username=admin", "password=davylamp-demo", "cipher=false"],
     gives: ("{\"JWT Token\":\"", "\"}"),
-    prefix: "Bearer ",
+    header: ("authorization", "Bearer "),
+    guards: &[],
 };
 
 /// ProtoOS: one password and no user.
@@ -67,7 +72,44 @@ pub const PROTO: Ticket = Ticket {
     login: "POST /api/v1/auth/login",
     wants: &["\"password\":\"davylamp-demo\""],
     gives: ("{\"access_token\":\"", "\",\"refresh_token\":\"none\"}"),
-    prefix: "Bearer ",
+    header: ("authorization", "Bearer "),
+    guards: &[],
+};
+
+/// FluxOS: it guards what it is told.
+pub const AURADINE: Ticket = Ticket {
+    login: "POST /token",
+    wants: &["\"user\":\"admin\"", "\"password\":\"davylamp-demo\""],
+    gives: ("{\"STATUS\":[{\"STATUS\":\"S\"}],\"Token\":[{\"Token\":\"", "\"}],\"id\":1}"),
+    header: ("token", ""),
+    guards: &[],
+};
+
+/// SealMiner: a cookie.
+pub const SEALMINER: Ticket = Ticket {
+    login: "POST /cgi-bin/login.php",
+    wants: &["username=seal", "origin_pwd=davylamp-demo"],
+    gives: ("{\"session\":\"", "\"}"),
+    header: ("cookie", "PHPSESSID="),
+    guards: &[],
+};
+
+/// IceRiver: the page is open, what changes it is not.
+pub const ICERIVER: Ticket = Ticket {
+    login: "POST /user/loginpost",
+    wants: &["post=6", "user=admin", "pwd=davylamp-demo"],
+    gives: ("{\"error\":0,\"message\":\"", "\"}"),
+    header: ("cookie", "session="),
+    guards: &["locate="],
+};
+
+/// Braiins OS before REST: what is asked is open, what changes it is not.
+pub const GRAPHQL: Ticket = Ticket {
+    login: "POST /graphql",
+    wants: &["{login(username:\\\"root\\\",password:\\\"davylamp-demo\\\")"],
+    gives: ("{\"data\":{\"auth\":{\"login\":{\"void\":\"", "\"}}}}"),
+    header: ("cookie", "session_id="),
+    guards: &["mutation"],
 };
 
 impl Gate {
@@ -81,22 +123,38 @@ impl Gate {
                 let challenge = format!("Digest realm=\"{REALM}\", nonce=\"{}\", qop=\"auth\"", device.token());
                 Some(Answer { challenge: Some(challenge), ..Answer::new(401, "<h1>401 Unauthorized</h1>") })
             }
-            Gate::Ticket(ticket) if request.name().split('?').next() == Some(ticket.login) => {
+            Gate::Ticket(ticket) if ticket.is_login(request) => {
                 let said = format!("{} {}", request.path, request.body);
                 if !ticket.wants.iter().all(|want| said.contains(want)) {
                     return refused();
                 }
                 device.logged_in();
-                let (before, behind) = ticket.gives;
-                Some(Answer::new(200, &format!("{before}{}{behind}", device.token())))
+                let ((before, behind), (header, prefix)) = (ticket.gives, ticket.header);
+                let cookie = (header == "cookie").then(|| format!("{prefix}{}; Path=/", device.token()));
+                Some(Answer { cookie, ..Answer::new(200, &format!("{before}{}{behind}", device.token())) })
             }
+            Gate::Ticket(ticket) if !ticket.guards(request) => None,
             Gate::Ticket(ticket) => {
-                let right = request.header("authorization") == Some(&*format!("{}{}", ticket.prefix, device.token()));
+                let (header, prefix) = ticket.header;
+                let right = request.header(header) == Some(&*format!("{prefix}{}", device.token()));
                 if right { None } else { refused() }
             }
             Gate::Fixed if request.header("authorization") == Some(&*format!("Bearer {PASSWORD}")) => None,
             Gate::Fixed => refused(),
         }
+    }
+}
+
+impl Ticket {
+    fn is_login(&self, request: &Request) -> bool {
+        // One path may serve everything.
+        let own = request.path != "/graphql" || request.body.contains("login(");
+        own && request.name().split('?').next() == Some(self.login)
+    }
+
+    fn guards(&self, request: &Request) -> bool {
+        let said = format!("{} {}", request.path, request.body);
+        self.guards.is_empty() || self.guards.iter().any(|word| said.contains(word))
     }
 }
 

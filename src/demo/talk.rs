@@ -93,14 +93,16 @@ pub struct Answer {
     pub status: u16,
     /// The value of `WWW-Authenticate`.
     pub challenge: Option<String>,
+    /// The value of `Set-Cookie`.
+    pub cookie: Option<String>,
     /// Body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// An answer without a challenge.
+    /// An answer without a challenge and without a cookie.
     pub fn new(status: u16, body: &str) -> Self {
-        Answer { status, challenge: None, body: body.as_bytes().to_vec() }
+        Answer { status, challenge: None, cookie: None, body: body.as_bytes().to_vec() }
     }
 
     /// Writes it; the caller closes.
@@ -119,8 +121,9 @@ impl Answer {
                 let sort = if self.body.starts_with(b"{") { "application/json" } else { "text/html" };
                 let challenge =
                     self.challenge.iter().map(|text| format!("WWW-Authenticate: {text}\r\n")).collect::<String>();
+                let cookie = self.cookie.iter().map(|text| format!("Set-Cookie: {text}\r\n")).collect::<String>();
                 format!(
-                    "HTTP/1.1 {} {reason}\r\n{challenge}Content-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+                    "HTTP/1.1 {} {reason}\r\n{challenge}{cookie}Content-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
                     self.status
                 )
                 .into_bytes()

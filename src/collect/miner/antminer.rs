@@ -18,6 +18,7 @@ use crate::collect::http::Digest;
 use crate::collect::{Kind, Opened, OptionDoc, OptionError, Support};
 use crate::model::Target;
 
+pub(super) use commands::door;
 pub(super) use parse::{BITMAIN, HAMMER, parse_as};
 
 /// The row of this kind in the table.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-pub use login::{Flow, Login, LoginRequest};
+pub use login::{Flow, Login, LoginRequest, cookies};
 
 use super::device::Show;
 use super::options::Options;

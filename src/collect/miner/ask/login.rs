@@ -10,6 +10,8 @@ use crate::secret::SecretRef;
 
 /// Longest token that is kept, in bytes.
 const MAX_TOKEN: usize = 4096;
+/// Cookies of one answer that are kept.
+const MAX_COOKIES: usize = 8;
 
 /// How a family logs in.
 #[derive(Clone, Copy)]
@@ -34,6 +36,13 @@ pub struct LoginRequest {
     pub body: Option<String>,
 }
 
+/// The cookies that an answer sets, as the token of those who log in by them.
+pub fn cookies(answer: &Answer) -> Option<String> {
+    let set = answer.headers.get_all("set-cookie").iter().take(MAX_COOKIES);
+    let cookies: Vec<&str> = set.filter_map(|value| value.to_str().ok()?.split(';').next()).map(str::trim).collect();
+    (!cookies.is_empty()).then(|| cookies.join("; "))
+}
+
 /// A user of a device that wants a token.
 pub struct Login {
     flow: Flow,
@@ -56,7 +65,8 @@ impl Login {
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(token) = &kept {
             let answer = self.attempt(site, ask, token, deadline).await?;
-            if !matches!(answer.status, 401 | 403) {
+            // Where a cookie is all there is, one that is no longer good leads to the page of the login.
+            if !matches!(answer.status, 300..=399 | 401 | 403) {
                 return Ok(answer);
             }
         }
@@ -92,12 +102,16 @@ impl Login {
                 answer.status
             )));
         }
+        let token = (self.flow.token)(&answer).filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
+        if let Some(token) = token {
+            // A login that was right may lead on to the first page.
+            return Ok(token);
+        }
         let answer = match answer.status {
             300..=399 | 429 => answer.success()?,
             _ => answer,
         };
-        let token = (self.flow.token)(&answer).filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
-        token.ok_or_else(|| {
+        Err({
             // Some refuse with status 200 and a reason; what is no answer of theirs at all is no refusal either.
             let answered = answer.status < 500 && serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok();
             let reason = if answered { FailureReason::Denied } else { FailureReason::Malformed };

@@ -46,7 +46,7 @@ pub const COMMANDS: &[Command] = &[
         plan: |target, value| {
             let percent = value.number().unwrap_or_default();
             let of = |seen: &Seen| seen.figure(&families::FAN_DUTY.name, None).map(|duty| duty * 100.0);
-            let goal = Goal::Figure { of: Box::new(of), wanted: f64::from(percent) };
+            let goal = Goal::Speed { of: Box::new(of), auto: Box::new(automatic), wanted: f64::from(percent) };
             plan(target, "/fanspeed", json!(percent.to_string()), goal)
         },
     },
@@ -57,6 +57,13 @@ pub const COMMANDS: &[Command] = &[
         plan: |target, value| plan(target, "/identify", json!(value.word() == "on"), Goal::Unseen),
     },
 ];
+
+/// Whether the summary says that the fans are driven by the temperature. No command makes them so again: the board wants
+/// to be told its target with it.
+fn automatic(seen: &Seen) -> Option<bool> {
+    let mode = seen.page("GET /summary")?.pointer("/Fans/Fan Mode")?.as_object().cloned()?;
+    Some(mode.contains_key("Auto"))
+}
 
 fn plan(target: &Target, path: &'static str, param: Json, goal: Goal) -> Result<Plan, CommandError> {
     let options = Options::read(target, super::OPTIONS).map_err(tell::mistakes)?;
