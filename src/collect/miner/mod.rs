@@ -33,3 +33,4 @@ pub mod whatsminer;
 pub mod xmrig;
 
 pub use place::Place;
+pub use pools::mask_user;
