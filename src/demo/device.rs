@@ -1,10 +1,10 @@
 //! One simulated device: its script of faults, and what it would measure at a given moment.
 
-use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -40,6 +40,8 @@ pub struct Vitals {
     pub overheated: bool,
     /// Somebody has paused it.
     pub paused: bool,
+    /// Its fan runs as fast as somebody has told it, and not as it needs.
+    pub fan_held: bool,
 }
 
 struct Control {
@@ -55,8 +57,12 @@ struct Control {
     /// Which challenge or token is in force.
     session: u64,
     paused: bool,
-    /// What it was told: `limit` 2800, `fan` 60.
-    told: BTreeMap<&'static str, String>,
+    /// Percent.
+    fan: Option<f64>,
+    /// What it was told over the network, in its own words.
+    settings: Map<String, Value>,
+    /// Steps whose one-time codes were used.
+    spent: Vec<u64>,
     /// Where its doors are.
     addresses: [SocketAddr; 2],
     /// Doors at a new address that nobody serves yet.
@@ -99,7 +105,9 @@ impl Device {
             logins: 0,
             session: 1,
             paused: false,
-            told: BTreeMap::new(),
+            fan: None,
+            settings: Map::new(),
+            spent: Vec::new(),
             addresses: [spec.address, spec.web],
             arrivals: Vec::new(),
         };
@@ -222,17 +230,44 @@ impl Device {
     }
 
     /// Keeps what it was told, or forgets it.
-    pub fn tell(&self, what: &'static str, value: Option<String>) {
+    pub fn tell(&self, what: &str, value: Option<String>) {
         let mut control = self.control();
         match value {
-            Some(value) => control.told.insert(what, value),
-            None => control.told.remove(what),
+            Some(value) => control.settings.insert(what.to_string(), value.into()),
+            None => control.settings.remove(what),
         };
     }
 
     /// What it was told.
     pub fn told(&self, what: &str) -> Option<String> {
-        self.control().told.get(what).cloned()
+        Some(self.control().settings.get(what)?.as_str()?.to_string())
+    }
+
+    /// Whether its fan is held.
+    pub fn is_fan_held(&self) -> bool {
+        self.control().fan.is_some()
+    }
+
+    /// Holds the fan at so many percent, or lets it go.
+    pub fn hold_fan(&self, percent: Option<f64>) {
+        self.control().fan = percent;
+    }
+
+    /// Keeps what it was told, to say it again.
+    pub fn set(&self, settings: Map<String, Value>) {
+        self.control().settings.extend(settings);
+    }
+
+    pub fn settings(&self) -> Map<String, Value> {
+        self.control().settings.clone()
+    }
+
+    /// Takes the one-time code of a step; says whether it was unused.
+    pub fn spend(&self, step: u64) -> bool {
+        let mut control = self.control();
+        let fresh = !control.spent.contains(&step);
+        control.spent.push(step);
+        fresh
     }
 
     /// What the buttons "restart" do: counters begin anew, and a lost hash rate comes back.
@@ -288,9 +323,9 @@ impl Device {
         let fault = self.fault();
         let real = Instant::now();
         let now = fault.filter(|(fault, _)| *fault == Fault::Frozen).map_or(real, |(_, since)| since);
-        let (booted, head_start, paused) = {
+        let (booted, head_start, paused, fan) = {
             let control = self.control();
-            (control.booted, control.head_start, control.paused)
+            (control.booted, control.head_start, control.paused, control.fan)
         };
         let running = now.saturating_duration_since(booted).as_secs_f64();
         let uptime = running + head_start;
@@ -299,7 +334,6 @@ impl Device {
         let (hot, low) = (ill(Fault::Overheat), ill(Fault::LowHashrate));
         let profile = Profile::of(self.spec.model);
         let t = now.saturating_duration_since(self.started).as_secs_f64();
-        let fan: Option<f64> = self.told("fan").and_then(|percent| percent.parse().ok());
         let temperature = profile.temperature
             + 1.5 * self.wave(1, t, 240.0)
             + 0.4 * self.noise(2, t)
@@ -319,11 +353,10 @@ impl Device {
             expected: profile.expected,
             power: profile.power * (0.12 + 0.88 * load) * (1.0 + 0.01 * self.noise(5, t)),
             temperature,
-            fan_rpm: profile.fan_rpm * fan.map_or(1.0 + 0.03 * self.wave(6, t, 180.0), |percent| percent / 55.0)
-                + hot.map_or(0.0, |_| 900.0),
-            fan_percent: match (hot, fan) {
-                (Some(_), _) => 100.0,
-                (None, Some(percent)) => percent,
+            fan_rpm: profile.fan_rpm * (1.0 + 0.03 * self.wave(6, t, 180.0)) + hot.map_or(0.0, |_| 900.0),
+            fan_percent: match (fan, hot) {
+                (Some(held), _) => held,
+                (None, Some(_)) => 100.0,
                 (None, None) => 52.0 + 6.0 * self.wave(6, t, 180.0),
             },
             uptime: uptime + real.saturating_duration_since(now).as_secs_f64(),
@@ -332,6 +365,7 @@ impl Device {
             errors: (worked.max(0.0) * 0.05) as u64,
             overheated,
             paused,
+            fan_held: fan.is_some(),
         }
     }
 

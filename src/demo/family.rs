@@ -138,7 +138,11 @@ pub fn render(template: &str, device: &Device) -> String {
 /// Writes the value of one place; says whether there is such a place.
 fn put(text: &mut String, place: &str, device: &Device) -> bool {
     if let Some((name, words)) = place.split_once('?') {
-        let told = if name == "paused" { device.is_paused().then(String::new) } else { device.told(name) };
+        let told = match name {
+            "paused" => device.is_paused().then(String::new),
+            "held" => device.is_fan_held().then(String::new),
+            _ => device.told(name),
+        };
         match (words.split_once('|'), told) {
             (Some((so, _)), Some(_)) => text.push_str(so),
             (Some((_, other)), None) => text.push_str(other),

@@ -35,10 +35,6 @@ fn status(letter: &str, text: &str) -> Option<Answer> {
     said(&json!({"STATUS": [{"STATUS": letter, "When": 0, "Code": 119, "Msg": text, "Description": "sim"}], "id": 1}))
 }
 
-fn percent(value: &Value) -> Option<String> {
-    value.as_u64().filter(|percent| *percent <= 100).map(|percent| percent.to_string())
-}
-
 fn auradine(device: &Device, name: &str, body: &Value) -> Option<Answer> {
     let command = name.strip_prefix("POST /")?;
     if body["command"] != command {
@@ -56,12 +52,12 @@ fn auradine(device: &Device, name: &str, body: &Value) -> Option<Answer> {
             _ => return status("E", "Invalid mode"),
         },
         "fan" if body["percentage"] == "auto" => {
-            device.tell("fan", None);
+            device.hold_fan(None);
             device.tell("target", None);
         }
         "fan" => {
             let speed = body["percentage"].as_u64()?;
-            device.tell("fan", Some(speed.to_string()));
+            device.hold_fan(Some(speed as f64));
             device.tell("target", Some((speed * 77).to_string()));
         }
         "led" => device.tell("light", (body["code"] == 3).then(|| "on".to_string())),
@@ -119,8 +115,7 @@ fn proto(device: &Device, name: &str, body: &Value) -> Option<Answer> {
             device.tell("limit", watts.map(|watts| watts.to_string()));
         }
         "PUT /api/v1/cooling" => {
-            let speed = percent(&body["speed_percentage"]).filter(|_| body["mode"] == "Manual");
-            device.tell("fan", speed);
+            device.hold_fan(body["speed_percentage"].as_f64().filter(|_| body["mode"] == "Manual"));
         }
         _ => return None,
     }
