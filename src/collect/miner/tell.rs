@@ -150,6 +150,9 @@ pub fn beside(target: &Target, options: &Options, default_port: u16) -> Result<S
     site.map_err(|error| mistake(&error))
 }
 
+/// Turns settings as they were read into settings as they are written.
+pub type Change = Box<dyn FnOnce(&[u8]) -> Result<serde_json::Value, CommandError> + Send>;
+
 /// Settings of a device that a page gives whole and takes whole.
 pub struct Sheet {
     /// Where they are read.
@@ -157,7 +160,7 @@ pub struct Sheet {
     /// Method and path by which they are written.
     pub set: (&'static str, &'static str),
     /// Turns what was read into what is written.
-    pub change: Box<dyn FnOnce(&[u8]) -> Result<serde_json::Value, CommandError> + Send>,
+    pub change: Change,
     /// What is changed, for people.
     pub shown: String,
     /// What the answer says.
