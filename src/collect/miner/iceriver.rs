@@ -55,6 +55,8 @@ const LOGIN: Flow = Flow {
     },
     token: cookies,
     header: ("cookie", ""),
+    // Whoever is not let in is led to the page of the login.
+    refuses: |answer| matches!(answer.status, 300..=399 | 401 | 403),
 };
 
 const QUESTIONS: &[Question] = &[Question::needed(How::Post {

@@ -10,8 +10,6 @@ use crate::secret::SecretRef;
 
 /// Longest token that is kept, in bytes.
 const MAX_TOKEN: usize = 4096;
-/// Cookies of one answer that are kept.
-const MAX_COOKIES: usize = 8;
 
 /// How a family logs in.
 #[derive(Clone, Copy)]
@@ -22,6 +20,18 @@ pub struct Flow {
     pub token: fn(&Answer) -> Option<String>,
     /// The header that carries the token, and what stands in front of it (`Bearer `).
     pub header: (&'static str, &'static str),
+    /// Whether an answer says that the token is no longer good.
+    pub refuses: fn(&Answer) -> bool,
+}
+
+/// For devices that refuse with a status.
+pub const BY_STATUS: fn(&Answer) -> bool = |answer| matches!(answer.status, 401 | 403);
+
+/// The cookies that an answer sets, as they are sent back; `None` where it sets none.
+pub fn cookies(answer: &Answer) -> Option<String> {
+    let set = answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
+    let pairs: Vec<&str> = set.filter_map(|cookie| cookie.split(';').next()).collect();
+    (!pairs.is_empty()).then(|| pairs.join("; "))
 }
 
 /// A login request.
@@ -34,13 +44,6 @@ pub struct LoginRequest {
     pub content: &'static str,
     /// Body.
     pub body: Option<String>,
-}
-
-/// The cookies that an answer sets, as the token of those who log in by them.
-pub fn cookies(answer: &Answer) -> Option<String> {
-    let set = answer.headers.get_all("set-cookie").iter().take(MAX_COOKIES);
-    let cookies: Vec<&str> = set.filter_map(|value| value.to_str().ok()?.split(';').next()).map(str::trim).collect();
-    (!cookies.is_empty()).then(|| cookies.join("; "))
 }
 
 /// A user of a device that wants a token.
@@ -65,8 +68,7 @@ impl Login {
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(token) = &kept {
             let answer = self.attempt(site, ask, token, deadline).await?;
-            // Where a cookie is all there is, one that is no longer good leads to the page of the login.
-            if !matches!(answer.status, 300..=399 | 401 | 403) {
+            if !(self.flow.refuses)(&answer) {
                 return Ok(answer);
             }
         }
@@ -103,15 +105,12 @@ impl Login {
             )));
         }
         let token = (self.flow.token)(&answer).filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
-        if let Some(token) = token {
-            // A login that was right may lead on to the first page.
-            return Ok(token);
-        }
-        let answer = match answer.status {
-            300..=399 | 429 => answer.success()?,
+        // A login form sends on to the first page, with a cookie.
+        let answer = match (&token, answer.status) {
+            (None, 300..=399 | 429) => answer.success()?,
             _ => answer,
         };
-        Err({
+        token.ok_or_else(|| {
             // Some refuse with status 200 and a reason; what is no answer of theirs at all is no refusal either.
             let answered = answer.status < 500 && serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok();
             let reason = if answered { FailureReason::Denied } else { FailureReason::Malformed };

@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::ask::{Flow, LoginRequest};
+use super::super::ask::{BY_STATUS, Flow, LoginRequest};
 use super::super::families;
 use super::super::options::Options;
 use super::super::tell::{self, BY_SECTIONS, Web};
@@ -90,6 +90,7 @@ const LOGIN: Flow = Flow {
         Some(answer.pointer("/Token/0/Token")?.as_str()?.to_string())
     },
     header: ("token", ""),
+    refuses: BY_STATUS,
 };
 
 fn plan(target: &Target, command: &str, mut message: Json, goal: Goal) -> Result<Plan, CommandError> {

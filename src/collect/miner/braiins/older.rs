@@ -6,7 +6,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::ask::{Flow, LoginRequest, cookies};
+use super::super::ask::{BY_STATUS, Flow, LoginRequest, cookies};
 use super::super::documents;
 use super::super::options::Options;
 use super::super::tell::{self, BY_SECTIONS, Judge, Web, request};
@@ -85,6 +85,7 @@ const LOGIN: Flow = Flow {
         if let_in { cookies(answer) } else { None }
     },
     header: ("cookie", ""),
+    refuses: BY_STATUS,
 };
 
 /// Refusals come with status 200: under `errors`, or as a message where a result would be.

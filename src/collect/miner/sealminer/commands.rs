@@ -70,6 +70,8 @@ const LOGIN: Flow = Flow {
     },
     token: cookies,
     header: ("cookie", ""),
+    // Whoever is not let in is led to the page of the login.
+    refuses: |answer| matches!(answer.status, 300..=399 | 401 | 403),
 };
 
 /// Its pages speak JSON; whoever is not let in gets the page of the login.
