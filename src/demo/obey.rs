@@ -1,6 +1,8 @@
 //! What the simulated families do when they are told something, behind their gates. Those that are not here answer their
 //! questions and nothing else.
 
+mod makes;
+
 use serde_json::{Value, json};
 
 use super::device::Device;
@@ -21,6 +23,10 @@ pub fn obey(family: &Family, device: &Device, wire: Wire, request: &Request) -> 
         ("sealminer", Wire::Http) => seal_pages(device, &name, &body),
         ("braiins_rpc", _) => braiins_rpc(device, &name),
         ("braiins_graphql", _) => graphql(family, device, &name, &request.body),
+        ("luxos", _) => makes::luxos(device, &name),
+        ("marathon", _) => makes::marathon(device, &name, &body),
+        ("innosilicon", Wire::Http) => makes::innosilicon(device, &name),
+        ("futurebit", _) => makes::futurebit(device, &body),
         ("xmrig", _) => xmrig(device, &name, &body),
         _ => None,
     }

@@ -87,6 +87,27 @@ const STORY: &[(Model, &[Step])] = &[
             ("power-limit 3000", Some("3878"), Some("power-limit 3878")),
         ],
     ),
+    (
+        Model::Marathon,
+        &[
+            ("pause", Some("hashing"), Some("resume")),
+            ("resume", Some("sleeping"), Some("pause")),
+            ("power-limit 3000", Some("3250"), Some("power-limit 3250")),
+            ("identify on", None, None),
+            ("restart", UP, None),
+            ("reboot", UP, None),
+        ],
+    ),
+    (Model::Innosilicon, &[("restart", UP, None), ("reboot", UP, None)]),
+    (
+        Model::Futurebit,
+        &[
+            ("pause", Some("hashing"), Some("resume")),
+            ("resume", Some("paused"), Some("pause")),
+            ("restart", UP, None),
+            ("reboot", UP, None),
+        ],
+    ),
     (Model::Xmrig, &[("pause", Some("hashing"), Some("resume")), ("resume", Some("paused"), Some("pause"))]),
 ];
 
@@ -197,4 +218,28 @@ async fn what_a_machine_cannot_do_is_said_before_anything_is_sent() {
     let error = tell(target(&fleet.devices()[0]), "mode 2").await.unwrap_err();
     let said = error.to_string();
     assert!(said.contains("no such power plan; it has 0 (525 MHz") && said.contains("nothing was sent"), "{said}");
+}
+
+#[tokio::test]
+async fn the_session_of_somebody_else_is_left_alone() {
+    let steps: &[Step] = &[("pause", Some("hashing"), Some("resume")), ("resume", Some("sleeping"), Some("pause"))];
+    live(Model::Luxos, steps).await;
+    let fleet = one(Model::Luxos).await;
+    let device = &fleet.devices()[0];
+    let ask = async |request: &str| {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(device.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = ask(r#"{"command":"logon"}"#).await;
+    let session = answer.split("SessionID\":\"").nth(1).unwrap().split('"').next().unwrap().to_string();
+    let error = tell(target(device), "pause").await.unwrap_err();
+    let why = error.to_string();
+    assert!(matches!(error, CommandError::Refused(_)) && why.contains("Another session is active"), "{why}");
+    assert!(!device.vitals().paused);
+    ask(&format!(r#"{{"command":"logoff","parameter":"{session}"}}"#)).await;
+    assert!(tell(target(device), "pause").await.unwrap().0.changed && device.vitals().paused);
 }
