@@ -63,6 +63,10 @@ pub struct Found {
     pub firmware: String,
     /// MAC address or serial number in the device's own words, with which each of its polls can be compared.
     pub says: String,
+    /// Port of its web interface, where it is polled through another one.
+    pub web_port: Option<u16>,
+    /// Whether it only answers who has logged in.
+    pub locked: bool,
     /// Why it could not be polled, in words; `None` where it was.
     pub trouble: Option<String>,
 }

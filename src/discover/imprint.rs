@@ -2,6 +2,7 @@
 //! host name and firmware, and carries the id that its history stands under. Pure; the daemon writes it down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::found::{Found, Mac, tidy};
 use super::settings::Adoption;
@@ -73,6 +74,12 @@ pub struct Imprint {
     pub model: String,
     /// Firmware and version.
     pub firmware: String,
+    /// Port of its web interface, where it is polled through another one.
+    #[serde(default)]
+    pub web_port: Option<u16>,
+    /// Whether it only answers who has logged in.
+    #[serde(default)]
+    pub locked: bool,
     /// Why it could not be polled when it was found.
     pub trouble: Option<String>,
     /// When it was first found, milliseconds since the epoch.
@@ -125,33 +132,38 @@ pub struct Entered {
 
 /// All imprints, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imprints(BTreeMap<String, Imprint>);
+pub struct Imprints(BTreeMap<String, Arc<Imprint>>);
 
 impl Imprints {
     /// Those of earlier processes.
     pub fn new(kept: impl IntoIterator<Item = Imprint>) -> Self {
-        Imprints(kept.into_iter().map(|imprint| (imprint.identity.clone(), imprint)).collect())
+        Imprints(kept.into_iter().map(|imprint| (imprint.identity.clone(), Arc::new(imprint))).collect())
     }
 
-    /// All of them, in the order of their keys.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Imprint> {
+    /// All of them, in the order of their keys. A copy of all of them is cheap.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Imprint>> {
         self.0.values()
     }
 
     /// The imprint of a key.
     pub fn get(&self, key: &str) -> Option<&Imprint> {
-        self.0.get(key)
+        self.0.get(key).map(Arc::as_ref)
     }
 
     /// The imprint of an id.
     pub fn find(&self, id: &str) -> Option<&Imprint> {
-        self.0.values().find(|imprint| imprint.id == id)
+        self.0.values().find(|imprint| imprint.id == id).map(Arc::as_ref)
+    }
+
+    /// The imprint of a device that was found.
+    pub fn known(&self, found: &Found) -> Option<&Imprint> {
+        self.get(&self.key_of(found)?)
     }
 
     /// Decides about a device. Says whether that is new; `None` when there is none of that id.
     pub fn decide(&mut self, id: &str, state: State) -> Option<(String, bool)> {
         let (key, imprint) = self.0.iter_mut().find(|(_, imprint)| imprint.id == id)?;
-        let changed = std::mem::replace(&mut imprint.state, state) != state;
+        let changed = std::mem::replace(&mut Arc::make_mut(imprint).state, state) != state;
         Some((key.clone(), changed))
     }
 
@@ -164,11 +176,11 @@ impl Imprints {
         // answered as himself.
         let drives_out =
             |other: &Imprint| other.address == found.address && (found.trouble.is_none() || other.trouble.is_some());
-        let stands = |other: &&mut Imprint| {
+        let stands = |other: &&mut Arc<Imprint>| {
             other.address == found.address && other.kind == found.kind && Some(&other.identity) != known.as_ref()
         };
         if let Some(holder) = self.0.values_mut().filter(stands).find(|holder| !drives_out(holder)) {
-            holder.last_seen = now;
+            Arc::make_mut(holder).last_seen = now;
             return Entered { id: holder.id.clone(), ..Entered::default() };
         }
         let mut entered = Entered::default();
@@ -178,16 +190,16 @@ impl Imprints {
             None => {
                 let id = id_for(found, &|id| taken(id) || self.find(id).is_some());
                 entered.news.push(News::New);
-                self.0.insert(identity.clone(), Imprint::new(identity.clone(), id, now));
+                self.0.insert(identity.clone(), Arc::new(Imprint::new(identity.clone(), id, now)));
                 identity
             }
         };
         // Whoever was last seen at this address has left it.
         for other in self.0.values_mut().filter(|other| drives_out(other) && other.identity != key) {
-            other.address.clear();
+            Arc::make_mut(other).address.clear();
             entered.changed.push(other.identity.clone());
         }
-        if let Some(imprint) = self.0.get_mut(&key) {
+        if let Some(imprint) = self.0.get_mut(&key).map(Arc::make_mut) {
             let before = imprint.clone();
             imprint.update(found, &mut entered.news);
             if imprint.state == State::Pending && imprint.trouble.is_none() && adoption.takes(found) {
@@ -210,7 +222,7 @@ impl Imprints {
         let by_mac = self.0.values().find(|imprint| !imprint.mac.is_empty() && Some(&imprint.mac) == mac.as_ref());
         // By the serial number only where the MAC addresses do not contradict.
         let by_serial = || {
-            let same = |imprint: &&Imprint| !found.serial.is_empty() && imprint.serial == found.serial;
+            let same = |imprint: &&Arc<Imprint>| !found.serial.is_empty() && imprint.serial == found.serial;
             self.0.values().find(|imprint| same(imprint) && (imprint.mac.is_empty() || mac.is_none()))
         };
         by_mac.or_else(by_serial).map(|imprint| imprint.identity.clone())
@@ -233,6 +245,8 @@ impl Imprint {
             make: String::new(),
             model: String::new(),
             firmware: String::new(),
+            web_port: None,
+            locked: false,
             trouble: None,
             first_seen: now,
             last_seen: now,
@@ -263,6 +277,7 @@ impl Imprint {
             }
         }
         self.trouble = found.trouble.as_deref().map(|trouble| trouble.chars().take(300).collect());
+        (self.web_port, self.locked) = (found.web_port, found.locked);
         self.says = found.says.clone();
         for (known, said) in [
             (&mut self.hostname, &found.hostname),

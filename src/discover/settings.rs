@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Ports;
 use super::found::Found;
+use super::kinds::{KindEntry, Kinds};
 use super::plan::Plan;
 use super::scan::Search;
 use crate::collect::{KINDS, kind};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// Where devices may answer.
     pub ports: Ports,
+    /// What is special about single kinds: their ports, the options and credentials of their targets.
+    pub kinds: BTreeMap<String, KindEntry>,
     /// Longest time for one answer.
     #[serde(with = "serde_text")]
     #[schemars(schema_with = "duration::schema")]
@@ -89,6 +92,7 @@ impl Default for Settings {
             allow: Vec::new(),
             labels: BTreeMap::new(),
             ports: search.ports,
+            kinds: BTreeMap::new(),
             timeout: search.timeout,
             // In no hurry: polls go on beside it.
             concurrency: 32,
@@ -134,7 +138,7 @@ impl Adoption {
 
 /// Whether a target of this kind and address stands where a device was found: at the same address, or on the same machine
 /// asked for the same.
-pub fn is_at((kind, address): (&str, &str), found: (&str, &str)) -> bool {
+pub(super) fn is_at((kind, address): (&str, &str), found: (&str, &str)) -> bool {
     let (one, other) = (address_of(bare(address)), address_of(found.1));
     bare(address) == found.1 || (kind == found.0 && one.is_some() && one == other)
 }
@@ -197,6 +201,7 @@ impl Settings {
         let too_large = too_large.into_iter().filter(|(_, wrong, _)| *wrong);
         mistakes.extend(too_large.map(|(path, _, text)| (path.to_string(), format!("is too large: {text}"))));
         let allow = self.allow(&mut mistakes);
+        let kinds = Kinds::check(&self.kinds, &mut mistakes);
         if self.adopt == Adopt::Approve && !self.allow.is_empty() {
             let text = "approve lets every device wait, so allow says nothing: write auto";
             mistakes.push(("adopt".to_string(), text.to_string()));
@@ -206,6 +211,7 @@ impl Settings {
         }
         let search = Search {
             ports: self.ports.clone(),
+            kinds,
             timeout: self.timeout,
             concurrency: self.concurrency,
             rate: self.rate,
