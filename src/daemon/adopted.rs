@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::discover::Adopted;
 use super::shared::Shared;
 use crate::collect::kind;
 use crate::config::Config;
@@ -19,26 +20,41 @@ use crate::schedule::Job;
 const NAMES_HOLD: Duration = Duration::from_secs(300);
 
 /// What tells which adopted devices stand in the configuration.
-#[derive(Default)]
 pub(super) struct Chooser {
+    /// All devices that were adopted.
+    pub(super) found: Adopted,
     names: Names,
     looked: Option<(Arc<Config>, Instant)>,
     /// Ids of those that were chosen last.
-    pub(super) chosen: BTreeSet<String>,
+    chosen: BTreeSet<String>,
 }
 
 /// By what a device is known: its MAC address, or its kind and serial number.
 type Key = (String, String);
 
 impl Chooser {
+    pub(super) fn new(found: Adopted) -> Self {
+        Chooser { found, names: Names::default(), looked: None, chosen: BTreeSet::new() }
+    }
+
+    /// The configuration with the adopted devices by its side.
+    pub(super) async fn complete(&mut self, config: &Arc<Config>, shared: &Shared) -> Arc<Config> {
+        let adopted = self.found.borrow_and_update().clone();
+        with(config, &self.choose(config, &adopted, shared).await)
+    }
+
+    /// Whether others would be chosen now: a configured target may have said that it is an adopted device.
+    pub(super) async fn differs(&mut self, config: &Arc<Config>, shared: &Shared) -> bool {
+        let (adopted, before) = (self.found.borrow().clone(), self.chosen.clone());
+        !adopted.is_empty() && {
+            self.choose(config, &adopted, shared).await;
+            self.chosen != before
+        }
+    }
+
     /// The devices that are polled beside a configuration. What it names itself wins: by id, by address (that of a name
     /// too), or by what the device says of itself.
-    pub(super) async fn choose(
-        &mut self,
-        config: &Arc<Config>,
-        adopted: &[Arc<Imprint>],
-        shared: &Shared,
-    ) -> Vec<Arc<Imprint>> {
+    async fn choose(&mut self, config: &Arc<Config>, adopted: &[Arc<Imprint>], shared: &Shared) -> Vec<Arc<Imprint>> {
         let fresh = |(of, at): &(Arc<Config>, Instant)| Arc::ptr_eq(of, config) && at.elapsed() < NAMES_HOLD;
         if !adopted.is_empty() && !self.looked.as_ref().is_some_and(fresh) {
             let miners = config.jobs.iter().filter(|job| kind(&job.target.kind).is_some_and(|k| k.subject == "miner"));
@@ -99,7 +115,7 @@ fn keys(kind: &str, mac: &str, serial: &str) -> Vec<Key> {
 }
 
 /// A configuration with these devices by its side.
-pub(super) fn with(config: &Arc<Config>, chosen: &[Arc<Imprint>]) -> Arc<Config> {
+fn with(config: &Arc<Config>, chosen: &[Arc<Imprint>]) -> Arc<Config> {
     let jobs: Vec<Job> = chosen.iter().filter_map(|imprint| job(config, imprint)).collect();
     if jobs.is_empty() {
         return config.clone();

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::acting;
 use super::adopted::Chooser;
-use super::discover::Adopted;
 use super::keep::Keeper;
 use super::limits;
 use super::notify::Notifier;
@@ -53,8 +52,7 @@ pub(super) struct Control {
     /// The configuration as it was read, without what is polled by its side.
     pub(super) loaded: Arc<Config>,
     /// Devices that were found and adopted.
-    pub(super) adopted: Adopted,
-    pub(super) chooser: Chooser,
+    pub(super) adopted: Chooser,
     /// Begins a search, by the calendar.
     pub(super) search: Arc<Notify>,
 }
@@ -85,7 +83,7 @@ impl Control {
                     // Who asked may have gone away.
                     let _ = answer.send(outcome);
                 }
-                Ok(()) = self.adopted.changed() => self.adopt().await,
+                Ok(()) = self.adopted.found.changed() => self.adopt().await,
                 () = self.shared.identified.notified(), if look_again.is_none() => {
                     look_again = Some(Instant::now() + LOOK_AGAIN);
                 }
@@ -101,20 +99,12 @@ impl Control {
 
     /// The configuration with the adopted devices.
     async fn complete(&mut self) -> Arc<Config> {
-        let adopted = self.adopted.borrow_and_update().clone();
-        let chosen = self.chooser.choose(&self.loaded, &adopted, &self.shared).await;
-        super::adopted::with(&self.loaded, &chosen)
+        self.adopted.complete(&self.loaded, &self.shared).await
     }
 
     /// A configured target may have said that it is an adopted device, which must not be polled twice.
     async fn look_again(&mut self) {
-        let adopted = self.adopted.borrow().clone();
-        if adopted.is_empty() {
-            return;
-        }
-        let before = self.chooser.chosen.clone();
-        self.chooser.choose(&self.loaded, &adopted, &self.shared).await;
-        if self.chooser.chosen != before {
+        if self.adopted.differs(&self.loaded, &self.shared).await {
             self.adopt().await;
         }
     }

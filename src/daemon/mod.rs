@@ -283,8 +283,7 @@ impl Parts {
             export: export.clone(),
             notifier: self.notifier.clone(),
             loaded: self.config.clone(),
-            adopted,
-            chooser: adopted::Chooser::default(),
+            adopted: adopted::Chooser::new(adopted),
             search: finder.wake.clone(),
         };
         control.start().await;

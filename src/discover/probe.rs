@@ -15,7 +15,7 @@ use super::kinds;
 use super::scan::{Patience, Search, Trust};
 use crate::collect::http::{Ask, Keep, Site};
 use crate::collect::miner::ask::How;
-use crate::collect::miner::mark::{Clue, Door, Mark, recognise};
+use crate::collect::miner::mark::{Clue, Door, Mark, recognise_where};
 use crate::collect::{Collector, Reply, tcp};
 use crate::model::{FailureReason, PollFailure, Reading};
 use crate::schedule::poll::poll;
@@ -87,7 +87,7 @@ impl Asker<'_> {
     }
 
     fn recognise(&self, clues: &[Clue]) -> Vec<&'static Mark> {
-        recognise(clues, |mark, clue| self.expects(mark, clue))
+        recognise_where(clues, |mark, clue| self.expects(mark, clue))
     }
 
     fn expects(&self, mark: &Mark, clue: &Clue) -> bool {

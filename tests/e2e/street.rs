@@ -173,22 +173,8 @@ async fn answer(tenant: Tenant, mut stream: TcpStream, tried: impl Fn()) -> std:
         Tenant::Antminer if request.starts_with("GET ") => {
             page("401 Unauthorized", "www-authenticate: Digest realm=\"antMiner Configuration\", nonce=\"1\"\r\n", "")
         }
-        Tenant::Antminer if request.contains("version") => {
-            let version = "{\"API\":\"3.1\",\"Type\":\"Antminer S19\",\"Miner\":\"uart_trans.1.3\"}";
-            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":22}}],\"VERSION\":[{version}],\"id\":1}}\0")
-        }
-        Tenant::Antminer => {
-            let summary = "{\"Elapsed\":900,\"GHS 5s\":95000.0,\"Accepted\":77,\"Rejected\":1}";
-            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":11}}],\"SUMMARY\":[{summary}],\"id\":1}}\0")
-        }
-        Tenant::Luxos if request.contains("version") => {
-            let version = "{\"API\":\"3.7\",\"LUXminer\":\"2025.4.8\",\"Type\":\"Antminer S19k Pro\"}";
-            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":22}}],\"VERSION\":[{version}],\"id\":1}}\0")
-        }
-        Tenant::Luxos => {
-            let summary = "{\"Elapsed\":900,\"GHS 5s\":114000.0,\"Accepted\":77,\"Rejected\":1}";
-            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":11}}],\"SUMMARY\":[{summary}],\"id\":1}}\0")
-        }
+        Tenant::Antminer => rpc(&request, "{\"API\":\"3.1\",\"Type\":\"Antminer S19\",\"Miner\":\"uart_trans.1.3\"}"),
+        Tenant::Luxos => rpc(&request, "{\"API\":\"3.7\",\"LUXminer\":\"2025.4.8\",\"Type\":\"Antminer S19k Pro\"}"),
         Tenant::Router => page("200 OK", "", "<html><title>Router</title><form action=/login></form></html>"),
         Tenant::Redirect => page("302 Found", "location: http://127.0.0.1:9/user/\r\n", ""),
         Tenant::Drip => {
@@ -208,6 +194,17 @@ async fn answer(tenant: Tenant, mut stream: TcpStream, tried: impl Fn()) -> std:
         Tenant::Silent => return std::future::pending().await,
     };
     stream.write_all(text.as_bytes()).await
+}
+
+/// What cgminer's API answers: who it is, or that it hashes.
+fn rpc(request: &str, version: &str) -> String {
+    match request.contains("version") {
+        true => format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":22}}],\"VERSION\":[{version}],\"id\":1}}\0"),
+        false => {
+            let summary = "{\"Elapsed\":900,\"GHS 5s\":114000.0,\"Accepted\":77,\"Rejected\":1}";
+            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":11}}],\"SUMMARY\":[{summary}],\"id\":1}}\0")
+        }
+    }
 }
 
 fn vnish(last: u8, path: &str) -> Option<String> {
