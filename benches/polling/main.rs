@@ -1,5 +1,6 @@
 //! What a poll costs: CPU per poll and memory per target at 1,000 simulated devices and 5 s, beside bare loops without
-//! storage and beside Prometheus; then where the time of one poll goes.
+//! storage and beside Prometheus; then where the time of one poll goes, and what a search for miners costs
+//! (`DAVYLAMP_BENCH_PART=search` measures that alone).
 //!
 //! Devices and pollers each run in a process of their own. `DAVYLAMP_BENCH_TARGETS` (1000) and `DAVYLAMP_BENCH_SECONDS`
 //! (30, after 10 to warm up; 0 leaves the pollers out) can be set.
@@ -10,6 +11,7 @@ mod common;
 mod memory;
 mod pollers;
 mod prometheus;
+mod search;
 mod servers;
 mod stages;
 
@@ -26,6 +28,8 @@ fn main() {
         ("serve", what) => servers::serve(what),
         ("poll", how) => pollers::poll(how),
         ("kept", model) => memory::measure(model),
+        ("search", what) => search::measure(what),
+        _ if std::env::var("DAVYLAMP_BENCH_PART").is_ok_and(|part| part == "search") => search::report(),
         _ => report(),
     }
 }
@@ -46,6 +50,7 @@ fn sleep(duration: Duration) {
 fn report() {
     stages::report();
     memory::report();
+    search::report();
     if std::env::var_os("DAVYLAMP_BENCH_SECONDS").is_some_and(|seconds| seconds == "0") {
         return;
     }

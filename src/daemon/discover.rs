@@ -75,6 +75,8 @@ pub(super) struct Finder {
     search: Search,
     /// Who answered in the search that is under way.
     round: Round,
+    /// Devices of this search that wait because as many are adopted by rule as may be.
+    waiting: u64,
     /// Whether something changed that has not been told.
     changed: bool,
     told: watch::Sender<Arc<Known>>,
@@ -101,8 +103,9 @@ impl Finder {
         let (adopted, targets) = watch::channel(Arc::new(polled(&imprints)));
         let (wishes_in, wishes) = mpsc::channel(WISHES);
         let (round, wake) = (Round::default(), Arc::default());
-        let (changed, hosts) = (false, BTreeSet::new());
-        let finder = Finder { shared, keeper, imprints, search, round, changed, told, adopted, hosts, wishes, wake };
+        let (waiting, changed, hosts) = (0, false, BTreeSet::new());
+        let finder =
+            Finder { shared, keeper, imprints, search, round, waiting, changed, told, adopted, hosts, wishes, wake };
         finder.count();
         Ok((finder, Finds { wishes: wishes_in, known }, targets))
     }
@@ -219,6 +222,7 @@ impl Finder {
             return;
         }
         self.changed = true;
+        self.waiting += u64::from(entered.waits);
         let (id, address, kind) = (&entered.id, &found.address, found.kind);
         for news in &entered.news {
             match news {
@@ -280,6 +284,11 @@ impl Finder {
         }
         if told > CONFLICTS_TOLD {
             tracing::warn!(devices = told, "claimed by others in this search; not all are named above");
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting > 0 {
+            let most = config.discovery.adoption.most;
+            tracing::warn!(waiting, most, "devices wait for a person's word: discovery.adopt_at_most is reached");
         }
         if self.search.held > 0 {
             let held = self.search.held;

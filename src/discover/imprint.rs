@@ -126,6 +126,8 @@ pub struct Entered {
     pub news: Vec<News>,
     /// Id of its imprint; empty where there is none.
     pub id: String,
+    /// Whether a rule takes it, and it waits because as many are adopted as may be.
+    pub waits: bool,
     /// Keys of the imprints that changed in a way worth keeping.
     pub changed: Vec<String>,
 }
@@ -199,12 +201,16 @@ impl Imprints {
             Arc::make_mut(other).address.clear();
             entered.changed.push(other.identity.clone());
         }
+        let adopted = self.0.values().filter(|imprint| imprint.state == State::Adopted).count();
         if let Some(imprint) = self.0.get_mut(&key).map(Arc::make_mut) {
             let before = imprint.clone();
             imprint.update(found, &mut entered.news);
             if imprint.state == State::Pending && imprint.trouble.is_none() && adoption.takes(found) {
-                imprint.state = State::Adopted;
-                entered.news.push(News::Adopted);
+                entered.waits = adopted >= adoption.most;
+                if !entered.waits {
+                    imprint.state = State::Adopted;
+                    entered.news.push(News::Adopted);
+                }
             }
             entered.id = imprint.id.clone();
             let differs = Imprint { last_seen: before.last_seen, ..imprint.clone() } != before;
@@ -220,10 +226,12 @@ impl Imprints {
     pub(super) fn key_of(&self, found: &Found) -> Option<String> {
         let mac = found.mac.map(|mac| mac.to_string());
         let by_mac = self.0.values().find(|imprint| !imprint.mac.is_empty() && Some(&imprint.mac) == mac.as_ref());
-        // By the serial number only where the MAC addresses do not contradict.
+        // By the serial number only where the MAC addresses do not contradict; who has none is it before anybody who has
+        // one and says that number too.
         let by_serial = || {
             let same = |imprint: &&Arc<Imprint>| !found.serial.is_empty() && imprint.serial == found.serial;
-            self.0.values().find(|imprint| same(imprint) && (imprint.mac.is_empty() || mac.is_none()))
+            let nameless = self.0.values().find(|imprint| same(imprint) && imprint.mac.is_empty());
+            nameless.or_else(|| self.0.values().filter(|_| mac.is_none()).find(same))
         };
         by_mac.or_else(by_serial).map(|imprint| imprint.identity.clone())
     }
@@ -276,7 +284,7 @@ impl Imprint {
                 news.push(News::Kind { from });
             }
         }
-        self.trouble = found.trouble.as_deref().map(|trouble| trouble.chars().take(300).collect());
+        self.trouble.clone_from(&found.trouble);
         (self.web_port, self.locked) = (found.web_port, found.locked);
         self.says = found.says.clone();
         for (known, said) in [
@@ -370,7 +378,7 @@ mod tests {
     }
 
     fn enter(imprints: &mut Imprints, found: &Found, auto: bool) -> Entered {
-        imprints.enter(found, &Adoption { auto, allow: Vec::new() }, &|id| id == "configured", 1000)
+        imprints.enter(found, &Adoption { auto, ..Adoption::default() }, &|id| id == "configured", 1000)
     }
 
     #[test]
@@ -464,8 +472,10 @@ mod tests {
         assert_eq!(imprints.decide("nobody", State::Removed), None);
         enter(&mut imprints, &found(1, "10.0.0.7", "a"), true);
         assert_eq!(imprints.find("a-ab01").unwrap().state, State::Removed);
-        let allow =
-            |make: &str| Adoption { auto: true, allow: vec![Allow { make: Some(make.into()), ..Allow::default() }] };
+        let allow = |make: &str| {
+            let allow = vec![Allow { make: Some(make.into()), ..Allow::default() }];
+            Adoption { auto: true, allow, ..Adoption::default() }
+        };
         let enter = |imprints: &mut Imprints, make: &str| {
             imprints.enter(&found(2, "10.0.0.8", "b"), &allow(make), &|_| false, 1);
             imprints.find("b-ab02").unwrap().state
@@ -478,6 +488,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_adopts_so_many_and_no_more() {
+        let mut imprints = Imprints::default();
+        let adoption = Adoption { auto: true, most: 2, ..Adoption::default() };
+        let mut enter =
+            |last: u8| imprints.enter(&found(last, &format!("10.0.0.{last}"), "a"), &adoption, &|_| false, 1).waits;
+        assert_eq!([1, 2, 3, 1].map(&mut enter), [false, false, true, false]);
+        assert_eq!(imprints.find("a-ab03").unwrap().state, State::Pending);
+    }
+
+    #[test]
     fn a_serial_number_does_until_a_mac_is_known_and_nothing_does_for_nothing() {
         let mut imprints = Imprints::default();
         let serial = Found { mac: None, serial: "S1272/0185".into(), ..found(1, "10.0.0.5", "seal") };
@@ -486,6 +506,12 @@ mod tests {
         assert_eq!(enter(&mut imprints, &both, true).id, "seal-0185");
         let only_mac = Found { serial: String::new(), ..both.clone() };
         assert_eq!(enter(&mut imprints, &only_mac, true).id, "seal-0185");
+        let liar = Found { mac: Mac::read("02000000ab00"), ..found(0, "10.0.0.66", "liar") };
+        let mut lied = Imprints::default();
+        enter(&mut lied, &Found { serial: "other".into(), ..liar.clone() }, true);
+        enter(&mut lied, &serial, true);
+        enter(&mut lied, &Found { serial: serial.serial.clone(), ..liar }, true);
+        assert_eq!(enter(&mut lied, &serial, true).id, "seal-0185", "whoever else says that number");
         let other = Found { mac: Mac::read("02000000ab99"), ..both };
         assert_eq!(
             enter(&mut imprints, &other, true).news,

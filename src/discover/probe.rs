@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
 use super::arp::Neighbours;
-use super::found::Found;
+use super::found::{Found, trouble};
 use super::kinds;
 use super::scan::{Patience, Search, Trust};
 use crate::collect::http::{Ask, Keep, Site};
@@ -160,7 +160,7 @@ impl Asker<'_> {
     /// Polls once as each of the kinds that fit, until one answers. What answers as none is found all the same, and says
     /// why.
     async fn confirmed(&self, clues: &[Clue], fitting: &[&'static Mark]) -> Option<Found> {
-        let mut first = None;
+        let (mut first, begun) = (None, Instant::now());
         for mark in fitting {
             let mut found = self.found(mark, clues);
             let options = self.search.kinds.open_options(mark.kind, found.web_port);
@@ -171,10 +171,14 @@ impl Asker<'_> {
                 }
                 Err(failure) => {
                     found.locked = failure.reason == FailureReason::Denied;
-                    found.trouble = Some(failure.to_string());
+                    found.trouble = Some(trouble(&failure));
                 }
             }
             first.get_or_insert(found);
+            // Who looks like everything at once is not asked as everything.
+            if begun.elapsed() >= self.patience.all {
+                break;
+            }
         }
         first
     }
@@ -190,8 +194,8 @@ impl Asker<'_> {
                 found.mac = found.mac.or(mac);
             }
             Err(failure) if found.trouble.is_some() => {
-                let how = format!("with the options of discovery.kinds.{}: {failure}", found.kind);
-                found.trouble = Some(how);
+                let why = trouble(&failure);
+                found.trouble = Some(format!("with the options of discovery.kinds.{}: {why}", found.kind));
             }
             // It answers without a login too.
             Err(_) => {}

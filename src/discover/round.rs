@@ -68,7 +68,7 @@ mod tests {
 
     /// A whole search; who claimed to be another.
     fn search(imprints: &mut Imprints, finds: &[Found]) -> Vec<(String, u64)> {
-        let adoption = Adoption { auto: true, allow: Vec::new() };
+        let adoption = Adoption { auto: true, ..Adoption::default() };
         let mut round = Round::default();
         for found in finds {
             if let Some(found) = round.hear(imprints, found.clone()) {

@@ -20,6 +20,9 @@ const HOW: &str = "say discovery.allow_public: true if they are yours";
 /// Shortest time between two searches.
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Devices that a rule adopts where nobody says how many: a network that invents more would take the memory of all.
+const MOST_ADOPTED: usize = 10_000;
+
 /// What becomes of a device that was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -63,6 +66,8 @@ pub struct Settings {
     pub adopt: Adopt,
     /// With `adopt: auto`, only these; without entries, all.
     pub allow: Vec<AllowEntry>,
+    /// With `adopt: auto`, so many at most; more wait for a person's word.
+    pub adopt_at_most: usize,
     /// Labels of the targets that come of it.
     pub labels: BTreeMap<String, String>,
     /// Where devices may answer.
@@ -90,6 +95,7 @@ impl Default for Settings {
             cron: None,
             adopt: Adopt::Approve,
             allow: Vec::new(),
+            adopt_at_most: MOST_ADOPTED,
             labels: BTreeMap::new(),
             ports: search.ports,
             kinds: BTreeMap::new(),
@@ -102,12 +108,20 @@ impl Default for Settings {
 }
 
 /// What is adopted at once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {
     /// Whether anything is.
     pub auto: bool,
     /// Only what fits one of these; everything where there is none.
     pub allow: Vec<Allow>,
+    /// So many at most.
+    pub most: usize,
+}
+
+impl Default for Adoption {
+    fn default() -> Self {
+        Adoption { auto: false, allow: Vec::new(), most: MOST_ADOPTED }
+    }
 }
 
 /// One entry, checked.
@@ -217,7 +231,11 @@ impl Settings {
             rate: self.rate,
             ..Search::default()
         };
-        Ok(Checked { plan, search, adoption: Adoption { auto: self.adopt == Adopt::Auto, allow } })
+        Ok(Checked {
+            plan,
+            search,
+            adoption: Adoption { auto: self.adopt == Adopt::Auto, allow, most: self.adopt_at_most },
+        })
     }
 
     fn allow(&self, mistakes: &mut Vec<(String, String)>) -> Vec<Allow> {
