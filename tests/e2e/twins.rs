@@ -47,10 +47,10 @@ fn scene(street: &Street) -> Lamp {
     let lamp = Lamp::new("");
     let config = format!(
         "server: {{listen: 127.0.0.1:0, token: {{file: token}}}}\nstorage: {{path: state, ballast_bytes: 0}}\n\
-         defaults: {{interval: 5s, timeout: 3s}}\ndashboards: {{path: boards}}\nrules: {{files: [rules.yml]}}\n\
+         defaults: {{interval: 5s, timeout: 3s}}\ndashboards: {{enabled: true, path: boards}}\nrules: {{files: [rules.yml]}}\n\
          ansible: {{command: {}, startup_grace: 0s, kill_grace: 1s, max_concurrent: 4}}\n\
          remediations:\n- name: look\n  match: ['alertname=\"Named\"']\n  target: '{{{{ $labels.miner }}}}'\n  mode: auto\n\
-         \x20 steps: [{{playbook: look.yml, timeout: 1m}}]\n  guards: {{cooldown: 1m}}\n{}targets:\n{targets}",
+         \x20 steps: [{{playbook: look.yml, timeout: 1m}}]\n  guards: {{cooldown: 1m, max_targets: '100%/1h, min 20'}}\n{}targets:\n{targets}",
         lamp.path("ansible-playbook").display(),
         street.discovery("  adopt: auto\n"),
     );
