@@ -70,7 +70,9 @@ impl Kinds {
             Door::Framed => &ports.framed,
         };
         let own = self.0.get(mark.kind).and_then(|entry| entry.ports.as_ref()).filter(|_| clue.door == mark.door);
-        own.unwrap_or(protocol).contains(&clue.port)
+        // A home page may have sent us to the port of its API.
+        let usual = clue.door == mark.door && clue.port == mark.port;
+        own.map_or_else(|| usual || protocol.contains(&clue.port), |own| own.contains(&clue.port))
     }
 
     /// Whether credentials are there for a kind.
@@ -142,7 +144,7 @@ mod tests {
 
     use super::*;
     use crate::collect::Reply;
-    use crate::collect::miner::{antminer, axeos, xmrig};
+    use crate::collect::miner::{antminer, axeos, futurebit, xmrig};
 
     fn kinds(entries: Value) -> (Kinds, Vec<String>) {
         let mut mistakes = Vec::new();
@@ -175,6 +177,7 @@ mod tests {
         let expects = |mark, port| kinds.expects(mark, &clue(port), &ports);
         assert_eq!([8080, 18080].map(|port| expects(&xmrig::MARK, port)), [false, true]);
         assert_eq!([8080, 18080].map(|port| expects(&axeos::MARK, port)), [true, false]);
+        assert!(expects(&futurebit::MARK, futurebit::MARK.port), "where its home page sends us");
         assert!(expects(&antminer::MARK, 80), "its web interface is no port of its protocol");
     }
 
