@@ -4,7 +4,7 @@
 //!
 //! Devices and pollers each run in a process of their own. `DAVYLAMP_BENCH_TARGETS` (1000) and `DAVYLAMP_BENCH_SECONDS`
 //! (30, after 10 to warm up; 0 leaves the pollers out) can be set.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a bench prints, and may panic")]
 
 #[path = "../common/mod.rs"]
 mod common;
