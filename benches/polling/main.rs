@@ -44,7 +44,9 @@ fn sleep(duration: Duration) {
 }
 
 fn report() {
-    stages::report();
+    if std::env::var_os("ONLYMEM").is_none() {
+        stages::report();
+    }
     memory::report();
     if std::env::var_os("DAVYLAMP_BENCH_SECONDS").is_some_and(|seconds| seconds == "0") {
         return;
