@@ -7,6 +7,7 @@ pub mod column;
 mod families;
 mod forms;
 pub mod history;
+mod packed;
 pub mod page;
 pub mod recent;
 mod samples;

@@ -168,7 +168,7 @@ impl Recent {
     pub fn farewell(&self, id: &TargetId, at: i64) -> Vec<Kept> {
         let inner = self.read();
         let Some(block) = inner.block(id) else { return Vec::new() };
-        let alive = block.rows.iter().filter(|row| row.column.last().is_some());
+        let alive = block.rows.iter().filter(|row| row.last().is_some());
         alive.filter_map(|row| block.kept(row, &inner.forms, at, stale_nan())).collect()
     }
 
@@ -248,7 +248,7 @@ impl Inner {
         let Some(number) = self.numbers.remove(id) else { return };
         if let Some(block) = self.blocks[number as usize].take() {
             // A query that reaches back to it finds it in the history only.
-            let last = block.times.back().copied().or((!block.rows.is_empty()).then_some(self.newest));
+            let last = block.packed.last().or((!block.rows.is_empty()).then_some(self.newest));
             self.begun = self.begun.max(last.map_or(i64::MIN, |last| last.saturating_add(1)));
             self.see_off(id, &block);
             block.rows.iter().for_each(|row| self.forms.detach(row.form, number));
@@ -290,7 +290,7 @@ fn append(
     let mut taken = Taken::default();
     block.rewind(at);
     let mut seen = vec![false; block.rows.len()];
-    let mut fresh = Fresh::new();
+    let (mut fresh, mut changes) = (Fresh::new(), Vec::new());
     let mut order = Vec::with_capacity(reading.samples.len() + about.len());
     let mut starts = reading.starts.iter().peekable();
     let stamped = reading.samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
@@ -312,7 +312,7 @@ fn append(
         seen.resize(block.rows.len(), false);
         // Of two samples for one series in one poll the first counts.
         if !std::mem::replace(&mut seen[row], true) {
-            block.rows[row].column.push(sample.value);
+            changes.extend(block.rows[row].says(Some(sample.value)));
             block.started(block.rows[row].form, at, start);
             taken.kept += 1;
             if let Some(kept) = &mut kept {
@@ -323,12 +323,12 @@ fn append(
     }
     for index in (0..block.rows.len()).filter(|index| !seen[*index]) {
         let row = &block.rows[index];
-        if let Some(kept) = kept.as_mut().filter(|_| row.column.last().is_some()) {
+        if let Some(kept) = kept.as_mut().filter(|_| row.last().is_some()) {
             kept.extend(block.kept(row, forms, at, stale_nan()));
         }
-        block.rows[index].column.push_missing();
+        changes.extend(block.rows[index].says(None));
     }
-    block.times.push_back(at);
+    block.packed.push(at, &mut changes);
     block.settle(Some(order), fresh);
     taken
 }
@@ -425,7 +425,8 @@ mod tests {
         poll(66_500, &[]);
         let inner = recent.read();
         let block = inner.block(&"m1".into()).unwrap();
-        assert!(block.rows.iter().all(|row| block.starts(row, 0, i64::MAX).is_empty()), "none is left");
+        let none = |row| block.starts(row, 0, i64::MAX).is_empty();
+        assert!((0..block.rows.len()).all(none), "none is left");
     }
 
     #[test]
