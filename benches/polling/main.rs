@@ -44,7 +44,7 @@ fn sleep(duration: Duration) {
 }
 
 fn report() {
-    if std::env::var_os("ONLYMEM").is_none() {
+XX
         stages::report();
     }
     memory::report();

@@ -158,7 +158,7 @@ impl Recent {
     /// Makes a block known into which somebody pushes samples that are complete as they are. It is there for queries
     /// and rules, and not on the page. It takes as many series as a target.
     pub fn declare_pushed(&self, id: &TargetId, kind: &str) {
-        self.declare_block(id, Block::plain(kind, true, true));
+        self.declare_block(id, Block::plain(kind.into(), true, true));
     }
 
     /// Appends points, in the order in which they stand. A stale marker ends a series. `now` is our clock; in a block

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::append::{Own, Room};
 use super::codec::Run;
@@ -17,7 +18,7 @@ use crate::model::{Labels, Point, Sample, Series, Starts, Target};
 pub(super) struct Block {
     /// Its number among the blocks.
     pub(super) number: u32,
-    pub(super) kind: String,
+    pub(super) kind: Arc<str>,
     pub(super) hidden: bool,
     /// Whether somebody pushes samples into it, by a clock that is not ours.
     pub(super) pushed: bool,
@@ -100,15 +101,15 @@ fn label_bytes(labels: &Labels) -> usize {
 
 impl Block {
     /// A block without labels of its own.
-    pub(super) fn plain(kind: &str, hidden: bool, pushed: bool) -> Self {
-        Block { kind: kind.to_string(), hidden, pushed, saved: i64::MIN, ..Block::default() }
+    pub(super) fn plain(kind: Arc<str>, hidden: bool, pushed: bool) -> Self {
+        Block { kind, hidden, pushed, saved: i64::MIN, ..Block::default() }
     }
 
     /// The block of a target.
     pub(super) fn of_target(target: &Target, subject: &'static str) -> Self {
         let id = target.id.as_ref();
         let about = target.labels.with("target", id).with("kind", target.kind.as_ref());
-        Block { stamp: target.labels.with(subject, id), about, subject, ..Block::plain(&target.kind, false, false) }
+        Block { stamp: target.labels.with(subject, id), about, subject, ..Block::plain(target.kind.clone(), false, false) }
     }
 
     /// The labels that a stamp brings.

@@ -58,7 +58,7 @@ pub(super) struct Inner {
     window: Duration,
     pub(super) forms: Forms,
     /// By number; a number is used again.
-    pub(super) blocks: Vec<Option<Block>>,
+    pub(super) blocks: Vec<Option<Box<Block>>>,
     /// Sorted, so that of two families with one name always the same gives the page its help text.
     pub(super) numbers: BTreeMap<TargetId, u32>,
     series: usize,
@@ -129,7 +129,7 @@ impl Recent {
     /// Makes a block known whose samples are complete as they are: rule groups, self-metrics.
     /// A hidden one is there for queries and not on the page.
     pub fn declare_plain(&self, id: &TargetId, kind: &str, hidden: bool) {
-        self.declare_block(id, Block::plain(kind, hidden, false));
+        self.declare_block(id, Block::plain(kind.into(), hidden, false));
     }
 
     pub(super) fn declare_block(&self, id: &TargetId, block: Block) {
@@ -182,7 +182,7 @@ impl Recent {
         let mut inner = self.write();
         inner.newest = inner.newest.max(now);
         let Inner { blocks, numbers, forms, limits, window, series, shape, backlog, .. } = &mut *inner;
-        let block = blocks.get_mut(*numbers.get(id)? as usize)?.as_mut()?;
+        let block = blocks.get_mut(*numbers.get(id)? as usize)?.as_deref_mut()?;
         let before = block.rows.len();
         let room = Room { others: *series - before, limits: *limits, window: *window, backlog: *backlog };
         let (done, died) = change(block, forms, &room);
@@ -196,11 +196,12 @@ impl Recent {
 
     /// Series that are held, by kind of target.
     pub fn series_by_kind(&self) -> Vec<(String, usize)> {
-        let mut counts: HashMap<String, usize> = HashMap::new();
-        for block in self.read().all() {
-            *counts.entry(block.kind.clone()).or_default() += block.rows.len();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let inner = self.read();
+        for block in inner.all() {
+            *counts.entry(&block.kind).or_default() += block.rows.len();
         }
-        let mut counts: Vec<_> = counts.into_iter().collect();
+        let mut counts: Vec<_> = counts.into_iter().map(|(kind, count)| (kind.to_string(), count)).collect();
         counts.sort();
         counts
     }
@@ -230,7 +231,7 @@ impl Inner {
     }
 
     pub(super) fn by_number(&self, number: u32) -> Option<&Block> {
-        self.blocks.get(number as usize)?.as_ref()
+        self.blocks.get(number as usize)?.as_deref()
     }
 
     fn enter(&mut self, id: &TargetId, mut block: Block) {
@@ -240,7 +241,7 @@ impl Inner {
             self.blocks.len() - 1
         });
         block.number = place as u32;
-        self.blocks[place] = Some(block);
+        self.blocks[place] = Some(Box::new(block));
         self.numbers.insert(id.clone(), place as u32);
     }
 
@@ -264,13 +265,13 @@ impl Inner {
 
     /// All blocks, in the order of their numbers.
     pub(super) fn all(&self) -> impl Iterator<Item = &Block> {
-        self.blocks.iter().flatten()
+        self.blocks.iter().flatten().map(|block| &**block)
     }
 
     /// The blocks of the page, in the order of their ids; those of a kind only if one is named.
     pub(super) fn shown(&self, kind: Option<&str>) -> impl Iterator<Item = &Block> {
         let blocks = self.numbers.values().filter_map(|number| self.by_number(*number));
-        blocks.filter(move |block| !block.hidden && kind.is_none_or(|kind| block.kind == kind))
+        blocks.filter(move |block| !block.hidden && kind.is_none_or(|kind| &*block.kind == kind))
     }
 
     pub(super) fn rows(&self, number: u32) -> &[Row] {

@@ -100,7 +100,7 @@ impl Recent {
         let mut inner = self.write();
         for mark in marks {
             if inner.numbers.get(&mark.id) == Some(&mark.number)
-                && let Some(block) = inner.blocks.get_mut(mark.number as usize).and_then(Option::as_mut)
+                && let Some(block) = inner.blocks.get_mut(mark.number as usize).and_then(Option::as_deref_mut)
             {
                 block.mark(mark);
             }
