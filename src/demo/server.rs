@@ -79,7 +79,7 @@ async fn answer(device: &Device, door: Door, mut stream: TcpStream) -> std::io::
 fn reply(device: &Device, door: Door, request: &Request) -> Answer {
     let Some(family) = device.model().family() else {
         return match device.wire(door) {
-            Wire::Http => axeos::reply(device, &request.method, &request.path),
+            Wire::Http => axeos::reply(device, request),
             _ => Answer::new(200, &cgminer::reply(device, request.body.as_bytes())),
         };
     };
