@@ -2,7 +2,7 @@
 //! storage and beside Prometheus; then where the time of one poll goes.
 //!
 //! Devices and pollers each run in a process of their own. `DAVYLAMP_BENCH_TARGETS` (1000) and `DAVYLAMP_BENCH_SECONDS`
-//! (30, after 10 to warm up; 0 leaves the pollers out) can be set.
+//! (30, after 10 to warm up; 0 leaves the pollers out) can be set. `-- memory` (or `stages`, `pollers`) is that part alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
 
 #[path = "../common/mod.rs"]
@@ -44,13 +44,20 @@ fn sleep(duration: Duration) {
 }
 
 fn report() {
-XX
+    let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let wanted = |part: &str| only.as_ref().is_none_or(|only| only == part);
+    if wanted("stages") {
         stages::report();
     }
-    memory::report();
-    if std::env::var_os("DAVYLAMP_BENCH_SECONDS").is_some_and(|seconds| seconds == "0") {
-        return;
+    if wanted("memory") {
+        memory::report();
     }
+    if wanted("pollers") && seconds() > 0 {
+        polls();
+    }
+}
+
+fn polls() {
     let rows = [
         row("davylamp, `axeos`: a short connection per request", "axeos", "davylamp"),
         row("bare reqwest and serde_json, a short connection", "axeos", "http close"),

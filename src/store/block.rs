@@ -109,7 +109,12 @@ impl Block {
     pub(super) fn of_target(target: &Target, subject: &'static str) -> Self {
         let id = target.id.as_ref();
         let about = target.labels.with("target", id).with("kind", target.kind.as_ref());
-        Block { stamp: target.labels.with(subject, id), about, subject, ..Block::plain(target.kind.clone(), false, false) }
+        Block {
+            stamp: target.labels.with(subject, id),
+            about,
+            subject,
+            ..Block::plain(target.kind.clone(), false, false)
+        }
     }
 
     /// The labels that a stamp brings.
