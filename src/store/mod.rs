@@ -13,6 +13,7 @@ pub mod recent;
 mod samples;
 mod save;
 mod select;
+mod stack;
 pub mod state;
 
 pub use append::{Appended, Arrival, Arrived, KeptHistogram};
