@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use axeos::OTP_SECRET;
+pub use axeos::{OTP_SECRET, one_time_code};
 pub use device::Vitals;
 use device::{Device, Door};
 use family::{FAMILIES, Family};

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::ask::Auth;
 use super::super::families;
+use super::super::pools::mask_user;
 use super::super::tell::{self, Web};
 use super::super::values::{Fields, number};
 use super::commands::door;
@@ -46,7 +47,8 @@ pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
         return Err(CommandError::Refused(text));
     }
     let door = door(target, value)?;
-    let whole = body(&preset, target, |_| true, |_| None);
+    let whole = body(&preset, target, |_| true, |_| None).into_iter();
+    let whole: Map<String, Json> = whole.map(|(key, value)| shown(key, value)).collect();
     let sends = vec![
         format!("PATCH /api/system {} (only what differs)", Json::Object(whole)),
         "POST /api/system/restart".to_string(),
@@ -58,6 +60,12 @@ pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
         Box::pin(async move { send(&target, &preset, &door, &restart, by).await })
     };
     Ok(Plan { sends, send: Box::new(send), goal })
+}
+
+/// A worker is shown shortened: it is a wallet.
+fn shown(key: String, value: Json) -> (String, Json) {
+    let user = value.as_str().filter(|_| key.ends_with("User")).map(|user| json!(mask_user(user)));
+    (key, user.unwrap_or(value))
 }
 
 /// What of a preset differs from what the device says, firmware aside: that is not written.
@@ -266,13 +274,23 @@ mod tests {
         .await
     }
 
-    async fn apply(peer: &Peer, preset: Json) -> Result<Outcome, CommandError> {
-        let target = peer.target("axeos", Json::Null);
+    fn call_of(target: &Target, preset: Json) -> Call {
         let entries: Vec<PresetEntry> = serde_json::from_value(json!([preset])).unwrap();
-        let (presets, mistakes): (Presets, _) = check(&entries, &[], &[], &[&target]);
+        let (presets, mistakes): (Presets, _) = check(&entries, &[], &[], &[target]);
         assert_eq!(mistakes, []);
         let mut call = Call::read("axeos", "apply-preset").unwrap();
-        call.value = Value::of_preset(presets.of(&target, &Default::default()).unwrap().clone());
+        call.value = Value::of_preset(presets.of(target, &Default::default()).unwrap().clone());
+        call
+    }
+
+    fn plan_of(peer: &Peer, preset: Json) -> Plan {
+        let target = peer.target("axeos", Json::Null);
+        call_of(&target, preset).plan(&target).unwrap()
+    }
+
+    async fn apply(peer: &Peer, preset: Json) -> Result<Outcome, CommandError> {
+        let target = peer.target("axeos", Json::Null);
+        let call = call_of(&target, preset);
         perform(target, &call, Duration::from_millis(3500)).await
     }
 
@@ -293,6 +311,8 @@ mod tests {
         assert!(outcome.changed && outcome.detail.contains("as its preset"), "{outcome:?}");
         let body = r#"{"autofanspeed":1,"frequency":490,"stratumPassword":"hunter2","stratumPort":3333,"stratumTLS":0,"stratumURL":"pool.example","stratumUser":"wallet.m1"}"#;
         assert_eq!(peer.sent(ASKED), [format!("PATCH /api/system {body}"), "POST /api/system/restart".to_string()]);
+        let said = plan_of(&peer, preset.clone()).sends.remove(0);
+        assert!(said.contains(r#""stratumUser":"***.m1""#) && !said.contains("wallet"), "{said}");
         let outcome = apply(&peer, preset).await.unwrap();
         assert!(!outcome.changed && peer.sent(ASKED).len() == 2, "what is as it should be is left alone");
     }
