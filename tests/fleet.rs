@@ -13,6 +13,8 @@ use davylamp::model::{FailureReason, Labels, Reading, Target};
 mod codes;
 #[path = "fleet/families.rs"]
 mod families;
+#[path = "fleet/search.rs"]
+mod search;
 #[path = "fleet/twins.rs"]
 mod twins;
 
