@@ -11,6 +11,8 @@ use davylamp::model::{FailureReason, Labels, Reading, Target};
 
 #[path = "fleet/codes.rs"]
 mod codes;
+#[path = "fleet/commands.rs"]
+mod commands;
 #[path = "fleet/families.rs"]
 mod families;
 #[path = "fleet/search.rs"]
