@@ -11,6 +11,7 @@ mod family;
 mod fault;
 mod gate;
 mod hostile;
+mod obey;
 mod server;
 mod talk;
 
@@ -293,6 +294,11 @@ impl DeviceHandle {
     /// What it measures now.
     pub fn vitals(&self) -> Vitals {
         self.device.vitals()
+    }
+
+    /// Whether it was told to show itself.
+    pub fn light(&self) -> bool {
+        self.device.told("light").is_some()
     }
 
     /// Moves it to a free port of another address, as a router does that gives addresses away.

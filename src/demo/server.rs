@@ -11,7 +11,7 @@ use super::device::{Device, Door};
 use super::family::Wire;
 use super::fault::{Fault, Hostile};
 use super::talk::{Answer, Request};
-use super::{axeos, cgminer, hostile};
+use super::{axeos, cgminer, hostile, obey};
 
 /// Longest exchange with one caller: an idle connection blocks the device, as it does the real ones, but not for ever.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(60);
@@ -84,11 +84,14 @@ fn reply(device: &Device, door: Door, request: &Request) -> Answer {
         };
     };
     let stopped = (device.wire(door) == Wire::Http).then(|| family.gate.stops(device, request)).flatten();
-    stopped.unwrap_or_else(|| match (family.reply(device, &request.name(), &request.body), device.wire(door)) {
-        (Some(body), _) => Answer::new(200, &body),
-        (None, Wire::Http) => Answer::new(404, "<h1>404 Not Found</h1>"),
-        (None, Wire::Framed) => Answer::new(200, r#"{"code":-2,"msg":"invalid command","desc":""}"#),
-        (None, Wire::Rpc) => Answer::new(200, &rpc_error(14, "Invalid command")),
+    let obeyed = || obey::obey(family, device, device.wire(door), request);
+    stopped.or_else(obeyed).unwrap_or_else(|| {
+        match (family.reply(device, &request.name(), &request.body), device.wire(door)) {
+            (Some(body), _) => Answer::new(200, &body),
+            (None, Wire::Http) => Answer::new(404, "<h1>404 Not Found</h1>"),
+            (None, Wire::Framed) => Answer::new(200, r#"{"code":-2,"msg":"invalid command","desc":""}"#),
+            (None, Wire::Rpc) => Answer::new(200, &rpc_error(14, "Invalid command")),
+        }
     })
 }
 

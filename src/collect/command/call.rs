@@ -58,6 +58,10 @@ impl PartialEq for Settled {
 
 impl Eq for Settled {}
 
+/// Commands that many kinds have. For one that a kind lacks, the nearest word would be a guess at what was not meant.
+const COMMON: &[&str] =
+    &["restart", "reboot", "pause", "resume", "power-limit", "mode", "fan", "pool", "identify", APPLY_PRESET];
+
 /// The command that sets a device as its preset has it.
 pub const APPLY_PRESET: &str = "apply-preset";
 
@@ -159,7 +163,7 @@ impl Call {
         let argument = argument.trim();
         let Some(command) = commands.iter().find(|command| command.name == name) else {
             let known = commands.iter().map(|command| command.name);
-            let hint = words::hint(name, known);
+            let hint = if COMMON.contains(&name) { exists(kind_name, name) } else { words::hint(name, known) };
             return Err(CommandError::Refused(format!("the kind {kind_name} has no command {name:?}; {hint}")));
         };
         let refused = |why: String| CommandError::Refused(format!("{name}: {why}; write: {}", command.usage()));
@@ -182,6 +186,21 @@ impl Call {
             return Err(CommandError::Refused(format!("devices of kind {} take no one-time code", target.kind)));
         }
         (self.command.plan)(target, &Value::Coded(Box::new(self.value.clone()), code.clone()))
+    }
+}
+
+/// What a kind has, where it has no command of that name.
+fn exists(kind_name: &str, name: &str) -> String {
+    let names: Vec<&str> =
+        kind(kind_name).map_or(&[][..], |kind| kind.commands).iter().map(|command| command.name).collect();
+    let close = if name == "reboot" && names.contains(&"restart") {
+        "its API cannot restart the machine, and restart starts mining anew; "
+    } else {
+        ""
+    };
+    match names.is_empty() {
+        true => "its API takes no commands".to_string(),
+        false => format!("{close}there are {}", names.join(", ")),
     }
 }
 

@@ -3,16 +3,14 @@
 //! Sleeping is a setting among others of one page that takes them all or none, so they are read first and sent back as
 //! they were, with one changed.
 
-use futures_util::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
-use tokio::time::Instant;
 
-use super::super::ask::{Auth, MAX_REPLY};
+use super::super::ask::Auth;
+use super::super::cgi::commands as cgi;
 use super::super::options::Options;
-use super::super::tell::{self, BY_STATUS, Web};
-use super::super::values::clean;
+use super::super::tell::{self, BY_STATUS, Sheet, Web};
 use crate::collect::command::{Argument, Command, CommandError, Goal, Plan};
-use crate::collect::http::{Ask, Digest, Keep, Site};
+use crate::collect::http::Site;
 use crate::model::Target;
 
 /// The commands of this kind.
@@ -46,38 +44,22 @@ const GET: &str = "/cgi-bin/get_miner_conf.cgi";
 const SET: &str = "/cgi-bin/set_miner_conf.cgi";
 
 /// The web interface, which is on another port than the API.
-fn door(target: &Target) -> Result<(Site, Auth), CommandError> {
+pub fn door(target: &Target) -> Result<(Site, Auth), CommandError> {
     let options = Options::read(target, super::OPTIONS).map_err(tell::mistakes)?;
-    let password = options.password.clone().ok_or_else(|| tell::needs("password"))?;
-    let digest = Digest::new(options.username.clone().unwrap_or_else(|| super::USER.to_string()), password);
-    let place = tell::rpc_place(target, 4028)?;
-    let host = place.rsplit_once(':').map_or(&*place, |(host, _)| host);
-    let port = options.web_port();
-    let site = Site::open(&format!("{host}:{port}"), port, options.tls, Keep::Close, MAX_REPLY);
-    Ok((site.map_err(|error| tell::mistake(&error))?, Auth::Digest(digest)))
+    options.password.as_ref().ok_or_else(|| tell::needs("password"))?;
+    Ok((tell::beside(target, &options, 80)?, options.digest(super::USER)))
 }
 
 fn sleep(target: &Target, asleep: bool) -> Result<Plan, CommandError> {
     let (site, auth) = door(target)?;
-    let sends = vec![format!("GET {GET}"), format!("POST {SET} as it is, with \"miner-mode\":{}", u8::from(asleep))];
-    let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
-        Box::pin(async move {
-            let found = auth.send(&site, Ask::get(GET), by).await.and_then(|answer| answer.success());
-            // Nothing has been told yet, whatever became of the connection.
-            let found = found.map_err(|failure| CommandError::Refused(failure.to_string()))?;
-            let body = settings(&found.body, asleep)?;
-            let answer = tell::send_web(&site, &auth, &Web::json("POST", SET, &body), by).await?;
-            let said: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
-            match said["stats"].as_str() {
-                Some("error") => {
-                    let why = said["msg"].as_str().unwrap_or("it does not say why");
-                    Err(CommandError::Refused(format!("the device refused: {}", clean(why))))
-                }
-                _ => Ok(()),
-            }
-        })
+    let sheet = Sheet {
+        get: GET,
+        set: ("POST", SET),
+        change: Box::new(move |page| settings(page, asleep)),
+        shown: format!("\"miner-mode\":{}", u8::from(asleep)),
+        judge: cgi::TAKEN,
     };
-    Ok(Plan { sends, send: Box::new(send), goal: Goal::Awake(!asleep) })
+    Ok(tell::rewrite(site, auth, sheet, Goal::Awake(!asleep)))
 }
 
 /// The page's own form: some keys are read under one name and written under another.
