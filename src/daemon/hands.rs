@@ -87,7 +87,7 @@ impl Hands for Effects {
                     let sends = |call: &Call| Ok::<_, HandsError>(call.plan(&target)?.sends.join(", then "));
                     detail = match self.shared.turned(&target, call.clone(), false) {
                         Ok(call) => format!("{detail}; it would send {}", sends(&call)?),
-                        // A step before it may be the one that pauses the device, and does not in check mode.
+                        // Another step may be the one that pauses the device, which it does not in check mode.
                         Err(why) => format!("{detail}; it would send {}, were it not so: {why}", sends(&call)?),
                     };
                 }

@@ -37,7 +37,7 @@ remediations:
   match: ['alertname=\"Idle\"']
   target: '{{{{ $labels.miner }}}}'
   sources: [alertmanager]
-  steps: [{{device: pause, timeout: 30s}}, {{device: resume, timeout: 30s}}]
+  steps: [{{device: resume, timeout: 30s}}]
 - name: look-first
   match: ['alertname=\"Warm\"']
   target: '{{{{ $labels.miner }}}}'
@@ -204,11 +204,11 @@ fn only_what_davylamp_paused_is_woken_unless_a_person_insists() {
         (found["runs"][0]["finished_at"].is_number() || page.contains("paused it")).then_some(page)
     });
     assert!(run.contains("it was not davylamp that paused it"), "{run}");
-    // Check mode tells how it stands, and does not stop at it: a step before would have paused the device.
-    lamp.until("both steps of look-awake", seconds(60), || {
+    // Check mode tells how it stands, and is no failure: another step may be the one that pauses the device.
+    lamp.until("a run of look-awake", seconds(60), || {
         std::thread::sleep(std::time::Duration::from_millis(100));
         let page = lamp.get("/api/v1/runs?binding=look-awake&state=succeeded").body;
-        (page.contains("were it not so: it was not davylamp") && page.contains("/api/system/pause")).then_some(())
+        page.contains("were it not so: it was not davylamp").then_some(())
     });
     assert!(paused(&farm, "garage-1"));
     let forced = miner(&lamp, &["resume", "garage-1", "--force"]);
