@@ -30,7 +30,7 @@ fn gamma() -> Identity {
 
 fn read(presets: serde_json::Value, targets: &[&Target]) -> (Presets, Vec<String>) {
     let entries: Vec<PresetEntry> = serde_json::from_value(presets).unwrap();
-    let (presets, mistakes) = check(&entries, &[], &[], targets);
+    let (presets, mistakes) = check(&entries, &[], &[], targets, &|_| None);
     (presets, mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect())
 }
 
@@ -41,7 +41,7 @@ fn wrong(judgement: &Judgement) -> Vec<String> {
 }
 
 fn settings() -> Settings {
-    let pool = |slot, url: &str, user: &str| PoolSetting { slot, url: url.into(), user: user.into() };
+    let pool = |slot, url: &str, user: &str| PoolSetting { slot, place: slot, url: url.into(), user: user.into() };
     Settings {
         pools: vec![
             pool(0, "Pool.example:3333", "bc1qexampleexample.garage-1"),
@@ -51,6 +51,7 @@ fn settings() -> Settings {
         core_voltages: vec![1.15],
         power_limit: Some(3000.0),
         fan: Some(FanSetting::Auto),
+        ..Settings::default()
     }
 }
 
@@ -146,7 +147,7 @@ fn the_first_preset_that_matches_is_the_one() {
 fn without_presets_the_lists_alone_say_what_is_expected() {
     let target = target("garage-1", &[]);
     let lists = (["pool[.]example:3333".to_string()], ["bc1qexample.*".to_string()]);
-    let (presets, mistakes) = check(&[], &lists.0, &lists.1, &[&target]);
+    let (presets, mistakes) = check(&[], &lists.0, &lists.1, &[&target], &|_| None);
     assert!(mistakes.is_empty() && !presets.is_empty());
     let mut found = settings();
     found.pools[1].user = "3Thief".into();

@@ -51,6 +51,11 @@ pub enum Goal {
         /// What it is to be.
         wanted: String,
     },
+    /// Nothing differs from a preset.
+    Preset {
+        /// Reads what does.
+        differs: Reader<Vec<String>>,
+    },
     /// The device does not say: its word that it took the command is all there is.
     Unseen,
 }
@@ -114,6 +119,10 @@ impl Goal {
             Goal::Is { of, .. } => of(seen).map(|so| if so { "yes" } else { "no" }.to_string()),
             Goal::Figure { of, .. } => of(seen).map(|figure| format!("{figure:.0}")),
             Goal::Word { of, .. } => of(seen),
+            Goal::Preset { differs } => differs(seen).map(|some| match some.is_empty() {
+                true => "as its preset".to_string(),
+                false => some.join(", "),
+            }),
             Goal::Unseen => None,
         }
     }
@@ -142,6 +151,7 @@ impl Goal {
             Goal::Is { of, wanted, .. } => of(seen) == Some(*wanted),
             Goal::Figure { of, wanted } => of(seen).is_some_and(|now| (now - wanted).abs() <= NEAR * wanted.max(1.0)),
             Goal::Word { of, wanted } => of(seen).as_ref() == Some(wanted),
+            Goal::Preset { differs } => differs(seen).is_some_and(|some| some.is_empty()),
             Goal::Unseen => false,
         }
     }

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
+use super::super::apply::{self, Hand, Job};
 use super::super::ask::MAX_REPLY;
 use super::super::documents::{self, Sections};
 use super::super::options::Options;
@@ -14,10 +15,26 @@ use super::super::repair;
 use super::super::tell;
 use super::super::values::{Fields, clean};
 use super::crypt;
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen, Value};
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen, Value};
 use crate::collect::tcp;
 use crate::model::Target;
+use crate::preset::{Able, Setting};
 use crate::secret::SecretRef;
+
+/// How API 2 takes presets.
+static HAND: Hand = Hand {
+    able: Able { pools: SLOTS, exact: true, settings: &[Setting::PowerLimit, Setting::Mode] },
+    by: "update_pools (encrypted)",
+    pools: pools_v2,
+};
+/// How API 3 takes presets; it does not tell its power mode.
+static HAND_V3: Hand = Hand {
+    able: Able { pools: SLOTS, exact: true, settings: &[Setting::PowerLimit] },
+    by: "set.miner.pools (encrypted)",
+    pools: pools_v3,
+};
+/// Pools that it has room for.
+const SLOTS: usize = 3;
 
 const MODES: Option<Argument> = Some(Argument::Word(&["low", "normal", "high"]));
 const LIGHT: Option<Argument> = Some(Argument::Word(&["on", "off"]));
@@ -81,6 +98,12 @@ pub const COMMANDS: &[Command] = &[
             v2(target, if value.word() == "on" { blink } else { auto }, Goal::Unseen)
         },
     },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
+    },
 ];
 
 /// The commands of API 3.
@@ -125,6 +148,12 @@ pub const COMMANDS_V3: &[Command] = &[
         plan: |target, value| v3(target, "set.miner.power_mode", json!(value.word()), Goal::Unseen),
     },
     Command { name: "identify", help: LIGHT_HELP, argument: LIGHT, plan: light_v3 },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND_V3.able)),
+        plan: |target, value| apply::plan(target, value, &HAND_V3),
+    },
 ];
 
 fn light_v3(target: &Target, value: &Value) -> Result<Plan, CommandError> {
@@ -154,22 +183,53 @@ fn v2(target: &Target, message: Json, goal: Goal) -> Result<Plan, CommandError> 
     let address = tell::rpc_place(target, 4028)?;
     let sends = vec!["get_token".to_string(), format!("{message} (encrypted)")];
     let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
-        Box::pin(async move {
-            let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
-            let given = tell::send_rpc(&address, r#"{"cmd":"get_token"}"#, by).await;
-            // Nothing has been told yet, whatever became of the connection.
-            let given = given.map_err(|error| CommandError::Refused(error.to_string()))?;
-            let given = repair::read(&given).map_err(|error| refused(&error.to_string()))?.value;
-            let part = |name: &str| given["Msg"][name].as_str().filter(|text| text.len() <= 64);
-            let parts = part("time").zip(part("salt")).zip(part("newsalt"));
-            let ((time, salt), newsalt) =
-                parts.ok_or_else(|| refused(given["Msg"].as_str().unwrap_or("it gave no token")))?;
-            let (request, key) = sealed(message, password.expose(), (time, salt, newsalt));
-            let answer = tell::send_rpc(&address, &request, by).await?;
-            documents::taken(opened(&answer, &key).as_bytes())
-        })
+        Box::pin(async move { send_v2(&address, &password, message, by).await })
     };
     Ok(Plan { sends, send: Box::new(send), goal })
+}
+
+async fn send_v2(address: &str, password: &SecretRef, message: Json, by: Instant) -> Result<(), CommandError> {
+    let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
+    let given = tell::send_rpc(address, r#"{"cmd":"get_token"}"#, by).await;
+    // Nothing has been told yet, whatever became of the connection.
+    let given = given.map_err(|error| CommandError::Refused(error.to_string()))?;
+    let given = repair::read(&given).map_err(|error| refused(&error.to_string()))?.value;
+    let part = |name: &str| given["Msg"][name].as_str().filter(|text| text.len() <= 64);
+    let parts = part("time").zip(part("salt")).zip(part("newsalt"));
+    let ((time, salt), newsalt) = parts.ok_or_else(|| refused(given["Msg"].as_str().unwrap_or("it gave no token")))?;
+    let (request, key) = sealed(message, password.expose(), (time, salt, newsalt));
+    let answer = tell::send_rpc(address, &request, by).await?;
+    documents::taken(opened(&answer, &key).as_bytes())
+}
+
+/// All three slots at once; what is empty is cleared.
+fn pools_v2(job: Job, by: Instant) -> BoxFuture<'static, Result<(), CommandError>> {
+    Box::pin(async move {
+        job.is_whole()?;
+        let (_, password) = password(&job.target)?;
+        let address = tell::rpc_place(&job.target, 4028)?;
+        let mut message = json!({ "cmd": "update_pools" });
+        for slot in 0..SLOTS {
+            let pool = job.pools.get(slot);
+            let words = pool.map_or(["", "", ""], |pool| [&*pool.url, &pool.user, pool.password.expose()]);
+            for (key, word) in ["pool", "worker", "passwd"].into_iter().zip(words) {
+                message[format!("{key}{}", slot + 1)] = json!(word);
+            }
+        }
+        send_v2(&address, &password, message, by).await
+    })
+}
+
+/// The list as a whole. Its passwords go encrypted, under the hash that the token is cut from.
+fn pools_v3(job: Job, by: Instant) -> BoxFuture<'static, Result<(), CommandError>> {
+    Box::pin(async move {
+        job.is_whole()?;
+        let pool =
+            |pool: &apply::Wanted| json!({ "pool": pool.url, "worker": pool.user, "passwd": pool.password.expose() });
+        let pools: Vec<Json> = job.pools.iter().map(pool).collect();
+        let order = OrderV3 { command: "set.miner.pools", param: Json::Array(pools), hidden: true };
+        send_v3(&job.target, order, by).await
+    })
 }
 
 /// The request as it is sent, and the key of its answer.
@@ -188,37 +248,54 @@ fn opened(answer: &[u8], key: &str) -> String {
 }
 
 fn v3(target: &Target, command: &'static str, param: Json, goal: Goal) -> Result<Plan, CommandError> {
+    password(target)?;
+    tell::rpc_place(target, 4433)?;
+    let shown = if param.is_null() { command.to_string() } else { format!("{command} {param}") };
+    let (target, order) = (target.clone(), OrderV3 { command, param, hidden: false });
+    let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
+        Box::pin(async move { send_v3(&target, order, by).await })
+    };
+    Ok(Plan { sends: vec!["get.device.info salt".to_string(), shown], send: Box::new(send), goal })
+}
+
+/// What API 3 is told.
+struct OrderV3 {
+    command: &'static str,
+    param: Json,
+    /// Whether the parameter goes encrypted.
+    hidden: bool,
+}
+
+async fn send_v3(target: &Target, order: OrderV3, by: Instant) -> Result<(), CommandError> {
     let (options, password) = password(target)?;
     let account = options.username.unwrap_or_else(|| "super".to_string());
     let address = tell::rpc_place(target, 4433)?;
-    let shown = if param.is_null() { command.to_string() } else { format!("{command} {param}") };
-    let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
-        Box::pin(async move {
-            let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
-            let ask = async |request: &Json| {
-                let left = by.saturating_duration_since(Instant::now());
-                tcp::exchange_framed(&address, request.to_string().as_bytes(), MAX_REPLY, left).await
-            };
-            let device = ask(&json!({ "cmd": "get.device.info", "param": "salt" })).await;
-            let device = device.map_err(|failure| CommandError::Refused(failure.to_string()))?;
-            let device: Json = serde_json::from_slice(&device).unwrap_or_default();
-            let salt = device["msg"]["salt"].as_str().ok_or_else(|| refused("it gave no salt"))?;
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            let token = crypt::token(command, password.expose(), salt, now);
-            let mut request = json!({ "cmd": command, "ts": now, "token": token, "account": account });
-            if !param.is_null() {
-                request["param"] = param;
-            }
-            let answer = ask(&request).await.map_err(|failure| CommandError::sent(&failure))?;
-            let answer: Json = serde_json::from_slice(&answer).unwrap_or_default();
-            match answer["code"].as_i64() {
-                Some(0) => Ok(()),
-                Some(code) => Err(refused(&format!("code {code}: {}", answer["msg"]))),
-                None => Err(CommandError::Unknown("its answer cannot be read".to_string())),
-            }
-        })
+    let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
+    let ask = async |request: &Json| {
+        let left = by.saturating_duration_since(Instant::now());
+        tcp::exchange_framed(&address, request.to_string().as_bytes(), MAX_REPLY, left).await
     };
-    Ok(Plan { sends: vec!["get.device.info salt".to_string(), shown], send: Box::new(send), goal })
+    let device = ask(&json!({ "cmd": "get.device.info", "param": "salt" })).await;
+    let device = device.map_err(|failure| CommandError::Refused(failure.to_string()))?;
+    let device: Json = serde_json::from_slice(&device).unwrap_or_default();
+    let salt = device["msg"]["salt"].as_str().ok_or_else(|| refused("it gave no salt"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let OrderV3 { command, param, hidden } = order;
+    let token = crypt::token(command, password.expose(), salt, now);
+    let mut request = json!({ "cmd": command, "ts": now, "token": token, "account": account });
+    if hidden {
+        let secret = format!("{command}{}{salt}{now}", password.expose());
+        request["param"] = json!(crypt::encrypt(&crypt::padded(&param.to_string()), &secret));
+    } else if !param.is_null() {
+        request["param"] = param;
+    }
+    let answer = ask(&request).await.map_err(|failure| CommandError::sent(&failure))?;
+    let answer: Json = serde_json::from_slice(&answer).unwrap_or_default();
+    match answer["code"].as_i64() {
+        Some(0) => Ok(()),
+        Some(code) => Err(refused(&format!("code {code}: {}", answer["msg"]))),
+        None => Err(CommandError::Unknown("its answer cannot be read".to_string())),
+    }
 }
 
 #[cfg(test)]
