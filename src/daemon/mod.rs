@@ -298,7 +298,7 @@ impl Parts {
         let mut tasks = Tasks::default();
         tasks.spawn("intake", intake::intake(self.shared.clone(), self.keeper.clone(), polled));
         tasks.spawn("schedule", control.run(stops.polls.clone()));
-        tasks.spawn("device logs", listening::run(self.shared.clone(), configs.clone(), stops.polls.clone()));
+        tasks.spawn("device logs", listening::run(self.shared.clone(), stops.polls.clone()));
         tasks.spawn("discovery", finder.run(configs.clone(), stops.polls.clone()));
         tasks.spawn("rules", evaluator.run(configs, stops.rules.clone()));
         tasks.spawn("webhooks", self.inbox.clone().run(heard, stops.rules.clone()));

@@ -1,7 +1,9 @@
 //! What the running parts share: snapshots that one part writes and the others read.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
 
 use super::devices::Busy;
 use super::explain::Desk;
@@ -64,19 +66,24 @@ pub(super) struct Shared {
 }
 
 /// A value that is replaced as a whole.
-pub(super) struct Snapshot<T>(RwLock<Arc<T>>);
+pub(super) struct Snapshot<T>(watch::Sender<Arc<T>>);
 
 impl<T> Snapshot<T> {
     pub(super) fn new(value: Arc<T>) -> Self {
-        Snapshot(RwLock::new(value))
+        Snapshot(watch::Sender::new(value))
     }
 
     pub(super) fn get(&self) -> Arc<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
     }
 
     pub(super) fn set(&self, value: Arc<T>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+        self.0.send_replace(value);
+    }
+
+    /// Tells of each new value.
+    pub(super) fn follow(&self) -> watch::Receiver<Arc<T>> {
+        self.0.subscribe()
     }
 }
 

@@ -5,6 +5,7 @@
 //! it. Everything that comes in is hostile text: frames and lines are capped, control characters are gone before anything
 //! is kept, and no file is named by what a device says.
 
+mod budget;
 mod client;
 mod files;
 mod frame;
@@ -20,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::miner::Place;
 use crate::model::Target;
 use crate::telemetry::Telemetry;
-use files::LogFile;
+use budget::Budget;
 use frame::Reader;
 
 pub use client::ListenError;
-pub use files::file_name;
+pub use files::{Scribe, file_name};
 pub use ring::{Line, Ring};
 pub use settings::{CounterEntry, DeviceLogs, FilesEntry, Plan};
 
@@ -52,6 +53,8 @@ pub struct Ear {
     pub heard: Heard,
     /// What is counted, and whether files are written.
     pub plan: Arc<Plan>,
+    /// Who writes files.
+    pub scribe: Scribe,
     /// Where it is counted.
     pub telemetry: Arc<Telemetry>,
     /// Milliseconds since the epoch.
@@ -64,16 +67,25 @@ impl Ear {
         let Some((address, path)) = stream(&self.target) else { return };
         let labels = vec![("target", self.target.id.to_string())];
         let connected = self.telemetry.listening.connected.get_or_create(&labels).clone();
-        let mut file = self.plan.files.as_ref().map(|files| LogFile::open(files, &self.target.id));
+        let show_users = self.target.options.get("show_pool_user") == Some(&true.into());
+        let mut budget = Budget::new(self.plan.lines_per_second, Instant::now());
         let mut pause = BACK_OFF.0;
         loop {
             connected.set(0.0);
             let begun = Instant::now();
             // A new connection begins with the whole state again.
-            let mut reader = Reader::default();
+            let mut reader = Reader::new(show_users);
             let mut take = |message: Option<&str>| {
                 connected.set(1.0);
-                self.enter(message.map(|message| reader.read(message)).unwrap_or_default(), &mut file);
+                let Some(message) = message else { return self.enter(Vec::new()) };
+                if !budget.message(Instant::now()) {
+                    return self.drop_lines("budget", 1);
+                }
+                let mut lines = reader.read(message);
+                let (said, kept) = (lines.len(), budget.lines(lines.len()));
+                lines.truncate(kept);
+                self.drop_lines("budget", said - kept);
+                self.enter(lines);
             };
             let error = tokio::select! {
                 () = stop.cancelled() => break,
@@ -90,7 +102,13 @@ impl Ear {
         self.telemetry.listening.connected.remove(&labels);
     }
 
-    fn enter(&self, lines: Vec<String>, file: &mut Option<LogFile>) {
+    /// Counts lines that were not kept.
+    fn drop_lines(&self, reason: &str, count: usize) {
+        let labels = vec![("target", self.target.id.to_string()), ("reason", reason.to_string())];
+        self.telemetry.listening.dropped.get_or_create(&labels).inc_by(count as u64);
+    }
+
+    fn enter(&self, lines: Vec<String>) {
         let now = (self.clock)();
         let labels = vec![("target", self.target.id.to_string())];
         self.telemetry.listening.lines.get_or_create(&labels).inc_by(lines.len() as u64);
@@ -100,10 +118,10 @@ impl Ear {
             // From 0 on, so that `increase()` sees the first hit.
             self.telemetry.listening.matches.get_or_create(&labels).inc_by(hits as u64);
         }
-        if let Some(file) = file
-            && let Err(error) = file.append(now, &lines)
+        if let Some(files) = self.plan.files.as_ref().filter(|_| !lines.is_empty())
+            && !self.scribe.hand(files, &self.target.id, now, &lines)
         {
-            tracing::warn!(target = %self.target.id, %error, "a device log is not written to its file");
+            self.drop_lines("disk", lines.len());
         }
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         lines.into_iter().for_each(|line| heard.push(now, line));

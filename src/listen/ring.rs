@@ -31,11 +31,21 @@ impl Ring {
         Ring { lines: VecDeque::new(), most, bytes: 0, last: 0 }
     }
 
+    /// From now on for so many lines; the oldest ones go.
+    pub fn resize(&mut self, most: usize) {
+        self.most = most;
+        self.trim();
+    }
+
     /// Adds a line; the oldest ones make room.
     pub fn push(&mut self, at: i64, text: String) {
         self.last += 1;
         self.bytes += text.len();
         self.lines.push_back(Line { number: self.last, at, text });
+        self.trim();
+    }
+
+    fn trim(&mut self) {
         while self.lines.len() > self.most || self.bytes > MOST_BYTES {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.bytes -= oldest.text.len();

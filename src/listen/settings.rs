@@ -17,6 +17,8 @@ pub struct DeviceLogs {
     pub matchers: Vec<String>,
     /// Lines that are kept of each device in memory.
     pub lines: usize,
+    /// Lines that are read of each device in a second; after silence, those of ten seconds at once.
+    pub lines_per_second: u32,
     /// Lines that are counted.
     pub counters: Vec<CounterEntry>,
     /// Files beside the memory.
@@ -25,7 +27,7 @@ pub struct DeviceLogs {
 
 impl Default for DeviceLogs {
     fn default() -> Self {
-        DeviceLogs { matchers: Vec::new(), lines: 500, counters: Vec::new(), files: None }
+        DeviceLogs { matchers: Vec::new(), lines: 500, lines_per_second: 50, counters: Vec::new(), files: None }
     }
 }
 
@@ -72,6 +74,8 @@ pub struct Plan {
     matchers: Vec<Matcher>,
     /// Lines per device.
     pub lines: usize,
+    /// Lines per device and second.
+    pub lines_per_second: u32,
     /// What is counted.
     pub counters: Vec<Counter>,
     /// Where files are written.
@@ -100,6 +104,8 @@ pub struct Files {
 
 /// Most lines that are kept of a device.
 const MOST_LINES: usize = 10_000;
+/// Most lines of a second: what two cores read of a few devices.
+const MOST_A_SECOND: u32 = 1000;
 /// Most counters: each is a series per device.
 const MOST_COUNTERS: usize = 50;
 /// Largest compiled pattern, in bytes.
@@ -118,6 +124,10 @@ impl DeviceLogs {
         }
         if !(1..=MOST_LINES).contains(&self.lines) {
             mistakes.push(("lines".to_string(), format!("{} is not within 1 and {MOST_LINES}", self.lines)));
+        }
+        if !(1..=MOST_A_SECOND).contains(&self.lines_per_second) {
+            let text = format!("{} is not within 1 and {MOST_A_SECOND}", self.lines_per_second);
+            mistakes.push(("lines_per_second".to_string(), text));
         }
         if self.counters.len() > MOST_COUNTERS {
             mistakes.push(("counters".to_string(), format!("at most {MOST_COUNTERS} counters")));
@@ -143,7 +153,8 @@ impl DeviceLogs {
             max_bytes: files.max_bytes,
             keep: files.keep,
         });
-        (Plan { matchers, lines: self.lines, counters, files }, mistakes)
+        let (lines, lines_per_second) = (self.lines, self.lines_per_second);
+        (Plan { matchers, lines, lines_per_second, counters, files }, mistakes)
     }
 }
 

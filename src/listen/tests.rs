@@ -49,9 +49,11 @@ impl Listening {
         assert!(plan.wants(&target));
         let heard: Heard = Arc::new(Mutex::new(Ring::new(plan.lines)));
         let telemetry = Telemetry::new();
-        let ear =
-            Ear { target, heard: heard.clone(), plan: Arc::new(plan), telemetry: telemetry.clone(), clock: || 1_500 };
+        let (scribe, work) = Scribe::new();
+        let (plan, clock) = (Arc::new(plan), || 1_500);
+        let ear = Ear { target, heard: heard.clone(), plan, scribe, telemetry: telemetry.clone(), clock };
         let mut tasks = JoinSet::new();
+        tasks.spawn_blocking(work);
         tasks.spawn(async move {
             for number in 0.. {
                 let Ok((stream, _)) = listener.accept().await else { return };
@@ -110,8 +112,48 @@ async fn lines_and_states_are_heard_counted_and_written_over_several_connections
         "{metrics}"
     );
     assert!(metrics.contains("davylamp_device_log_lines_total{target=\"garage/1\"} 3"), "{metrics}");
-    let file = std::fs::read_to_string(folder.path().join("logs/garage%2F1.log")).unwrap();
-    assert!(file.starts_with("1.500 I (1) stratum: share accepted\n1.500 W (2) wifi: weak\n"), "{file}");
+    let written = || std::fs::read_to_string(folder.path().join("logs/garage%2F1.log")).unwrap_or_default();
+    let expected = "1.500 I (1) stratum: share accepted\n1.500 W (2) wifi: weak\n";
+    for _ in 0..2_000 {
+        if written().starts_with(expected) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{}", written());
+}
+
+#[tokio::test]
+async fn who_says_too_much_is_heard_in_part_and_the_rest_is_counted() {
+    let settings = DeviceLogs { lines_per_second: 1, lines: 5, ..settings() };
+    let listening = Listening::start(settings, std::path::Path::new("/nowhere"), |_, stream| async move {
+        let mut socket = accept_async(stream).await.unwrap();
+        for number in 0..500 {
+            say(&mut socket, &format!("line {number}\nline {number}")).await;
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let value = |name: &str| {
+        let metrics = listening.telemetry.encode();
+        let line = metrics.lines().find(|line| line.starts_with(name)).and_then(|line| line.rsplit_once(' '));
+        line.map_or(0, |(_, number)| number.parse::<u64>().unwrap())
+    };
+    let dropped = "davylamp_device_log_lines_dropped_total{target=\"garage/1\",reason=\"budget\"}";
+    for _ in 0..2_000 {
+        if value(dropped) >= 490 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(value(dropped) >= 490, "{}", listening.telemetry.encode());
+    let kept = value("davylamp_device_log_lines_total{");
+    assert!((10..100).contains(&kept), "{kept}");
+    let mut ring = listening.heard.lock().unwrap();
+    assert_eq!(ring.after(0, usize::MAX).len(), 5);
+    ring.resize(2);
+    assert_eq!(ring.after(0, usize::MAX).iter().map(|line| line.number).max(), Some(kept), "the newest stay");
+    assert_eq!(ring.after(0, usize::MAX).len(), 2);
 }
 
 #[tokio::test]
@@ -165,11 +207,12 @@ fn mistakes_in_the_section_are_told() {
     let wrong = DeviceLogs {
         matchers: vec!["kind".into()],
         lines: 0,
+        lines_per_second: 0,
         counters: vec![CounterEntry { name: "a b".into(), pattern: "(".into() }],
         files: Some(FilesEntry { path: "logs".into(), max_bytes: 1, keep: 1 }),
     };
     let paths: Vec<String> = wrong.check(std::path::Path::new("/")).1.into_iter().map(|(path, _)| path).collect();
-    assert_eq!(paths, ["match[0]", "lines", "counters[0].name", "counters[0].pattern", "files"]);
+    assert_eq!(paths, ["match[0]", "lines", "lines_per_second", "counters[0].name", "counters[0].pattern", "files"]);
     let other = Target { kind: "cgminer".into(), ..Target::clone(&target("127.0.0.1")) };
     assert!(!settings().check(std::path::Path::new("/")).0.wants(&other), "a kind that does not speak by itself");
 }

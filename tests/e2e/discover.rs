@@ -218,7 +218,7 @@ fn without_a_rule_a_person_decides() {
     let street = Street::new();
     street.move_in(1, Tenant::Axeos(1, "<b>bitaxe</b>"));
     street.move_in(2, Tenant::Luxos);
-    let mut lamp = daemon(&street, "", "");
+    let mut lamp = daemon(&street, "", "device_logs: {match: ['kind=\"axeos\"']}");
     lamp.start();
     let id = "b-bitaxe-b-ab01";
     lamp.until("the device", LIMIT, || known(&lamp, id));
@@ -232,10 +232,14 @@ fn without_a_rule_a_person_decides() {
     assert_eq!(lamp.request("POST", &format!("/api/v1/discovered/{id}/adopt"), &[]).status, 401);
     order(&lamp, &["adopt", id]);
     lamp.wait("the target", LIMIT, |page| is_up(page, id));
+    // It is listened to as if it stood in the configuration.
+    let said = format!("/api/v1/targets/{id}/log");
+    lamp.until("its log", LIMIT, || Some(lamp.get(&said)).filter(|answer| answer.body.contains("main: hello")));
     let table = String::from_utf8(devices(&lamp, &["list"]).stdout).unwrap();
     assert!(table.contains("adopted") && table.contains(&mac(1).to_lowercase()), "{table}");
     order(&lamp, &["remove", id]);
     lamp.wait("its end", LIMIT, |page| page.value("davylamp_target_up", &[("target", id)]).is_none());
+    lamp.until("the end of its log", LIMIT, || Some(lamp.get(&said)).filter(|answer| answer.status == 404));
     let refused = devices(&lamp, &["adopt", "nobody"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("no device that was found has the id \"nobody\""), "{said}");

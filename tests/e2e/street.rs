@@ -7,10 +7,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use futures_util::SinkExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
 
 /// What lives at an address.
 #[derive(Clone, Debug)]
@@ -111,6 +114,13 @@ impl Street {
 }
 
 async fn answer(tenant: Tenant, mut stream: TcpStream) -> std::io::Result<()> {
+    let mut first = [0; 11];
+    if stream.peek(&mut first).await? == first.len() && first == *b"GET /api/ws" && matches!(tenant, Tenant::Axeos(..))
+    {
+        let Ok(mut socket) = accept_async(stream).await else { return Ok(()) };
+        let _ = socket.send(Message::text("I (1) main: hello")).await;
+        return std::future::pending().await;
+    }
     let mut request = vec![0; 4096];
     let count = stream.read(&mut request).await?;
     let request = String::from_utf8_lossy(&request[..count]).into_owned();

@@ -34,3 +34,4 @@ pub mod whatsminer;
 pub mod xmrig;
 
 pub use place::Place;
+pub use pools::mask_user;
