@@ -11,6 +11,8 @@ use davylamp::model::{FailureReason, Labels, Reading, Target};
 
 #[path = "fleet/families.rs"]
 mod families;
+#[path = "fleet/kept.rs"]
+mod kept;
 #[path = "fleet/twins.rs"]
 mod twins;
 

@@ -133,6 +133,16 @@ impl Ready {
         !self.plan.goal.is_an_event() && seen.is_some_and(|seen| self.plan.goal.is_met(seen, None))
     }
 
+    /// What it draws, as far as it says so.
+    pub fn watts(&self) -> Option<f64> {
+        self.seen.as_ref()?.figure("miner_power_watts", None)
+    }
+
+    /// Whether it works; `None` where that cannot be told.
+    pub fn is_awake(&self) -> Option<bool> {
+        self.seen.as_ref()?.awake()
+    }
+
     /// Whether the one that was asked is the one that is meant.
     ///
     /// # Errors

@@ -31,6 +31,14 @@ fn round(value: f64, digits: i32) -> f64 {
 /// What all three have in common.
 fn common(device: &Device) -> Value {
     let v = device.vitals();
+    let kept = device.kept();
+    let part = |slot: usize| {
+        let url = kept.pools.get(slot).map(|pool| pool.url.trim_start_matches("stratum+tcp://").to_string());
+        url.unwrap_or_default()
+    };
+    let host = |slot| part(slot).split(':').next().unwrap_or_default().to_string();
+    let port = |slot| part(slot).rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or_default();
+    let user = |slot: usize| kept.pools.get(slot).map(|pool| pool.user.clone()).unwrap_or_default();
     let volts = if device.model() == Model::NerdQaxe { 12.05 } else { 5.14 };
     json!({
         "power": round(v.power, 3),
@@ -39,7 +47,7 @@ fn common(device: &Device) -> Value {
         "temp": round(v.temperature, 3),
         "vrTemp": round(v.temperature - 4.0, 1),
         "hashRate": round(v.hashrate, 3),
-        "coreVoltage": 1150,
+        "coreVoltage": kept.voltage,
         "coreVoltageActual": 1140 + (v.temperature as u64) % 7,
         "ssid": "demo",
         "macAddr": device.mac(),
@@ -50,14 +58,15 @@ fn common(device: &Device) -> Value {
         "uptimeSeconds": v.uptime as u64,
         "smallCoreCount": 2040,
         "ASICModel": "BM1370",
-        "stratumURL": "pool.example.com",
-        "stratumPort": 3333,
-        "stratumUser": "bc1qdemodemodemodemodemodemodemodemode.rig",
-        "fallbackStratumURL": "fallback.example.com",
-        "fallbackStratumPort": 3333,
-        "fallbackStratumUser": "bc1qdemodemodemodemodemodemodemodemode.rig",
+        "stratumURL": host(0),
+        "stratumPort": port(0),
+        "stratumUser": user(0),
+        "fallbackStratumURL": host(1),
+        "fallbackStratumPort": port(1),
+        "fallbackStratumUser": user(1),
         "fanrpm": v.fan_rpm.round(),
-        "fanspeed": v.fan_percent.round(),
+        "fanspeed": kept.fan.unwrap_or_else(|| v.fan_percent.round()),
+        "autofanspeed": u8::from(kept.fan.is_none()),
         "freeHeap": 8_000_000 + mix(device.seed(), v.uptime as u64) % 90_000,
     })
 }
@@ -68,14 +77,14 @@ fn info(device: &Device) -> Value {
     let mut info = common(device);
     let more = match device.model() {
         Model::BitaxeOld => json!({
-            "version": "v2.4.0", "boardVersion": "601", "asicCount": 1, "frequency": 525,
+            "version": "v2.4.0", "boardVersion": "601", "asicCount": 1, "frequency": device.kept().frequency,
             "bestDiff": "115M", "bestSessionDiff": "4.29M",
             "isUsingFallbackStratum": 0, "overheat_mode": u8::from(v.overheated), "temptarget": 60,
         }),
         Model::NerdQaxe => nerd(device),
         _ => json!({
-            "version": "v2.12.0", "axeOSVersion": "v2.12.0", "boardVersion": "601", "frequency": 525,
-            "actualFrequency": 525, "expectedHashrate": v.expected, "temp2": -1, "fan2rpm": 0,
+            "version": "v2.12.0", "axeOSVersion": "v2.12.0", "boardVersion": "601", "frequency": device.kept().frequency,
+            "actualFrequency": device.kept().frequency, "expectedHashrate": v.expected, "temp2": -1, "fan2rpm": 0,
             "hashRate_1m": round(v.hashrate * 0.998, 3), "hashRate_10m": round(v.hashrate * 1.001, 3),
             "hashRate_1h": round(v.expected * 0.99, 3), "errorPercentage": 0.31,
             "bestDiff": 115_377_214, "bestSessionDiff": 4_290_133, "poolDifficulty": 1000, "responseTime": 31.4,
@@ -104,7 +113,7 @@ fn nerd(device: &Device) -> Value {
         "pingRtt": 16, "pingLoss": 0, "poolDiffErr": false, "bestDiff": 2_833_151_285_u64,
     }]});
     json!({
-        "version": "V1.0.37.2-LTS", "deviceModel": "NerdQAxe++", "asicCount": 4, "frequency": 600,
+        "version": "V1.0.37.2-LTS", "deviceModel": "NerdQAxe++", "asicCount": 4, "frequency": device.kept().frequency,
         "currentA": round(v.power / 12.05, 4), "maxPower": 100, "vrTempInt": round(v.temperature + 3.0, 1),
         "hashRate_1m": round(v.hashrate, 3), "hashRate_10m": round(v.hashrate, 3),
         "hashRate_1h": round(v.expected * 0.99, 3), "hashRate_1d": round(v.expected * 0.99, 3),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::family::Wire;
 use super::fault::Fault;
+use super::kept::Kept;
 use super::{DeviceSpec, Model};
 
 /// What a device measures at one moment.
@@ -54,6 +55,7 @@ struct Control {
     /// Which challenge or token is in force.
     session: u64,
     paused: bool,
+    kept: Kept,
     /// Where its doors are.
     addresses: [SocketAddr; 2],
     /// Doors at a new address that nobody serves yet.
@@ -96,6 +98,7 @@ impl Device {
             logins: 0,
             session: 1,
             paused: false,
+            kept: Kept::of(spec.model),
             addresses: [spec.address, spec.web],
             arrivals: Vec::new(),
         };
@@ -206,6 +209,16 @@ impl Device {
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.control().forced = Some((fault, Instant::now()));
         self.changed.send_replace(());
+    }
+
+    /// What it is set to.
+    pub fn kept(&self) -> Kept {
+        self.control().kept.clone()
+    }
+
+    /// Sets it so.
+    pub fn keep(&self, kept: Kept) {
+        self.control().kept = kept;
     }
 
     pub fn set_paused(&self, paused: bool) {

@@ -11,7 +11,7 @@ use super::device::{Device, Door};
 use super::family::Wire;
 use super::fault::{Fault, Hostile};
 use super::talk::{Answer, Request};
-use super::{axeos, cgminer, hostile};
+use super::{axeos, cgminer, hostile, kept};
 
 /// Longest exchange with one caller: an idle connection blocks the device, as it does the real ones, but not for ever.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(60);
@@ -66,6 +66,10 @@ async fn answer(device: &Device, door: Door, mut stream: TcpStream) -> std::io::
         }
         Some((Fault::Hostile(Hostile::WrongType), _)) => Answer { body: confused(&whole().body), ..whole() },
         Some((Fault::Hostile(Hostile::Unauthorized), _)) => unauthorized(wire),
+        Some((Fault::AnswerLost, _)) if request.changes() => {
+            whole();
+            return stream.shutdown().await;
+        }
         Some((Fault::Hostile(mode), _)) => return hostile::answer(mode, wire, device.seed(), stream).await,
         _ => whole(),
     };
@@ -78,17 +82,23 @@ async fn answer(device: &Device, door: Door, mut stream: TcpStream) -> std::io::
 
 fn reply(device: &Device, door: Door, request: &Request) -> Answer {
     let Some(family) = device.model().family() else {
+        if let Some(answer) = kept::told(device, request) {
+            return answer;
+        }
         return match device.wire(door) {
             Wire::Http => axeos::reply(device, &request.method, &request.path),
             _ => Answer::new(200, &cgminer::reply(device, request.body.as_bytes())),
         };
     };
     let stopped = (device.wire(door) == Wire::Http).then(|| family.gate.stops(device, request)).flatten();
-    stopped.unwrap_or_else(|| match (family.reply(device, &request.name(), &request.body), device.wire(door)) {
-        (Some(body), _) => Answer::new(200, &body),
-        (None, Wire::Http) => Answer::new(404, "<h1>404 Not Found</h1>"),
-        (None, Wire::Framed) => Answer::new(200, r#"{"code":-2,"msg":"invalid command","desc":""}"#),
-        (None, Wire::Rpc) => Answer::new(200, &rpc_error(14, "Invalid command")),
+    let told = || kept::told(device, request);
+    stopped.or_else(told).unwrap_or_else(|| {
+        match (family.reply(device, &request.name(), &request.body), device.wire(door)) {
+            (Some(body), _) => Answer::new(200, &body),
+            (None, Wire::Http) => Answer::new(404, "<h1>404 Not Found</h1>"),
+            (None, Wire::Framed) => Answer::new(200, r#"{"code":-2,"msg":"invalid command","desc":""}"#),
+            (None, Wire::Rpc) => Answer::new(200, &rpc_error(14, "Invalid command")),
+        }
     })
 }
 

@@ -96,7 +96,7 @@ impl Seen {
     }
 
     /// Whether it works. One that is broken or too hot neither works nor was sent to sleep.
-    fn awake(&self) -> Option<bool> {
+    pub(super) fn awake(&self) -> Option<bool> {
         match self.state()? {
             "paused" | "sleeping" => Some(false),
             "hashing" | "starting" | "tuning" => Some(true),

@@ -34,6 +34,8 @@ pub struct Hand {
     pub by: &'static str,
     /// Writes them.
     pub pools: PoolWriter,
+    /// Whether that ends with a start of the whole device, so that it comes last.
+    pub starts: bool,
 }
 
 /// A list of pools that is to be written.
@@ -212,9 +214,13 @@ async fn send(target: Target, preset: &Preset, hand: &Hand, by: Instant) -> Resu
         let job = Job { seen, pools: wanted(preset, &target)?, exact: preset.exact_pools, target: target.clone() };
         work.push((hand.pools)(job, by));
     }
+    let writes_pools = work.len();
     for drift in drifts.iter().filter(|drift| !matches!(drift.setting, Setting::PoolUrl | Setting::PoolWorker)) {
         let plan = command(&target, preset, drift.setting)?.plan(&target)?;
         work.push((plan.send)(by));
+    }
+    if hand.starts {
+        work.rotate_left(writes_pools);
     }
     let mut steps = tell::Steps::default();
     for step in work {

@@ -22,6 +22,7 @@ static HAND: Hand = Hand {
     able: Able { pools: 3, exact: true, settings: &[Setting::Fan] },
     by: "POST /cgi-bin/set_miner_conf.cgi",
     pools,
+    starts: false,
 };
 
 /// The commands of this kind.

@@ -15,8 +15,12 @@ use crate::model::Target;
 use crate::preset::{Able, Setting};
 
 /// How it takes presets: three slots, of which none can be emptied.
-static HAND: Hand =
-    Hand { able: Able { pools: 3, exact: false, settings: &[Setting::Mode] }, by: "setpool, then a reboot", pools };
+static HAND: Hand = Hand {
+    able: Able { pools: 3, exact: false, settings: &[Setting::Mode] },
+    by: "setpool, then a reboot",
+    pools,
+    starts: true,
+};
 
 /// Modes in the order of their numbers.
 pub(super) const MODES: &[&str] = &["eco", "normal", "high"];

@@ -19,6 +19,7 @@ static HAND: Hand = Hand {
     able: Able { pools: 8, exact: true, settings: &[Setting::PowerLimit, Setting::HashrateTarget] },
     by: "PUT /api/v1/pools/batch",
     pools,
+    starts: false,
 };
 
 /// The commands of kind `braiins`.

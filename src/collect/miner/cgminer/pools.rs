@@ -17,7 +17,7 @@ use crate::model::{PoolSetting, Reading};
 use crate::preset::Able;
 
 /// How programs with cgminer's commands take presets.
-pub static HAND: Hand = Hand { able: ABLE, by: BY, pools };
+pub static HAND: Hand = Hand { able: ABLE, by: BY, pools, starts: false };
 /// What they take.
 pub const ABLE: Able = Able { pools: 8, exact: true, settings: &[] };
 /// What their pools are sent with.

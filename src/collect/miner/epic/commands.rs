@@ -17,8 +17,12 @@ use crate::preset::{Able, Setting};
 use crate::secret::SecretRef;
 
 /// How it takes presets.
-static HAND: Hand =
-    Hand { able: Able { pools: 3, exact: true, settings: &[Setting::HashrateTarget] }, by: "POST /coin", pools };
+static HAND: Hand = Hand {
+    able: Able { pools: 3, exact: true, settings: &[Setting::HashrateTarget] },
+    by: "POST /coin",
+    pools,
+    starts: false,
+};
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[

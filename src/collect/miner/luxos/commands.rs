@@ -18,8 +18,12 @@ use crate::model::Target;
 use crate::preset::{Able, Setting};
 
 /// How it takes presets: pools as a cgminer does, without a session.
-static HAND: Hand =
-    Hand { able: Able { settings: &[Setting::Mode], ..pools::ABLE }, by: pools::BY, pools: pools::pools };
+static HAND: Hand = Hand {
+    able: Able { settings: &[Setting::Mode], ..pools::ABLE },
+    by: pools::BY,
+    pools: pools::pools,
+    starts: false,
+};
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[

@@ -15,8 +15,12 @@ use crate::model::Target;
 use crate::preset::{Able, Setting};
 
 /// How it takes presets.
-static HAND: Hand =
-    Hand { able: Able { pools: 3, exact: true, settings: &[Setting::Mode] }, by: "POST /api/v1/settings", pools };
+static HAND: Hand = Hand {
+    able: Able { pools: 3, exact: true, settings: &[Setting::Mode] },
+    by: "POST /api/v1/settings",
+    pools,
+    starts: false,
+};
 
 const SETTINGS: &str = "/api/v1/settings";
 const RESTART: &str = "/api/v1/mining/restart";

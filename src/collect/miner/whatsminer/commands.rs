@@ -26,12 +26,14 @@ static HAND: Hand = Hand {
     able: Able { pools: SLOTS, exact: true, settings: &[Setting::PowerLimit, Setting::Mode] },
     by: "update_pools (encrypted)",
     pools: pools_v2,
+    starts: false,
 };
 /// How API 3 takes presets; it does not tell its power mode.
 static HAND_V3: Hand = Hand {
     able: Able { pools: SLOTS, exact: true, settings: &[Setting::PowerLimit] },
     by: "set.miner.pools (encrypted)",
     pools: pools_v3,
+    starts: false,
 };
 /// Pools that it has room for.
 const SLOTS: usize = 3;
@@ -301,11 +303,13 @@ async fn send_v3(target: &Target, order: OrderV3, by: Instant) -> Result<(), Com
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::miner::told::{Peer, Say, Wire, secret};
+    use crate::collect::miner::told::{Peer, Say, Wire, applied, secret};
 
     /// API 2: knows its password by what it can decrypt with.
     async fn v2_device(writable: bool) -> Peer {
         let (mut off, mut mode, mut limit) = (false, "Normal", 3500);
+        let mut pools =
+            json!([["stratum+tcp://evil.example:1", "thief", "x"], ["stratum+tcp://other.example:2", "w", "x"]]);
         Peer::start(Wire::Line, move |request| {
             let request: Json = serde_json::from_str(request).unwrap();
             if request["enc"] == 1 {
@@ -322,6 +326,10 @@ mod tests {
                     "power_off" => off = true,
                     "power_on" => off = false,
                     "set_low_power" => mode = "Low",
+                    "update_pools" => pools = json!([1, 2, 3].map(|slot: usize| [
+                        plain[format!("pool{slot}")].clone(), plain[format!("worker{slot}")].clone(),
+                        plain[format!("passwd{slot}")].clone(),
+                    ])),
                     "adjust_power_limit" => limit = plain["power_limit"].as_str().unwrap().parse().unwrap(),
                     _ => {}
                 }
@@ -334,6 +342,12 @@ mod tests {
                     let rate = if off { 0 } else { 90_000_000 };
                     Say::line(&json!({"STATUS": [{"STATUS": "S", "Msg": "Summary"}], "SUMMARY": [{"Elapsed": 900, "Uptime": 900,
                         "MHS av": rate, "HS RT": rate, "Power Limit": limit, "Power Mode": mode}]}).to_string())
+                }
+                "pools" => {
+                    let pool = |(at, pool): (usize, &Json)| json!({"POOL": at + 1, "URL": pool[0], "User": pool[1],
+                        "Priority": at, "Status": "Alive", "Stratum Active": at == 0});
+                    let list: Vec<Json> = pools.as_array().unwrap().iter().enumerate().map(pool).collect();
+                    Say::line(&json!({"STATUS": [{"STATUS": "S", "Msg": "Pools"}], "POOLS": list}).to_string())
                 }
                 "status" => Say::line(&json!({"STATUS": "S", "Code": 131, "Msg": {"mineroff": off.to_string()}}).to_string()),
                 _ => Say::line(r#"{"STATUS":"E","Code":14,"Msg":"invalid cmd"}"#),
@@ -419,5 +433,63 @@ mod tests {
         let wrong = json!({ "password": secret(&folder, "guess") });
         let error = peer.told("whatsminer_v3", wrong, "pause").await.unwrap_err();
         assert!(matches!(&error, CommandError::Refused(text) if text.contains("permission denied")), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn presets_go_encrypted_and_a_pool_that_nobody_names_is_not_lost_by_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = json!({ "password": secret(&folder, "hunter2") });
+        let peer = v2_device(true).await;
+        let preset = |exact: bool| {
+            json!({"name": "p", "power_limit_watts": 3000, "mode": "low", "exact_pools": exact,
+                "pools": [{"url": "stratum+tcp://pool.example:3333", "worker": "owner.m1"}]})
+        };
+        let error = applied(peer.target("whatsminer", options.clone()), preset(false)).await.unwrap_err();
+        let said = |text: &String| text.contains("nothing was sent") && text.contains("other.example:2");
+        assert!(matches!(&error, CommandError::Refused(text) if said(text)), "{error:?}");
+        let outcome = applied(peer.target("whatsminer", options.clone()), preset(true)).await.unwrap();
+        let before = outcome.before.unwrap();
+        assert!(before.contains("evil.example") && before.contains("mode Normal"), "{before}");
+        let outcome = applied(peer.target("whatsminer", options), preset(true)).await.unwrap();
+        assert!(!outcome.changed, "{outcome:?}");
+        for request in peer.writes(&[]) {
+            assert!(!request.contains("owner") && !request.contains("update_pools"), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn api_3_is_given_pools_under_the_hash_of_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = json!({ "password": secret(&folder, "hunter2") });
+        let mut pools = json!([{"url": "stratum+tcp://evil.example:1", "account": "thief"}]);
+        let peer = Peer::start(Wire::Framed, move |request| {
+            let request: Json = serde_json::from_str(request).unwrap();
+            let command = request["cmd"].as_str().unwrap();
+            let said = |message: Json| {
+                Say::Bytes(json!({"code": 0, "when": 1, "msg": message, "desc": command}).to_string().into_bytes())
+            };
+            if command == "set.miner.pools" {
+                let now = request["ts"].as_u64().unwrap();
+                let plain = crypt::decrypt(request["param"].as_str().unwrap(), &format!("{command}hunter2NaCl{now}"));
+                let plain = plain.unwrap();
+                let list: Json = serde_json::from_str(plain.trim_end_matches(|c: char| c <= '\u{10}')).unwrap();
+                assert_eq!(list[0]["passwd"], "x");
+                pools = json!([{"url": list[0]["pool"], "account": list[0]["worker"]}]);
+                return said(json!("ok"));
+            }
+            match request["param"].as_str() {
+                Some("salt") => said(json!({"salt": "NaCl"})),
+                Some("summary") => said(json!({"summary": {"elapsed": 900, "hash-realtime": 100.0}})),
+                Some("pools") => said(json!({ "pools": pools })),
+                None => said(json!({"miner": {"working": "true", "type": "M60"}})),
+                _ => Say::Bytes(br#"{"code":-1,"msg":"no"}"#.to_vec()),
+            }
+        })
+        .await;
+        let preset = json!({"name": "p", "pools": [{"url": "stratum+tcp://pool.example:3333", "worker": "owner.m1"}]});
+        let outcome = applied(peer.target("whatsminer_v3", options.clone()), preset.clone()).await.unwrap();
+        assert!(outcome.changed, "{outcome:?}");
+        assert!(!applied(peer.target("whatsminer_v3", options), preset).await.unwrap().changed);
+        assert_eq!(peer.writes(&["\"get."]).len(), 1);
     }
 }
