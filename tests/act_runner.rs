@@ -33,7 +33,7 @@ impl Running {
         let runner = Runner::bind(&bench.path("socket"), Access::User).await.unwrap();
         let stop = CancellationToken::new();
         #[allow(clippy::disallowed_methods, reason = "the test owns the handle")]
-        let task = tokio::spawn(runner.serve(bench.executor(), stop.clone()));
+        let task = tokio::spawn(runner.serve(tokio::sync::watch::channel(bench.executor()).1, stop.clone()));
         Running { stop, task }
     }
 

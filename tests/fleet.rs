@@ -9,6 +9,8 @@ use davylamp::collect::{self, Collector};
 use davylamp::demo::{self, DeviceHandle, DeviceSpec, Fault, Fleet, Model};
 use davylamp::model::{FailureReason, Labels, Reading, Target};
 
+#[path = "fleet/codes.rs"]
+mod codes;
 #[path = "fleet/families.rs"]
 mod families;
 #[path = "fleet/kept.rs"]

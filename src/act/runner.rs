@@ -5,9 +5,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -74,9 +74,8 @@ impl Runner {
         Ok(Runner { listener, path: path.to_path_buf(), access })
     }
 
-    /// Serves until `stop`. Runs that are going on go on.
-    pub async fn serve(self, executor: Local, stop: CancellationToken) {
-        let executor = Arc::new(executor);
+    /// Serves until `stop`, each question by the executor of that moment. Runs that are going on go on.
+    pub async fn serve(self, executor: watch::Receiver<Local>, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -84,7 +83,8 @@ impl Runner {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(answer(stream, executor.clone(), self.access));
+                        let executor = executor.borrow().clone();
+                        connections.spawn(answer(stream, executor, self.access));
                     }
                     Err(error) => {
                         // Out of descriptors: wait for connections to end rather than spin.
@@ -104,7 +104,7 @@ impl Runner {
     }
 }
 
-async fn answer(mut stream: UnixStream, executor: Arc<Local>, access: Access) {
+async fn answer(mut stream: UnixStream, executor: Local, access: Access) {
     if let Err(error) = converse(&mut stream, &executor, access).await {
         tracing::warn!(%error, "a connection ended badly");
     }

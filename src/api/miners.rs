@@ -16,6 +16,7 @@ use serde_json::json;
 use super::guard::Peer;
 use super::problem::Problem;
 use super::route::Route;
+use crate::secret::Secret;
 
 /// Largest body of an order, in bytes.
 const ORDER: usize = 4096;
@@ -59,6 +60,8 @@ pub struct DeviceOrder {
     pub by: String,
     /// How long the device has to show that it has done it.
     pub within: Duration,
+    /// A one-time code for a device that wants one.
+    pub code: Option<Secret>,
 }
 
 /// What came of a command.
@@ -160,6 +163,15 @@ struct Body {
     by: String,
     /// Seconds in which the device must show it.
     timeout_seconds: Option<u64>,
+    /// A one-time code.
+    code: Option<String>,
+}
+
+/// The digits of a one-time code; apps show a blank in the middle.
+fn digits(code: &str) -> Option<Secret> {
+    let digits: String = code.chars().filter(|c| *c != ' ').collect();
+    let right = digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    right.then(|| Secret::new(digits))
 }
 
 async fn tell(
@@ -176,10 +188,15 @@ async fn tell(
                 .into_response();
         }
     };
+    let code = match body.code.as_deref().map(digits) {
+        Some(None) => return Problem::new(StatusCode::BAD_REQUEST, "a one-time code has six digits").into_response(),
+        code => code.flatten(),
+    };
     let from = peer.map_or_else(|| "?".to_string(), |Extension(Peer(address))| address.to_string());
     let by = if body.by.is_empty() { format!("API, {from}") } else { format!("{}, {from}", body.by) };
     let within = body.timeout_seconds.map_or(WITHIN.0, Duration::from_secs).min(WITHIN.1);
-    let order = DeviceOrder { target, command: format!("{name} {}", body.argument).trim().to_string(), by, within };
+    let order =
+        DeviceOrder { target, command: format!("{name} {}", body.argument).trim().to_string(), by, within, code };
     let told = if body.dry_run {
         backend.rehearse(&order).map(|sends| Told { sends, ..Told::default() })
     } else {

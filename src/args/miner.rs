@@ -10,6 +10,7 @@ Examples:
   davylamp miner commands garage-1                what can be told to one
   davylamp miner restart garage-1 --dry-run       what would be sent
   davylamp miner power-limit s19-3 2800
+  davylamp miner fan nerdqaxe-1 80 --code 123456  for a device that wants a one-time code
   davylamp miner pause garage-1 && davylamp miner resume garage-1
 
 Exit status 0 when the device shows that it was done, 1 when it was refused, not confirmed, or nobody knows.";
@@ -25,6 +26,9 @@ pub struct MinerArgs {
     pub target: Option<String>,
     /// What the command is told: watts, a mode, a pool's number.
     pub argument: Option<String>,
+    /// One-time code that an authenticator app shows, for a NerdQAxe without `otp` in its options.
+    #[arg(long)]
+    pub code: Option<String>,
     /// Say what would be sent, and send nothing.
     #[arg(long)]
     pub dry_run: bool,

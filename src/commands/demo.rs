@@ -11,7 +11,7 @@ use super::{complain, load, runtime, start_logging};
 use crate::args::DemoArgs;
 use davylamp::config::Config;
 use davylamp::daemon;
-use davylamp::demo::{Fleet, PASSWORD, showcase};
+use davylamp::demo::{Fleet, Model, OTP_SECRET, PASSWORD, showcase};
 
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
@@ -54,9 +54,12 @@ fn furnish(folder: &Path, fleet: &Fleet, args: &DemoArgs, docker: bool) -> anyho
     );
     let password = folder.join("password");
     std::fs::write(&password, PASSWORD)?;
+    let otp = folder.join("otp");
+    std::fs::write(&otp, OTP_SECRET)?;
     for device in fleet.devices() {
         // JSON is YAML.
         let options = match device.options(&password) {
+            _ if device.model() == Model::NerdQaxe => format!(", options: {{otp: {{file: {}}}}}", otp.display()),
             serde_json::Value::Null => String::new(),
             options => format!(", options: {options}"),
         };

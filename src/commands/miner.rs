@@ -27,6 +27,7 @@ pub fn miner(args: &MinerArgs) -> anyhow::Result<ExitCode> {
         "dry_run": args.dry_run,
         "by": args.by,
         "timeout_seconds": args.timeout,
+        "code": args.code,
     });
     let said = daemon.ask("POST", &format!("{path}/{}", segment(&args.command)?), Some(&body))?;
     let told: Told = serde_json::from_value(said).context("the daemon says something else")?;

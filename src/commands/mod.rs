@@ -120,7 +120,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn runner(path: &Path) -> anyhow::Result<ExitCode> {
     let config = load(path)?;
     start_logging(&config);
-    runtime()?.block_on(daemon::run_runner(&config))?;
+    runtime()?.block_on(daemon::run_runner(path, &config))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,7 @@
 //! A reload is all or nothing: everything is read, checked and opened first; only then is anything swapped.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -101,20 +101,17 @@ impl Control {
 
     async fn reload(&mut self) -> Result<String, String> {
         self.notifier.reloading();
-        let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-        let outcome =
-            match loaded.map_err(|error| error.to_string()).and_then(|loaded| loaded.map_err(|e| e.to_string())) {
-                Ok(config) => match sending::prepare(&self.valve, &self.loaded, &config).await {
-                    Ok(receivers) => {
-                        let summary = self.swap(config, receivers).await;
-                        self.notifier.status(&summary);
-                        Ok(summary)
-                    }
-                    Err(error) => Err(error),
-                },
-                Err(mistakes) => Err(mistakes),
-            };
+        let outcome = match loaded(&self.path).await {
+            Ok(config) => match sending::prepare(&self.valve, &self.loaded, &config).await {
+                Ok(receivers) => {
+                    let summary = self.swap(config, receivers).await;
+                    self.notifier.status(&summary);
+                    Ok(summary)
+                }
+                Err(error) => Err(error),
+            },
+            Err(mistakes) => Err(mistakes),
+        };
         match &outcome {
             Ok(summary) => tracing::info!(summary, "configuration loaded anew"),
             Err(mistakes) => {
@@ -257,8 +254,15 @@ pub fn drawings(config: &Config) -> Vec<dashboards::File> {
     dashboards::all(&config.file.dashboards, &facts)
 }
 
+/// A configuration read and checked, or its mistakes in words.
+pub(super) async fn loaded(path: &Path) -> Result<Arc<Config>, String> {
+    let path = path.to_path_buf();
+    let read = tokio::task::spawn_blocking(move || Config::load(&path)).await.map_err(|error| error.to_string())?;
+    read.map_err(|mistakes| mistakes.to_string())
+}
+
 /// Waits for a signal; for ever where it cannot be had.
-async fn heard(signal: &mut Option<Signal>) {
+pub(super) async fn heard(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => {
             if signal.recv().await.is_none() {

@@ -166,7 +166,8 @@ async fn finish(mut orders: mpsc::Receiver<(DeviceOrder, Answer)>, mut work: Joi
 }
 
 async fn obey(shared: &Shared, auditor: &Auditor, order: &DeviceOrder) -> Result<Told, DeviceFault> {
-    let (target, call) = find(shared, &order.target, &order.command)?;
+    let (target, mut call) = find(shared, &order.target, &order.command)?;
+    call.code = order.code.clone();
     let Some(_held) = shared.busy.hold(&order.target) else {
         return Err(DeviceFault::Busy(taken(&order.target).to_string()));
     };
@@ -212,7 +213,8 @@ impl Devices for View {
     }
 
     fn rehearse(&self, order: &DeviceOrder) -> Result<Vec<String>, DeviceFault> {
-        let (target, call) = find(&self.shared, &order.target, &order.command)?;
+        let (target, mut call) = find(&self.shared, &order.target, &order.command)?;
+        call.code = order.code.clone();
         Ok(call.plan(&target).map_err(fault)?.sends)
     }
 
@@ -240,7 +242,7 @@ mod tests {
         let (sender, orders) = mpsc::channel(ORDERS);
         let (answer, answered) = oneshot::channel();
         let within = Duration::from_secs(120);
-        let order = DeviceOrder { target: "one".into(), command: "pause".into(), by: "api".into(), within };
+        let order = DeviceOrder { target: "one".into(), command: "pause".into(), by: "api".into(), within, code: None };
         sender.try_send((order, answer)).unwrap();
         let (kept, under_way) = oneshot::channel::<()>();
         let mut work = JoinSet::new();

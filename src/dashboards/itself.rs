@@ -1,5 +1,8 @@
 //! Davylamp itself: does it poll, keep, evaluate and act as it should, and what does it cost.
 
+mod acting;
+mod flows;
+
 use super::Facts;
 use super::File;
 use super::Settings;
@@ -22,10 +25,13 @@ pub(super) fn build(settings: &Settings, facts: &Facts) -> File {
     polling(&mut page, &context);
     page.row(120, "Samples and store");
     store(&mut page);
+    trouble(&mut page);
     page.row(130, "Rules and alerts");
     rules(&mut page);
     page.row(140, "Automation");
-    automation(&mut page);
+    acting::draw(&mut page);
+    page.row(145, "History, remote write and notifications");
+    flows::draw(&mut page);
     page.row(150, "Process");
     process(&mut page);
     let mut variables = page.variables();
@@ -232,6 +238,31 @@ fn store(page: &mut Page<'_>) {
     );
 }
 
+fn trouble(page: &mut Page<'_>) {
+    page.add(
+        Draft::stat(27, "Store works")
+            .about("Whether state can be written. Bad: no; nothing is run meanwhile. From davylamp_store_healthy.")
+            .size(8, 5)
+            .words(&[("0", "no", "red"), ("1", "yes", "green")])
+            .red_below_one()
+            .query(format!("min({})", own("davylamp_store_healthy", "")), "works"),
+    );
+    page.add(
+        Draft::bars(28, "Samples over a limit")
+            .about("Samples that a limit dropped within the shown time, by limit and target; the ten largest.")
+            .size(16, 5)
+            .decimals(0)
+            .no_value("none")
+            .now(
+                format!(
+                    "topk(10, sum by (limit, target) (increase({}[$__range])) > 0)",
+                    own("davylamp_samples_over_limit_total", "")
+                ),
+                "{{limit}} {{target}}",
+            ),
+    );
+}
+
 fn rules(page: &mut Page<'_>) {
     let per_minute = |metric: &str| format!("sum by (group) ({}) * 60", per_second(metric));
     page.add(
@@ -273,37 +304,6 @@ fn rules(page: &mut Page<'_>) {
             .decimals(0)
             .zero_based()
             .query(format!("sum by (state) ({})", own("davylamp_alerts", "")), "{{state}}"),
-    );
-}
-
-fn automation(page: &mut Page<'_>) {
-    let within = |metric: &str| format!("increase({}[$__range])", own(metric, ""));
-    page.add(
-        Draft::bars(41, "Runs")
-            .about("Runs within the shown time by result. Bad: anything but a success.")
-            .size(8, 8)
-            .decimals(0)
-            .no_value("none")
-            .now(format!("sum by (result) ({}) > 0", within("davylamp_runs_total")), "{{result}}"),
-    );
-    page.add(
-        Draft::bars(42, "Suppressed")
-            .about(
-                "Runs that a guard held back within the shown time, by reason. Many are a sign of a guard \
-                    that works or of a rule that shouts.",
-            )
-            .size(8, 8)
-            .decimals(0)
-            .no_value("none")
-            .now(format!("sum by (reason) ({}) > 0", within("davylamp_run_suppressions_total")), "{{reason}}"),
-    );
-    page.add(
-        Draft::lines(43, "Running")
-            .about("Runs in progress now. Bad: at the configured limit for long. From davylamp_runs_running.")
-            .size(8, 8)
-            .decimals(0)
-            .zero_based()
-            .query(format!("sum by (instance) ({})", own("davylamp_runs_running", "")), "{{instance}}"),
     );
 }
 

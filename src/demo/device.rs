@@ -4,6 +4,7 @@ use std::f64::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ pub struct Vitals {
     pub overheated: bool,
     /// Somebody has paused it.
     pub paused: bool,
+    /// Its fan runs as fast as somebody has told it, and not as it needs.
+    pub fan_held: bool,
 }
 
 struct Control {
@@ -56,6 +59,12 @@ struct Control {
     session: u64,
     paused: bool,
     kept: Kept,
+    /// Percent.
+    fan: Option<f64>,
+    /// What it was told over the network, in its own words.
+    settings: Map<String, Value>,
+    /// Steps whose one-time codes were used.
+    spent: Vec<u64>,
     /// Where its doors are.
     addresses: [SocketAddr; 2],
     /// Doors at a new address that nobody serves yet.
@@ -99,6 +108,9 @@ impl Device {
             session: 1,
             paused: false,
             kept: Kept::of(spec.model),
+            fan: None,
+            settings: Map::new(),
+            spent: Vec::new(),
             addresses: [spec.address, spec.web],
             arrivals: Vec::new(),
         };
@@ -225,6 +237,28 @@ impl Device {
         self.control().paused = paused;
     }
 
+    /// Holds the fan at so many percent, or lets it go.
+    pub fn hold_fan(&self, percent: Option<f64>) {
+        self.control().fan = percent;
+    }
+
+    /// Keeps what it was told, to say it again.
+    pub fn set(&self, settings: Map<String, Value>) {
+        self.control().settings.extend(settings);
+    }
+
+    pub fn settings(&self) -> Map<String, Value> {
+        self.control().settings.clone()
+    }
+
+    /// Takes the one-time code of a step; says whether it was unused.
+    pub fn spend(&self, step: u64) -> bool {
+        let mut control = self.control();
+        let fresh = !control.spent.contains(&step);
+        control.spent.push(step);
+        fresh
+    }
+
     /// What the buttons "restart" do: counters begin anew, and a lost hash rate comes back.
     pub fn restart(&self) {
         let mut control = self.control();
@@ -278,9 +312,9 @@ impl Device {
         let fault = self.fault();
         let real = Instant::now();
         let now = fault.filter(|(fault, _)| *fault == Fault::Frozen).map_or(real, |(_, since)| since);
-        let (booted, head_start, paused) = {
+        let (booted, head_start, paused, fan) = {
             let control = self.control();
-            (control.booted, control.head_start, control.paused)
+            (control.booted, control.head_start, control.paused, control.fan)
         };
         let running = now.saturating_duration_since(booted).as_secs_f64();
         let uptime = running + head_start;
@@ -309,13 +343,18 @@ impl Device {
             power: profile.power * (0.12 + 0.88 * load) * (1.0 + 0.01 * self.noise(5, t)),
             temperature,
             fan_rpm: profile.fan_rpm * (1.0 + 0.03 * self.wave(6, t, 180.0)) + hot.map_or(0.0, |_| 900.0),
-            fan_percent: if hot.is_some() { 100.0 } else { 52.0 + 6.0 * self.wave(6, t, 180.0) },
+            fan_percent: match (fan, hot) {
+                (Some(held), _) => held,
+                (None, Some(_)) => 100.0,
+                (None, None) => 52.0 + 6.0 * self.wave(6, t, 180.0),
+            },
             uptime: uptime + real.saturating_duration_since(now).as_secs_f64(),
             accepted,
             rejected: accepted / 140,
             errors: (worked.max(0.0) * 0.05) as u64,
             overheated,
             paused,
+            fan_held: fan.is_some(),
         }
     }
 

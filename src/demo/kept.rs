@@ -121,7 +121,6 @@ pub fn told(device: &Device, request: &Request) -> Option<Answer> {
     let mut kept = device.kept();
     let before = kept.clone();
     let answer = match device.model().kind() {
-        "axeos" => axeos(&mut kept, request),
         "cgminer" | "luxos" => cgminer(&mut kept, request),
         "avalon" => avalon(&mut kept, device, request),
         "antminer" => antminer(&mut kept, request),
@@ -148,11 +147,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_string()
 }
 
-fn axeos(kept: &mut Kept, request: &Request) -> Option<Answer> {
-    if request.name() != "PATCH /api/system" {
-        return None;
-    }
-    let body = body(request);
+/// What an AxeOS device is told by a PATCH.
+pub fn set_axeos(kept: &mut Kept, body: &Value) {
     for (slot, prefix) in ["stratum", "fallbackStratum"].into_iter().enumerate() {
         let Some(host) = body[format!("{prefix}URL")].as_str() else { continue };
         kept.pools.resize(kept.pools.len().max(slot + 1), Pool::default());
@@ -167,7 +163,6 @@ fn axeos(kept: &mut Kept, request: &Request) -> Option<Answer> {
         Some(_) => kept.fan = None,
         None => {}
     }
-    Some(Answer::new(200, ""))
 }
 
 fn section(letter: &str, message: &str) -> Option<Answer> {

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use axeos::OTP_SECRET;
 pub use device::Vitals;
 use device::{Device, Door};
 use family::{FAMILIES, Family};
@@ -38,7 +39,7 @@ pub enum Model {
     BitaxeOld,
     /// Bitaxe Gamma with AxeOS 2.12: chip count only in `/api/system/asic`, hash rate by chip.
     Bitaxe,
-    /// NerdQAxe++: four chips, two fans, the object `stratum`.
+    /// NerdQAxe++: four chips, two fans, the object `stratum`; its settings are behind one-time codes of [`OTP_SECRET`].
     NerdQaxe,
     /// cgminer 4.11.1 with three boards; knows combined commands.
     Cgminer,

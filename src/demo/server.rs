@@ -86,7 +86,7 @@ fn reply(device: &Device, door: Door, request: &Request) -> Answer {
             return answer;
         }
         return match device.wire(door) {
-            Wire::Http => axeos::reply(device, &request.method, &request.path),
+            Wire::Http => axeos::reply(device, request),
             _ => Answer::new(200, &cgminer::reply(device, request.body.as_bytes())),
         };
     };

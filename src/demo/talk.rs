@@ -33,7 +33,7 @@ impl Request {
         let command = self.path.split(' ').next().unwrap_or_default();
         matches!(&*self.method, "PUT" | "PATCH")
             || commands.contains(&command)
-            || self.method == "POST" && !self.path.contains("login") && !self.path.contains("unlock")
+            || self.method == "POST" && !["login", "unlock", "otp"].iter().any(|word| self.path.contains(word))
     }
 
     /// The value of a header, by its name in lower case.

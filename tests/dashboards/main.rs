@@ -143,3 +143,70 @@ fn settings_with_mistakes_are_told_apart() {
     assert_eq!(paths, expected);
     assert!(serde_json::from_str::<Settings>("{\"pth\": \"x\"}").unwrap_err().to_string().contains("pth"));
 }
+
+/// The names that telemetry registers, read from its source, without the endings that the text formats add.
+fn registered() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry");
+    let mut names = BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for part in source.split('"').filter(|part| part.starts_with("davylamp_")) {
+            if part.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                names.insert(part.to_string());
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn what_davylamp_counts_is_drawn_and_what_is_drawn_exists() {
+    // For those who look for a cause; the panels show what it leads to.
+    const NOT_DRAWN: [&str; 25] = [
+        "davylamp_curtailment_actions",
+        "davylamp_device_log_lines",
+        "davylamp_device_log_matches",
+        "davylamp_discovery_addresses",
+        "davylamp_discovery_events",
+        "davylamp_discovery_last_search_duration_seconds",
+        "davylamp_discovery_last_search_timestamp_seconds",
+        "davylamp_discovery_searches",
+        "davylamp_history_chunk_bytes",
+        "davylamp_history_chunks",
+        "davylamp_history_partitions",
+        "davylamp_history_samples",
+        "davylamp_history_saved_samples",
+        "davylamp_history_series",
+        "davylamp_job_overdue",
+        "davylamp_notifications_latency",
+        "davylamp_panics",
+        "davylamp_remote_write_bytes",
+        "davylamp_remote_write_highest_timestamp_in_seconds",
+        "davylamp_remote_write_queue_bytes",
+        "davylamp_remote_write_queue_highest_sent_timestamp_seconds",
+        "davylamp_remote_write_received_exemplars",
+        "davylamp_remote_write_received_requests",
+        "davylamp_remote_write_samples",
+        "davylamp_remote_write_samples_retried",
+    ];
+    let (_, dashboard) =
+        fixture::shipped_dashboards().into_iter().find(|(path, _)| path.ends_with("davylamp-itself.json")).unwrap();
+    let mut drawn = BTreeSet::new();
+    for (_, expr) in fixture::expressions(&dashboard) {
+        let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        drawn.extend(words.filter(|word| word.starts_with("davylamp_")).map(|word| {
+            let word = word.strip_suffix("_bucket").unwrap_or(word);
+            let plain = word.strip_suffix("_total").unwrap_or(word);
+            plain.strip_suffix("_duration_seconds").map_or(plain.to_string(), |short| format!("{short}_duration"))
+        }));
+    }
+    let short = |name: &str| name.replace("_duration_seconds", "_duration");
+    let registered: BTreeSet<String> = registered().iter().map(|name| short(name)).collect();
+    let polls = davylamp::schedule::about::FAMILIES.map(|family| family.name.trim_end_matches("_total").to_string());
+    let known: BTreeSet<String> = registered.iter().cloned().chain(polls.iter().map(|name| short(name))).collect();
+    assert_eq!(drawn.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "drawn, and nobody counts it");
+    let left: BTreeSet<String> = NOT_DRAWN.map(short).into();
+    let missing: Vec<_> = registered.difference(&drawn).filter(|name| !left.contains(*name)).collect();
+    assert_eq!(missing, Vec::<&String>::new(), "counted, and on no panel");
+    assert_eq!(left.intersection(&drawn).collect::<Vec<_>>(), Vec::<&String>::new(), "drawn after all");
+}

@@ -233,3 +233,44 @@ fn left_behind(lamp: &Lamp, id: &str, second: &str) {
     let wrong = lamp.output(&["runs", "show", "0123456789abcdef"]);
     assert!(!wrong.status.success() && text(&wrong).contains("there is no run 0123456789abcdef"), "{}", text(&wrong));
 }
+
+#[test]
+fn a_runner_takes_a_new_configuration_over_and_its_plays_are_followed() {
+    let Some(ansible) = ansible() else { return };
+    let hook = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut lamp = scene(&ansible, hook.local_addr().unwrap());
+    let config = std::fs::read_to_string(lamp.path("davylamp.yml")).unwrap();
+    let with = |more: &str| config.replace("ansible: {", &format!("ansible: {{runner: runner.socket, {more}"));
+    lamp.write("davylamp.yml", &with("").replace("slow.yml, timeout", "say.yml, timeout"));
+    let play =
+        "- hosts: all\n  gather_facts: false\n  tasks:\n  - debug: {msg: \"heard {{ lookup('env', 'GREETING') }}!\"}\n";
+    lamp.write("playbooks/say.yml", play);
+    lamp.env("GREETING", "good evening");
+    let runner = lamp.runner();
+    lamp.start();
+    let log = || std::fs::read_to_string(lamp.path("log.runner")).unwrap();
+    let hup = |words: &str| {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&runner.0), rustix::process::Signal::HUP)
+            .unwrap();
+        lamp.until(words, seconds(20), || log().contains(words).then_some(()));
+    };
+    let said = |miner: &str| {
+        fire(&lamp, "Slow", miner);
+        let id = lamp.until("the play of this miner", seconds(60), || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let page = lamp.get("/api/v1/runs?binding=slow&state=succeeded");
+            let found: Value = serde_json::from_str(&page.body).unwrap();
+            let mut found = found["runs"].as_array().unwrap().iter().filter(|run| run["target"] == miner);
+            found.next().map(|run| run["id"].as_str().unwrap().to_string())
+        });
+        text(&runs(&lamp, &["follow", &id]))
+    };
+    let before = said("m1");
+    assert!(before.contains("heard !"), "the variable is not let through yet: {before}");
+    lamp.write("davylamp.yml", "ansible: {enviroment: [GREETING]}\n");
+    hup("did you mean \"environment\"");
+    lamp.write("davylamp.yml", &with("environment: [GREETING], ").replace("slow.yml, timeout", "say.yml, timeout"));
+    hup("configuration loaded anew");
+    let after = said("m2");
+    assert!(after.contains("heard good evening!"), "{after}");
+}

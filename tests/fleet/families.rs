@@ -331,6 +331,6 @@ async fn every_web_interface_can_be_asked_over_tls() {
         }
         asked += 1;
     }
-    assert_eq!(asked, 11, "kinds with TLS");
+    assert_eq!(asked, 14, "models with TLS");
     assert!(password().is_file());
 }

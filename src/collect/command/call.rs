@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Command, CommandError, Plan};
+use crate::collect::miner::OTP;
 use crate::collect::{Collector, kind};
 use crate::model::{Target, words};
 use crate::preset::{Able, Preset};
+use crate::secret::Secret;
 
 /// Longest name that is taken as an argument, in bytes.
 const MAX_NAME: usize = 64;
@@ -42,6 +44,8 @@ pub enum Value {
     Word(String),
     /// The preset of the device, put in by whoever knows it.
     Preset(Settled),
+    /// One of these, and the one-time code that a person gave with it. Only families that take codes see it.
+    Coded(Box<Value>, Secret),
 }
 
 /// A preset as an argument: two are the same if they are one.
@@ -67,17 +71,26 @@ impl Value {
 
     /// The preset; `None` for everything else.
     pub fn preset(&self) -> Option<&Arc<Preset>> {
-        if let Value::Preset(Settled(preset)) = self { Some(preset) } else { None }
+        if let Value::Preset(Settled(preset)) = self.plain() { Some(preset) } else { None }
     }
 
     /// The number; `None` for everything else.
     pub fn number(&self) -> Option<u32> {
-        if let Value::Number(number) = self { Some(*number) } else { None }
+        if let Value::Number(number) = self.plain() { Some(*number) } else { None }
     }
 
     /// The word or name; empty for everything else.
     pub fn word(&self) -> &str {
-        if let Value::Word(word) = self { word } else { "" }
+        if let Value::Word(word) = self.plain() { word } else { "" }
+    }
+
+    /// The one-time code that was given with it.
+    pub fn code(&self) -> Option<&Secret> {
+        if let Value::Coded(_, code) = self { Some(code) } else { None }
+    }
+
+    fn plain(&self) -> &Value {
+        if let Value::Coded(value, _) = self { value } else { self }
     }
 }
 
@@ -124,12 +137,14 @@ pub struct Call {
     /// What polls the device and knows whose answers are to be believed: another device that took over its address is
     /// not told anything. Without one nobody is expected.
     pub known: Option<Arc<dyn Collector>>,
+    /// A one-time code that a person read off the device's authenticator app.
+    pub code: Option<Secret>,
 }
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Value::None => f.write_str(self.command.name),
+        match self.value.plain() {
+            Value::None | Value::Coded(..) => f.write_str(self.command.name),
             Value::Number(number) => write!(f, "{} {number}", self.command.name),
             Value::Word(word) => write!(f, "{} {word}", self.command.name),
             Value::Preset(Settled(preset)) => write!(f, "{} {}", self.command.name, preset.name),
@@ -158,7 +173,7 @@ impl Call {
             Some(_) if argument.is_empty() => return Err(refused("its argument is missing".to_string())),
             Some(form) => form.read(argument).map_err(refused)?,
         };
-        Ok(Call { command, value, known: None })
+        Ok(Call { command, value, known: None, code: None })
     }
 
     /// What it does to a target; no I/O.
@@ -166,7 +181,11 @@ impl Call {
     /// # Errors
     /// [`CommandError::Refused`] when the target's options do not allow it: mostly a missing password.
     pub fn plan(&self, target: &Target) -> Result<Plan, CommandError> {
-        (self.command.plan)(target, &self.value)
+        let Some(code) = &self.code else { return (self.command.plan)(target, &self.value) };
+        if !kind(&target.kind).is_some_and(|kind| kind.options.iter().any(|option| option.name == OTP)) {
+            return Err(CommandError::Refused(format!("devices of kind {} take no one-time code", target.kind)));
+        }
+        (self.command.plan)(target, &Value::Coded(Box::new(self.value.clone()), code.clone()))
     }
 }
 

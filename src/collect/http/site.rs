@@ -71,9 +71,21 @@ impl Site {
             None => "http",
         };
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-        let base = super::checked_url(&format!("{scheme}://{rest}"), "address")?;
-        if !matches!(base.path(), "" | "/") || base.query().is_some() {
-            return Err(OptionError::new("address", "holds a path; write a host, host:port or https://host:port"));
+        let wrong = |what: &str| {
+            // What stands in front of an @ may be a password.
+            let shown = rest.rsplit('@').next().unwrap_or_default();
+            OptionError::new("address", format!("{shown:?} {what}; write a host, host:port or https://host:port"))
+        };
+        if !matches!(scheme, "http" | "https") {
+            return Err(wrong(&format!("begins with {scheme}://, which is not http or https")));
+        }
+        let base = Url::parse(&format!("{scheme}://{rest}"));
+        let base = base.map_err(|error| wrong(&format!("is no address: {error}")))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(wrong("holds a user or password"));
+        }
+        if !matches!(base.path(), "" | "/") || base.query().is_some() || base.fragment().is_some() {
+            return Err(wrong("holds a path"));
         }
         if let Some(tls) = &tls {
             if scheme != "https" {

@@ -4,6 +4,7 @@
 //! prove who we are, and a pure parser. The questions of a poll share one deadline. A question that is not `needed` may
 //! fail without failing the poll, and one that is asked only every so many polls is answered from memory in between.
 
+mod codes;
 mod login;
 
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+pub use codes::Codes;
 pub use login::{Flow, Login, LoginRequest};
 
 use super::device::Show;
@@ -102,6 +104,8 @@ pub enum Auth {
     Digest(Digest),
     /// A login that gives a token, again whenever the token is refused.
     Login(Login),
+    /// A password and one-time codes, as AxeOS and its relatives want them.
+    Codes(Codes),
 }
 
 impl Auth {
@@ -115,6 +119,7 @@ impl Auth {
             Auth::Fixed(credential) => site.send(Ask { credential: Some(credential), ..ask }, deadline).await,
             Auth::Digest(digest) => digest.send(site, ask, deadline).await,
             Auth::Login(login) => login.send(site, ask, deadline).await,
+            Auth::Codes(codes) => codes.send(site, ask, deadline).await,
         }
     }
 }

@@ -50,6 +50,14 @@ pub static HASHRATE_AVERAGE: Family = Family::gauge(
 )
 .within(0.0, MAX_HASHRATE);
 
+/// What a record of the device adds to [`HASHRATE`].
+pub static HASHRATE_LOWEST: Family = Family::gauge(
+    "miner_hashrate_lowest_hashes_per_second",
+    "Lowest hash rate since the poll before, by the device's own record (option statistics), in hashes per second.",
+    &[],
+)
+.within(0.0, MAX_HASHRATE);
+
 /// What the device should do.
 pub static HASHRATE_EXPECTED: Family = Family::gauge(
     "miner_hashrate_expected_hashes_per_second",
@@ -66,6 +74,14 @@ pub static HASHES: Family =
 pub static POWER: Family =
     Family::gauge("miner_power_watts", "Power drawn, measured or estimated by the device, in watts.", &["source"])
         .within(0.0, 50_000.0);
+
+/// What a record of the device adds to [`POWER`].
+pub static POWER_HIGHEST: Family = Family::gauge(
+    "miner_power_highest_watts",
+    "Highest power since the poll before, by the device's own record (option statistics), in watts.",
+    &["source"],
+)
+.within(0.0, 50_000.0);
 
 /// Power limit.
 pub static POWER_LIMIT: Family =
@@ -91,6 +107,14 @@ pub static EFFICIENCY: Family = Family::gauge(
 pub static TEMPERATURE: Family = Family::gauge(
     "miner_temperature_celsius",
     "Temperature by sensor, in degrees Celsius. The label index numbers the second and further sensors of one place.",
+    &["sensor", "board", "index"],
+)
+.within(-40.0, 200.0);
+
+/// What a record of the device adds to [`TEMPERATURE`].
+pub static TEMPERATURE_HIGHEST: Family = Family::gauge(
+    "miner_temperature_highest_celsius",
+    "Highest temperature since the poll before, by the device's own record (option statistics), in degrees Celsius.",
     &["sensor", "board", "index"],
 )
 .within(-40.0, 200.0);

@@ -33,5 +33,6 @@ pub mod vnish;
 pub mod whatsminer;
 pub mod xmrig;
 
+pub use options::OTP;
 pub use place::Place;
 pub use pools::mask_user;

@@ -21,6 +21,13 @@ pub const PASSWORD_DOC: OptionDoc =
     OptionDoc { name: "password", help: "SECRET: its password; without it only what is open to everybody is asked" };
 /// `token`, for the option table of a kind.
 pub const TOKEN_DOC: OptionDoc = OptionDoc { name: "token", help: "SECRET: token of the device's API" };
+/// `otp`, for the option table of a kind that takes one-time codes; [`crate::collect::command::Call::plan`] goes by its name.
+pub const OTP_DOC: OptionDoc = OptionDoc {
+    name: OTP,
+    help: "SECRET: secret of the one-time codes that a NerdQAxe wants for commands (base32 or otpauth://…)",
+};
+/// The name of [`OTP_DOC`].
+pub const OTP: &str = "otp";
 /// `web_port`, for the option table of a kind.
 pub const WEB_PORT_DOC: OptionDoc =
     OptionDoc { name: "web_port", help: "port of the device's web interface; default 80, with tls 443" };
@@ -44,6 +51,10 @@ pub struct Options {
     pub token: Option<SecretRef>,
     /// Port of the web interface, where it is asked beside the API.
     pub web_port: Option<u16>,
+    /// Secret of the device's one-time codes.
+    pub otp: Option<SecretRef>,
+    /// Whether the device's own record is read.
+    pub statistics: bool,
     /// TLS settings; without them plain HTTP or TCP is spoken.
     pub tls: Option<TlsOptions>,
 }
@@ -59,7 +70,10 @@ impl Options {
         let foreign = keys.filter(|key| known().all(|name| name != key.as_str()));
         let errors: Vec<OptionError> = foreign
             .map(|key| {
-                OptionError::new(format!("options.{key}"), format!("unknown key; {}", words::hint(key, known())))
+                OptionError::new(
+                    format!("options.{key}"),
+                    format!("unknown key {key:?}; {}", words::hint(key, known())),
+                )
             })
             .collect();
         if errors.is_empty() { read_options(target) } else { Err(errors) }

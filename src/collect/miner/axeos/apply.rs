@@ -9,12 +9,13 @@ use serde_json::{Map, Value as Json, json};
 use tokio::time::Instant;
 
 use super::super::apply;
-use super::super::ask::{Auth, MAX_REPLY};
+use super::super::ask::Auth;
 use super::super::families;
 use super::super::tell::{self, Web};
-use super::super::values::number;
+use super::super::values::{Fields, number};
+use super::commands::door;
 use crate::collect::command::{CommandError, Goal, Plan, Seen, Value};
-use crate::collect::http::{Keep, Site};
+use crate::collect::http::Site;
 use crate::model::{FanSetting, Target};
 use crate::preset::{Able, Preset, Setting};
 
@@ -39,7 +40,7 @@ pub const ABLE: Able =
 /// The plan of `apply-preset`.
 pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
     let preset = apply::preset(target, value)?;
-    let site = Site::open(&target.address, 80, None, Keep::Close, MAX_REPLY).map_err(|error| tell::mistake(&error))?;
+    let door = door(target, value)?;
     let whole = body(&preset, target, |_| true, |_| None);
     let sends = vec![
         format!("PATCH /api/system {} (only what differs)", Json::Object(whole)),
@@ -49,7 +50,7 @@ pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
     let goal = goal(target.clone(), preset.clone(), restart.clone());
     let target = target.clone();
     let send = move |by: Instant| -> BoxFuture<'static, _> {
-        Box::pin(async move { send(&target, &preset, &site, &restart, by).await })
+        Box::pin(async move { send(&target, &preset, &door, &restart, by).await })
     };
     Ok(Plan { sends, send: Box::new(send), goal })
 }
@@ -71,14 +72,16 @@ fn goal(target: Target, preset: Arc<Preset>, restart: Restart) -> Goal {
 async fn send(
     target: &Target,
     preset: &Preset,
-    site: &Site,
+    (site, auth): &(Site, Auth),
     restart: &Restart,
     by: Instant,
 ) -> Result<(), CommandError> {
     let (seen, differs) = apply::look(target, preset, by).await?;
     let of = |setting| differs.iter().any(|drift| drift.setting == setting);
     if of(Setting::Frequency) || of(Setting::CoreVoltage) {
-        let limits = if preset.force { Some(FORCED) } else { limits(site, &seen, by).await };
+        let asic = tell::send_web(site, auth, &Web::bare("GET", super::ASIC), by).await.ok();
+        let asic: Json = asic.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
+        let limits = if preset.force { Some(forced(&asic)) } else { limits(&asic, &seen) };
         allowed(preset, &limits)?;
     }
     // Secrets are read last.
@@ -105,9 +108,9 @@ async fn send(
     if restarts {
         *restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
-    tell::send_web(site, &Auth::Open, &message, by).await?;
+    tell::send_web(site, auth, &message, by).await?;
     if restarts {
-        let told = tell::send_web(site, &Auth::Open, &Web::bare("POST", "/api/system/restart"), by).await;
+        let told = tell::send_web(site, auth, &Web::bare("POST", "/api/system/restart"), by).await;
         told.map_err(|error| CommandError::Unknown(format!("set, and perhaps not restarted: {error}")))?;
     }
     Ok(())
@@ -166,10 +169,15 @@ type Limits = Option<([f64; 2], [f64; 2])>;
 /// What even a preset with `force` may not leave: a slipped digit must not reach the voltage regulator.
 const FORCED: ([f64; 2], [f64; 2]) = ([50.0, 1_200.0], [500.0, 1_600.0]);
 
+/// [`FORCED`], and no more than a NerdQAxe says that it stands.
+fn forced(asic: &Json) -> ([f64; 2], [f64; 2]) {
+    let stands = |key| Fields::of(asic).and_then(|asic| asic.nonzero(key)).unwrap_or(f64::INFINITY);
+    let ([slowest, fastest], [lowest, highest]) = FORCED;
+    ([slowest, fastest.min(stands("absMaxFrequency"))], [lowest, highest.min(stands("absMaxVoltage"))])
+}
+
 /// What the device's own menu offers, else what is known of its chip.
-async fn limits(site: &Site, seen: &Seen, by: Instant) -> Limits {
-    let answer = tell::send_web(site, &Auth::Open, &Web::bare("GET", "/api/system/asic"), by).await.ok();
-    let asic: Json = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
+fn limits(asic: &Json, seen: &Seen) -> Limits {
     let options = |key: &str| {
         let list = asic.get(key)?.as_array()?;
         let numbers = || list.iter().filter_map(number);

@@ -1,15 +1,19 @@
 //! What an AxeOS device can be told to do. Source: the firmware's `openapi.yaml`.
 //!
 //! `pause` and `resume` came with 2.11; an older device answers 404, and nothing was done. NerdQAxes want a one-time code
-//! for what changes their settings when their owner has switched that on.
+//! for what changes their settings (and before 1.0.36 for a restart) when their owner has switched that on.
 
+use futures_util::future::BoxFuture;
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::super::ask::Auth;
+use super::super::ask::{Auth, Codes};
 use super::super::families;
-use super::super::options::Options as Common;
+use super::super::options::Options;
 use super::super::tell::{self, BY_STATUS, Web};
+use super::parse;
 use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen, Value};
+use crate::collect::http::{Ask, Keep, Site};
 use crate::model::Target;
 
 /// The commands of this kind.
@@ -18,19 +22,19 @@ pub const COMMANDS: &[Command] = &[
         name: "restart",
         help: tell::REBOOT_HELP,
         argument: None,
-        plan: |target, _| plan(target, Web::bare("POST", "/api/system/restart"), Goal::Restarted),
+        plan: |target, value| plan(target, value, Web::bare("POST", "/api/system/restart"), Goal::Restarted),
     },
     Command {
         name: "pause",
         help: tell::PAUSE_HELP,
         argument: None,
-        plan: |target, _| plan(target, Web::bare("POST", "/api/system/pause"), Goal::Awake(false)),
+        plan: |target, value| rest(target, value, Rest { axeos: "pause", nerd: "shutdown", asleep: true }),
     },
     Command {
         name: "resume",
         help: tell::RESUME_HELP,
         argument: None,
-        plan: |target, _| plan(target, Web::bare("POST", "/api/system/resume"), Goal::Awake(true)),
+        plan: |target, value| rest(target, value, Rest { axeos: "resume", nerd: "restart", asleep: false }),
     },
     Command {
         name: "fan",
@@ -48,12 +52,45 @@ pub const COMMANDS: &[Command] = &[
         name: "identify",
         help: "makes the device show itself on its display for a while",
         argument: None,
-        plan: |target, _| plan(target, Web::bare("POST", "/api/system/identify"), Goal::Unseen),
+        plan: |target, value| plan(target, value, Web::bare("POST", "/api/system/identify"), Goal::Unseen),
     },
 ];
 
-fn plan(target: &Target, message: Web, goal: Goal) -> Result<Plan, CommandError> {
-    tell::web((target, 80), Auth::Open, &Common::default(), vec![message], BY_STATUS, goal)
+/// Where a device takes what changes it, with what opens its door.
+pub fn door(target: &Target, value: &Value) -> Result<(Site, Auth), CommandError> {
+    let options = Options::read(target, super::OPTIONS).map_err(tell::mistakes)?;
+    let auth = Auth::Codes(Codes::new(&options, value.code()));
+    let site = Site::open(&target.address, 80, options.tls, Keep::Close, super::MAX_REPLY);
+    Ok((site.map_err(|error| tell::mistake(&error))?, auth))
+}
+
+fn plan(target: &Target, value: &Value, message: Web, goal: Goal) -> Result<Plan, CommandError> {
+    let (site, auth) = door(target, value)?;
+    Ok(tell::web_to(site, auth, vec![message], BY_STATUS, goal))
+}
+
+/// The two names of sending a device to sleep or waking it: a NerdQAxe shuts its chips down and wakes with a restart.
+struct Rest {
+    axeos: &'static str,
+    nerd: &'static str,
+    asleep: bool,
+}
+
+fn rest(target: &Target, value: &Value, rest: Rest) -> Result<Plan, CommandError> {
+    let (site, auth) = door(target, value)?;
+    let Rest { axeos, nerd, asleep } = rest;
+    let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
+        Box::pin(async move {
+            let info = auth.send(&site, Ask::get(super::INFO), by).await.and_then(|answer| answer.success());
+            // Nothing has been told yet, whatever became of the connection.
+            let info = info.map_err(|failure| CommandError::Refused(format!("nothing was sent: {failure}")))?;
+            let name = if parse::is_nerd(&info.body) { nerd } else { axeos };
+            let message = Web::bare("POST", format!("/api/system/{name}"));
+            tell::send_web(&site, &auth, &message, by).await.map(|_| ())
+        })
+    };
+    let sends = vec![format!("POST /api/system/{axeos} (to a NerdQAxe /api/system/{nerd})")];
+    Ok(Plan { sends, send: Box::new(send), goal: Goal::Awake(!asleep) })
 }
 
 /// The key was `fanspeed` before 2.9 and is `manualFanSpeed` since; each firmware takes the one that it knows.
@@ -63,7 +100,7 @@ fn fan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
         None => json!({ "autofanspeed": 1 }),
     };
     let wanted = value.number().map_or_else(|| "auto".to_string(), |percent| percent.to_string());
-    plan(target, Web::json("PATCH", "/api/system", &body), Goal::Word { of: Box::new(fan_now), wanted })
+    plan(target, value, Web::json("PATCH", "/api/system", &body), Goal::Word { of: Box::new(fan_now), wanted })
 }
 
 /// `auto`, or the duty in per cent.
@@ -78,7 +115,7 @@ fn fan_now(seen: &Seen) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::miner::told::{Peer, Say, Wire, target, told};
+    use crate::collect::miner::told::{Peer, Say, Wire, secret, target, told};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -131,6 +168,37 @@ mod tests {
             let head = peer.writes(ASKED).remove(0).to_lowercase();
             assert!(head.contains("content-length: "), "{head}");
         }
+    }
+
+    /// A Bitaxe whose owner has locked all of it.
+    async fn locked() -> Peer {
+        Peer::start(Wire::Http, |request| {
+            // base64 of admin:hunter2
+            if !request.to_lowercase().contains("authorization: basic ywrtaw46ahvudgvymg==") {
+                return Say::headed("401 Unauthorized", "WWW-Authenticate: Basic realm=\"Bitaxe\"\r\n", "{\"authRequired\":1}");
+            }
+            Say::json(&json!({"ASICModel": "BM1370", "deviceModel": "Gamma", "asicCount": 1, "hashRate": 5, "uptimeSeconds": 900}))
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_password_opens_polls_and_commands_and_its_absence_is_told() {
+        let (folder, wrong) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let right = json!({ "password": secret(&folder, "hunter2") });
+        let wrong = json!({ "password": secret(&wrong, "guessed") });
+        let peer = locked().await;
+        let polled = async |options: serde_json::Value| {
+            let by = Instant::now() + std::time::Duration::from_secs(2);
+            Seen::ask(&peer.target("axeos", options), by).await.map(|seen| seen.reading.samples.len())
+        };
+        let missing = polled(json!({})).await.unwrap_err();
+        assert!(missing.to_string().contains("options.password is missing"), "{missing}");
+        let refused = polled(wrong).await.unwrap_err();
+        assert!(refused.to_string().contains("is not what it wants"), "{refused}");
+        assert!(polled(right.clone()).await.unwrap() > 5);
+        assert!(peer.told("axeos", right, "identify").await.unwrap().changed);
+        assert_eq!(peer.sent(ASKED), ["POST /api/system/identify"]);
     }
 
     #[tokio::test]

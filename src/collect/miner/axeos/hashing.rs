@@ -31,7 +31,7 @@ pub fn put(reading: &mut Reading, device: Device<'_>, state: &str, chips: bool) 
 }
 
 /// GH/s, in which all hash rates are sent, as hashes per second; rounded, because 1037.1 would become …999.9999.
-fn hashes(giga: f64) -> f64 {
+pub fn hashes(giga: f64) -> f64 {
     (giga * 1e9).round()
 }
 

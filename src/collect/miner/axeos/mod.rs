@@ -1,27 +1,30 @@
 //! `axeos`: Bitaxe, NerdQAxe and relatives over HTTP (`GET /api/system/info`, seldom `GET /api/system/asic`).
 //!
 //! The device's web server has few sockets and dies under load, so: one request at a time, one short connection each,
-//! and the second document only when the first one lacks what it says. Source: the firmware's `openapi.yaml`.
+//! the second document only when the first one lacks what it says, once per start of the device, and its own record only
+//! where the options ask for it. Source: the firmware's `openapi.yaml`.
 
 mod apply;
 mod commands;
 mod hardware;
 mod hashing;
 mod parse;
+mod statistics;
 mod stratum;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
-use url::Url;
 
+use super::ask::{Auth, Codes};
+use super::device::Show;
 use super::families;
-use super::place::Place;
-use crate::collect::http;
+use super::options::{OTP_DOC, Options, PASSWORD_DOC, POOL_USER_DOC, TLS_DOC, USERNAME_DOC};
+use crate::collect::http::{Answer, Ask, Keep, Site};
 use crate::collect::miner::mark::{Door, Mark, Rank};
-use crate::collect::{Collector, Kind, Opened, OptionDoc, OptionError, ParseError, Reply, Support, read_options};
+use crate::collect::{Collector, Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Family, PollFailure, Reading, Target};
 
 /// The row of this kind in the table.
@@ -33,13 +36,7 @@ pub const KIND: Kind = Kind {
     default_address: "host, port 80",
     min_interval: Duration::from_secs(5),
     families: FAMILIES,
-    options: &[
-        OptionDoc {
-            name: "chips",
-            help: "true: hash rate, errors and temperature of every chip (default false; at most 512 series)",
-        },
-        OptionDoc { name: "show_pool_user", help: "true: pool users unmasked (default false: they are wallets)" },
-    ],
+    options: OPTIONS,
     commands: commands::COMMANDS,
     open,
 };
@@ -56,18 +53,38 @@ pub const MARK: Mark = Mark {
     },
 };
 
+const OPTIONS: &[OptionDoc] = &[
+    OptionDoc {
+        name: "chips",
+        help: "true: hash rate, errors and temperature of every chip (default false; at most 512 series)",
+    },
+    POOL_USER_DOC,
+    OptionDoc {
+        name: "statistics",
+        help: "true: ask for the device's own record too, and tell what was lowest and highest between two polls (default false: \
+               a second request per poll; the device must keep one, see statsFrequency of its settings)",
+    },
+    USERNAME_DOC,
+    PASSWORD_DOC,
+    OTP_DOC,
+    TLS_DOC,
+];
+
 const FAMILIES: &[&Family] = &[
     &families::INFO,
     &families::STATE,
     &families::HASHRATE,
     &families::HASHRATE_AVERAGE,
     &families::HASHRATE_EXPECTED,
+    &families::HASHRATE_LOWEST,
     &families::HASHES,
     &families::POWER,
+    &families::POWER_HIGHEST,
     &families::POWER_LIMIT,
     &families::ENERGY,
     &families::EFFICIENCY,
     &families::TEMPERATURE,
+    &families::TEMPERATURE_HIGHEST,
     &families::VOLTAGE,
     &families::CURRENT,
     &families::FREQUENCY,
@@ -106,34 +123,25 @@ const MAX_REPLY: usize = 256 * 1024;
 /// How many polls pass before a failed `/asic` is asked for again: a device that is slow must not be asked twice a poll.
 const ASIC_RETRY_POLLS: u32 = 20;
 
-/// The options of a target of this kind.
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// Series for every chip.
-    pub chips: bool,
-    /// Pool users as they are.
-    pub show_pool_user: bool,
-}
+const INFO: &str = "/api/system/info";
+const ASIC: &str = "/api/system/asic";
 
 /// Checks address and options and makes a collector; no I/O.
 ///
 /// # Errors
-/// [`OptionError`] that names the address or the option.
+/// [`crate::collect::OptionError`] that names the address or the option.
 pub fn open(target: &Target) -> Opened {
-    let options = read_options(target)?;
-    let place = Place::read(&target.address, "http", 80)?;
-    let url = |path: &str| {
-        Url::parse(&format!("http://{place}{path}")).map_err(|error| OptionError::new("address", error.to_string()))
-    };
-    let (info, asic) = (url("/api/system/info")?, url("/api/system/asic")?);
-    let memory = Mutex::new(Memory::default());
-    Ok(Box::new(AxeOs { info, asic, address: place.to_string(), timeout: target.timeout, options, memory }))
+    let options = Options::read(target, OPTIONS)?;
+    let auth = Auth::Codes(Codes::new(&options, None));
+    let (show, record) = (options.show(), options.statistics);
+    let site = Site::open(&target.address, 80, options.tls, Keep::Close, MAX_REPLY)?;
+    let (interval, timeout, address) = (target.interval, target.timeout, site.place());
+    Ok(Box::new(AxeOs { site, auth, address, interval, timeout, show, record, memory: Mutex::default() }))
 }
 
-/// What `/asic` is known to say.
+/// What a document beside the first is known to say.
 #[derive(Clone, Debug, Default)]
-enum Asic {
+enum Kept {
     /// Not asked yet.
     #[default]
     Unknown,
@@ -146,79 +154,102 @@ enum Asic {
 /// What is kept between polls, until the device restarts: it may come back with another firmware.
 #[derive(Debug, Default)]
 struct Memory {
-    asic: Asic,
+    asic: Kept,
+    /// The firmware has no record to ask for.
+    no_record: bool,
     uptime: f64,
 }
 
 struct AxeOs {
-    info: Url,
-    asic: Url,
+    site: Site,
+    auth: Auth,
     address: String,
+    interval: Duration,
     timeout: Duration,
-    options: Options,
+    show: Show,
+    record: bool,
     memory: Mutex<Memory>,
 }
 
 impl AxeOs {
-    async fn get(&self, url: &Url, deadline: Instant) -> Result<http::Answer, PollFailure> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        http::send(http::Request { max_body: MAX_REPLY, ..http::Request::get(url, left) }).await
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of `/asic` when the device has been up for `uptime` seconds.
-    fn recall(&self, uptime: f64) -> Asic {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn get(&self, path: &str, deadline: Instant) -> Result<Answer, PollFailure> {
+        self.auth.send(&self.site, Ask::get(path), deadline).await
+    }
+
+    /// A document beside the first. Its failure costs nothing but itself, and at most half of the time that is left: the
+    /// poll must be whole before the scheduler cuts it.
+    async fn get_more(&self, path: &str, deadline: Instant) -> Option<Reply> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = self.get(path, Instant::now() + left / 2).await.ok()?;
+        (answer.status < 500).then(|| reply(path, answer))
+    }
+
+    /// Forgets what was known before a restart.
+    fn notice(&self, uptime: f64) {
+        let mut memory = self.memory();
         if uptime < memory.uptime {
-            memory.asic = Asic::Unknown;
+            *memory = Memory::default();
         }
         memory.uptime = uptime;
-        if let Asic::Failed(polls) = &mut memory.asic {
-            *polls = polls.saturating_sub(1);
-        }
-        memory.asic.clone()
     }
 
-    /// The reply of `/asic`, from memory or from the device. A failure costs nothing but that reply, and at most half of
-    /// the time that is left: the poll must be whole before the scheduler cuts it.
-    async fn asic(&self, uptime: f64, deadline: Instant) -> Option<Reply> {
-        match self.recall(uptime) {
-            Asic::Known(reply) => return Some(reply),
-            Asic::Failed(polls) if polls > 0 => return None,
-            Asic::Failed(_) | Asic::Unknown => {}
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.get(&self.asic, Instant::now() + left / 2).await;
-        let (asic, reply) = match answer {
-            Ok(answer) if answer.status < 500 => {
-                let reply = reply("GET /api/system/asic", answer);
-                (Asic::Known(reply.compact()), Some(reply))
+    /// The reply of `/asic`, from memory or from the device.
+    async fn asic(&self, deadline: Instant) -> Option<Reply> {
+        match &mut self.memory().asic {
+            Kept::Known(reply) => return Some(reply.clone()),
+            Kept::Failed(polls @ 1..) => {
+                *polls -= 1;
+                return None;
             }
-            _ => (Asic::Failed(ASIC_RETRY_POLLS), None),
-        };
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).asic = asic;
+            Kept::Failed(_) | Kept::Unknown => {}
+        }
+        let reply = self.get_more(ASIC, deadline).await;
+        self.memory().asic =
+            reply.as_ref().map_or(Kept::Failed(ASIC_RETRY_POLLS), |reply| Kept::Known(reply.compact()));
         reply
+    }
+
+    /// The device's own record, unless its firmware has none.
+    async fn record(&self, deadline: Instant) -> Option<Reply> {
+        if self.memory().no_record {
+            return None;
+        }
+        let reply = self.get_more(statistics::PATH, deadline).await?;
+        self.memory().no_record = reply.status.is_some_and(|status| status >= 300);
+        Some(reply)
     }
 }
 
-fn reply(request: &str, answer: http::Answer) -> Reply {
-    Reply { request: request.to_string(), status: Some(answer.status), body: answer.body }
+/// A query is left out of its name.
+fn reply(path: &str, answer: Answer) -> Reply {
+    let request = format!("GET {}", path.split('?').next().unwrap_or_default());
+    Reply { request, status: Some(answer.status), body: answer.body }
 }
 
 impl Collector for AxeOs {
     fn fetch(&self) -> BoxFuture<'_, Result<Vec<Reply>, PollFailure>> {
         Box::pin(async move {
             let deadline = Instant::now() + self.timeout;
-            let info = reply("GET /api/system/info", self.get(&self.info, deadline).await?.success()?);
-            let lacks_model_at = parse::lacks_model_at(&info.body);
+            let info = reply(INFO, self.get(INFO, deadline).await?.success()?);
+            let glance = parse::glance(&info.body);
             let mut replies = vec![info];
-            if let Some(uptime) = lacks_model_at {
-                replies.extend(self.asic(uptime, deadline).await);
+            let Some(glance) = glance else { return Ok(replies) };
+            self.notice(glance.uptime);
+            if glance.lacks_model {
+                replies.extend(self.asic(deadline).await);
+            }
+            if self.record && glance.keeps_record {
+                replies.extend(self.record(deadline).await);
             }
             Ok(replies)
         })
     }
 
     fn parse(&self, replies: &[Reply]) -> Result<Reading, ParseError> {
-        parse::parse(replies, &self.address, self.options)
+        parse::parse(replies, &self.address, self.show, self.interval)
     }
 }

@@ -1,10 +1,13 @@
 //! What the replies of an AxeOS device mean, from firmware 2.4 to 2.15 and in the NerdQAxe dialect.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
+use super::super::device::Show;
 use super::super::families;
 use super::super::values::{Fields, number};
-use super::{Options, hardware, hashing, stratum};
+use super::{hardware, hashing, statistics, stratum};
 use crate::collect::{ParseError, Reply};
 use crate::model::{Identity, Reading};
 
@@ -13,30 +16,54 @@ const STARTING_SECONDS: f64 = 60.0;
 /// A device that does not hash at all is still starting until then.
 const SLOW_START_SECONDS: f64 = 180.0;
 
-/// Whether `/asic` has to be asked: the uptime, in seconds, of a device whose reply does not say what it is. This is all
-/// that `fetch` knows of a reply.
-pub fn lacks_model_at(info: &[u8]) -> Option<f64> {
+/// All that `fetch` wants to know of the first document: what else to ask.
+pub struct Glance {
+    /// Whether it leaves to `/asic` what the device is.
+    pub lacks_model: bool,
+    /// Whether the device keeps a record of its own, as far as it says.
+    pub keeps_record: bool,
+    /// In seconds.
+    pub uptime: f64,
+}
+
+/// Looks at the first document; `None` where it cannot be read.
+pub fn glance(info: &[u8]) -> Option<Glance> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Known {
         asic_count: Option<serde::de::IgnoredAny>,
         device_model: Option<serde::de::IgnoredAny>,
         uptime_seconds: Option<Value>,
+        stats_frequency: Option<Value>,
     }
     let known: Known = serde_json::from_slice(info).ok()?;
-    let whole = known.asic_count.is_some() && known.device_model.is_some();
-    (!whole).then(|| known.uptime_seconds.as_ref().and_then(number).unwrap_or(0.0))
+    Some(Glance {
+        lacks_model: known.asic_count.is_none() || known.device_model.is_none(),
+        keeps_record: known.stats_frequency.as_ref().and_then(number) != Some(0.0),
+        uptime: known.uptime_seconds.as_ref().and_then(number).unwrap_or(0.0),
+    })
 }
 
-/// Turns the replies of one poll into samples.
-pub fn parse(replies: &[Reply], address: &str, options: Options) -> Result<Reading, ParseError> {
+/// Whether the first document is of the NerdQAxe family.
+pub fn is_nerd(info: &[u8]) -> bool {
+    let info: Value = serde_json::from_slice(info).unwrap_or_default();
+    Fields::of(&info).is_some_and(names_a_nerd)
+}
+
+fn names_a_nerd(info: Fields<'_>) -> bool {
+    info.text("deviceModel").is_some_and(|model| model.starts_with("Nerd"))
+}
+
+/// Turns the replies of one poll into samples; polls are an `interval` apart.
+pub fn parse(replies: &[Reply], address: &str, show: Show, interval: Duration) -> Result<Reading, ParseError> {
     let mut reading = Reading::default();
-    let (mut info, mut asic) = (None, None);
+    let (mut info, mut asic, mut record) = (None, None, None);
     for reply in replies {
         match document(reply) {
             Ok(value) if is_info(&value) => info = Some(value),
             Ok(value) if is_asic(&value) => asic = Some(value),
-            // The second document is a luxury: firmware without it answers with 404 and a page of HTML.
+            Ok(value) if info.is_some() && statistics::is_record(&value) => record = Some(value),
+            // The further documents are a luxury: firmware without them answers with 404 and a page of HTML.
             _ if info.is_some() && reply.status.is_some_and(|status| status >= 300) => {}
             Ok(value) if info.is_none() => return Err(not_ours(reply, &value)),
             Err(error) if info.is_none() => return Err(error),
@@ -55,11 +82,14 @@ pub fn parse(replies: &[Reply], address: &str, options: Options) -> Result<Readi
     if info.is_object() {
         let state = device.state();
         reading.put_state(&families::STATE, "state", &families::STATES, state);
-        hashing::put(&mut reading, device, state, options.chips);
+        hashing::put(&mut reading, device, state, show.chips);
         hardware::put(&mut reading, device);
-        stratum::put(&mut reading, device, options.show_pool_user);
+        stratum::put(&mut reading, device, show.pool_user);
     }
     hardware::put_chips_expected(&mut reading, device);
+    if let Some(record) = record.as_ref().and_then(Fields::of) {
+        statistics::put(&mut reading, record, interval);
+    }
     Ok(reading)
 }
 
@@ -83,7 +113,7 @@ fn is_asic(value: &Value) -> bool {
 fn not_ours(reply: &Reply, value: &Value) -> ParseError {
     let reason = match value {
         Value::Object(map) if map.contains_key("statistics") => {
-            "this is the device's own history (/api/system/statistics), which is not read".to_string()
+            "this is the device's own history (/api/system/statistics), read only beside /api/system/info".to_string()
         }
         Value::Object(_) => "neither hashRate nor ASICModel with uptimeSeconds is in it".to_string(),
         _ => "not a JSON object".to_string(),
@@ -109,7 +139,7 @@ impl Device<'_> {
 
     /// Whether the reply is of the NerdQAxe family, which shares the path and not all of the names.
     fn is_nerd(self) -> bool {
-        self.info.text("deviceModel").is_some_and(|model| model.starts_with("Nerd"))
+        names_a_nerd(self.info)
     }
 
     /// `Gamma 601`, `NerdQAxe++`: the model by name where the device says it, else by the number of its board.
