@@ -42,7 +42,7 @@ pub struct Family {
 impl Family {
     /// Whether it has a web interface beside its commands.
     pub fn has_web(&self) -> bool {
-        self.wire == Wire::Rpc && self.page.contains("\n=== GET ")
+        self.wire == Wire::Rpc && ["\n=== GET ", "\n=== POST "].iter().any(|page| self.page.contains(page))
     }
 
     /// The reply to a request, by its name and what stands in its body.
@@ -76,7 +76,7 @@ macro_rules! family {
 }
 
 /// All of them. The numbers: GH/s, W, °C, revolutions per minute, shares per second.
-pub static FAMILIES: [Family; 18] = [
+pub static FAMILIES: [Family; 22] = [
     family!(Antminer, "antminer", Rpc, Gate::Digest, (110_000.0, 3_250.0, 72.0, 5_900.0, 0.08)),
     family!(Braiins, "braiins", Http, Gate::Ticket(&super::gate::BRAIINS), (234_000.0, 3_480.0, 65.0, 5_940.0, 0.12)),
     family!(BraiinsGraphql, "braiins_graphql", Http, Gate::Open, (104_000.0, 3_050.0, 74.0, 6_400.0, 0.11)),
@@ -101,6 +101,16 @@ pub static FAMILIES: [Family; 18] = [
     family!(Proto, "proto", Http, Gate::Ticket(&super::gate::PROTO), (145_000.0, 3_447.0, 48.0, 4_450.0, 0.4)),
     family!(Iceriver, "iceriver", Http, Gate::Open, (8_200.0, 3_188.0, 61.0, 3_100.0, 0.01)),
     family!(Xmrig, "xmrig", Http, Gate::Fixed, (0.000_002, 65.0, 60.0, 1_200.0, 0.02)),
+    family!(Mskminer, "mskminer", Rpc, Gate::Ticket(&super::gate::MSKMINER), (100_000.0, 3_360.0, 59.0, 5_070.0, 0.1)),
+    family!(Marathon, "marathon", Http, Gate::Digest, (110_000.0, 3_200.0, 66.0, 5_640.0, 0.1)),
+    family!(
+        Innosilicon,
+        "innosilicon",
+        Rpc,
+        Gate::Ticket(&super::gate::INNOSILICON),
+        (43_000.0, 2_150.0, 72.0, 4_800.0, 0.15)
+    ),
+    family!(Futurebit, "futurebit", Http, Gate::Ticket(&super::gate::FUTUREBIT), (9_400.0, 350.0, 68.0, 3_720.0, 0.03)),
 ];
 
 /// Fills in what the device measures: `<name>`, with an operation (`/1e9`, `+7`, `-15`), with decimals (`:2`, else none).

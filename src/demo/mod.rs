@@ -85,11 +85,19 @@ pub enum Model {
     Iceriver,
     /// xmrig 6.26: a bearer token.
     Xmrig,
+    /// Antminer S19 with MSKMINER: places for sixteen boards, and a web interface with a cookie.
+    Mskminer,
+    /// Antminer S19 with MaraFW: pages behind HTTP Digest.
+    Marathon,
+    /// Innosilicon T3: cgminer's API, and a web interface whose refusals come with status 200.
+    Innosilicon,
+    /// FutureBit Apollo II: GraphQL, the login included.
+    Futurebit,
 }
 
 impl Model {
     /// All models.
-    pub const ALL: [Model; 25] = [
+    pub const ALL: [Model; 29] = [
         Model::BitaxeOld,
         Model::Bitaxe,
         Model::NerdQaxe,
@@ -115,6 +123,10 @@ impl Model {
         Model::Proto,
         Model::Iceriver,
         Model::Xmrig,
+        Model::Mskminer,
+        Model::Marathon,
+        Model::Innosilicon,
+        Model::Futurebit,
     ];
 
     /// The kind of target that polls it.

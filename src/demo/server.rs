@@ -73,7 +73,7 @@ async fn answer(device: &Device, door: Door, mut stream: TcpStream) -> std::io::
         Some((Fault::Hostile(mode), _)) => return hostile::answer(mode, wire, device.seed(), stream).await,
         _ => whole(),
     };
-    if answer.status == 401 {
+    if answer.is_refusal {
         device.refused();
     }
     answer.write(&mut stream, wire).await?;
@@ -109,7 +109,7 @@ fn rpc_error(code: u32, message: &str) -> String {
 
 fn unauthorized(wire: Wire) -> Answer {
     match wire {
-        Wire::Http => Answer::new(401, "<h1>401 Unauthorized</h1>"),
+        Wire::Http => Answer { is_refusal: true, ..Answer::new(401, "<h1>401 Unauthorized</h1>") },
         Wire::Framed => Answer::new(200, r#"{"code":-4,"msg":"permission denied","desc":""}"#),
         Wire::Rpc => Answer::new(200, &rpc_error(45, "Access denied to 'summary' command")),
     }

@@ -100,16 +100,18 @@ impl Request {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// The value of `WWW-Authenticate`.
-    pub challenge: Option<String>,
+    /// A header of its own, with its value.
+    pub header: Option<(&'static str, String)>,
+    /// Whether it refuses for want of a login.
+    pub is_refusal: bool,
     /// Body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// An answer without a challenge.
+    /// An answer without a header of its own.
     pub fn new(status: u16, body: &str) -> Self {
-        Answer { status, challenge: None, body: body.as_bytes().to_vec() }
+        Answer { status, header: None, is_refusal: false, body: body.as_bytes().to_vec() }
     }
 
     /// Writes it; the caller closes.
@@ -121,15 +123,17 @@ impl Answer {
             Wire::Http => {
                 let reason = match self.status {
                     200 => "OK",
+                    302 => "Found",
                     401 => "Unauthorized",
                     404 => "Not Found",
                     _ => "Internal Server Error",
                 };
                 let sort = if self.body.starts_with(b"{") { "application/json" } else { "text/html" };
-                let challenge =
-                    self.challenge.iter().map(|text| format!("WWW-Authenticate: {text}\r\n")).collect::<String>();
+                let own = self.header.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+                let location = (self.status == 302).then(|| "Location: /\r\n".to_string());
+                let headers: String = own.chain(location).collect();
                 format!(
-                    "HTTP/1.1 {} {reason}\r\n{challenge}Content-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+                    "HTTP/1.1 {} {reason}\r\n{headers}Content-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
                     self.status
                 )
                 .into_bytes()

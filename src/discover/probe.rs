@@ -14,6 +14,7 @@ use super::found::Found;
 use super::scan::Search;
 use crate::collect::http::{Ask, Keep, Site};
 use crate::collect::miner::ask::How;
+use crate::collect::miner::futurebit;
 use crate::collect::miner::mark::{Clue, Door, Mark, recognise};
 use crate::collect::{Collector, Reply, kind, tcp};
 use crate::model::{FailureReason, Labels, PollFailure, Reading, Target};
@@ -119,8 +120,8 @@ async fn web(address: SocketAddr, timeout: Duration) -> Vec<Clue> {
     let mut owed = 0;
     let mut pages = std::iter::once(HOME).chain(PAGES);
     let mut hinted = None;
-    while let Some(how) = hinted.take().or_else(|| pages.next()) {
-        match page(Door::Http, address, how, timeout).await {
+    while let Some((how, port)) = hinted.take().or_else(|| Some((pages.next()?, address.port()))) {
+        match page(Door::Http, SocketAddr::new(address.ip(), port), how, timeout).await {
             Ok(clue) => {
                 hinted = hint(how, &clue);
                 clues.push(clue);
@@ -139,16 +140,20 @@ async fn web(address: SocketAddr, timeout: Duration) -> Vec<Clue> {
     clues
 }
 
-/// What a home page gives reason to ask. Nobody else is sent a POST.
-fn hint(how: How, home: &Clue) -> Option<How> {
+/// What a home page gives reason to ask, and on which port. Nobody else is sent a POST.
+fn hint(how: How, home: &Clue) -> Option<(How, u16)> {
     if how != HOME {
         return None;
     }
     if home.page_says("Braiins OS") {
-        return Some(BRAIINS);
+        return Some((BRAIINS, home.port));
+    }
+    // An Apollo's page is on another port than its API.
+    if home.status == Some(308) && home.headers.contains("/overview") {
+        return Some((futurebit::ONLINE, futurebit::MARK.port));
     }
     let iceriver = home.page_says("用户界面") || home.page_says("IceRiver") || home.headers.contains("/user/");
-    iceriver.then_some(ICERIVER)
+    iceriver.then_some((ICERIVER, home.port))
 }
 
 /// One question to a web interface; whatever its status, the answer is a clue.

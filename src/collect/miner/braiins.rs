@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Asker, Auth, Flow, How, Login, LoginRequest, Question};
+use super::ask::{Asker, Auth, BY_STATUS, Flow, How, Login, LoginRequest, Question};
 use super::device::{self, Device};
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
@@ -111,6 +111,7 @@ const LOGIN: Flow = Flow {
         Some(answer.get("token")?.as_str()?.to_string())
     },
     header: ("authorization", ""),
+    refuses: BY_STATUS,
 };
 
 fn open_rest(target: &Target) -> Opened {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Asker, Flow, How, LoginRequest, Question};
+use super::ask::{Asker, BY_STATUS, Flow, How, LoginRequest, Question};
 use super::cgminer::sections;
 use super::device::{self, Device, Fan, Sensor, Show};
 use super::documents::Sections;
@@ -60,9 +60,13 @@ const FANS: usize = 8;
 
 fn open(target: &Target) -> Opened {
     let options = Options::read(target, OPTIONS)?;
-    let port = options.web_port.unwrap_or(if options.tls.is_some() { 443 } else { 80 });
     let auth = options.login(LOGIN, "admin");
-    Ok(Box::new(Asker::rpc(target, 4028, COMMANDS, &options, parse)?.and_web(port, auth, PAGES, &options)?))
+    Ok(Box::new(Asker::rpc(target, 4028, COMMANDS, &options, parse)?.and_web(
+        options.web_port(),
+        auth,
+        PAGES,
+        &options,
+    )?))
 }
 
 const LOGIN: Flow = Flow {
@@ -76,6 +80,7 @@ const LOGIN: Flow = Flow {
         Some(answer.get("JWT Token")?.as_str()?.to_string())
     },
     header: ("authorization", "Bearer "),
+    refuses: BY_STATUS,
 };
 
 fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {

@@ -79,6 +79,23 @@ impl Options {
         if errors.is_empty() { read_options(target) } else { Err(errors) }
     }
 
+    /// Whether the web interface beside the API is not asked: without a password it has nothing for us.
+    ///
+    /// # Errors
+    /// [`OptionError`] where another option says that it should be.
+    pub fn has_no_web(&self) -> Result<bool, OptionError> {
+        if self.password.is_none() && (self.username.is_some() || self.tls.is_some() || self.web_port.is_some()) {
+            let why = "is missing: without it the web interface is not asked";
+            return Err(OptionError::new("options.password", why));
+        }
+        Ok(self.password.is_none())
+    }
+
+    /// Where the web interface is asked beside the API.
+    pub fn web_port(&self) -> u16 {
+        self.web_port.unwrap_or(if self.tls.is_some() { 443 } else { 80 })
+    }
+
     /// HTTP Digest as `user` unless another is named; nothing without a password.
     pub fn digest(&self, user: &str) -> Auth {
         let name = self.username.clone().unwrap_or_else(|| user.to_string());

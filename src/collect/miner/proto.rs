@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Asker, Flow, How, LoginRequest, Question};
+use super::ask::{Asker, BY_STATUS, Flow, How, LoginRequest, Question};
 use super::device::{self, Board, Device, Fan, PowerSource, Sensor, Show, State};
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
@@ -77,6 +77,7 @@ const LOGIN: Flow = Flow {
         Some(answer.get("access_token")?.as_str()?.to_string())
     },
     header: ("authorization", "Bearer "),
+    refuses: BY_STATUS,
 };
 
 fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Asker, Auth, Flow, How, Login, LoginRequest, Question};
+use super::ask::{Asker, Auth, BY_STATUS, Flow, How, Login, LoginRequest, Question};
 use super::device::{self, Board, Clock, Device, Fan, PowerSource, Sensor, Show, State};
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
@@ -87,6 +87,7 @@ const UNLOCK: Flow = Flow {
         Some(answer.get("token")?.as_str()?.to_string())
     },
     header: ("authorization", "Bearer "),
+    refuses: BY_STATUS,
 };
 
 fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {

@@ -74,7 +74,7 @@ fn door(target: &Target) -> Result<(Site, Auth), CommandError> {
     let digest = Digest::new(options.username.clone().unwrap_or_else(|| super::USER.to_string()), password);
     let place = tell::rpc_place(target, 4028)?;
     let host = place.rsplit_once(':').map_or(&*place, |(host, _)| host);
-    let port = options.web_port.unwrap_or(if options.tls.is_some() { 443 } else { 80 });
+    let port = options.web_port();
     let site = Site::open(&format!("{host}:{port}"), port, options.tls, Keep::Close, MAX_REPLY);
     Ok((site.map_err(|error| tell::mistake(&error))?, Auth::Digest(digest)))
 }
