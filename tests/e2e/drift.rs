@@ -92,8 +92,7 @@ fn devices_of_five_families_are_set_back() {
         ("hand-luxos", Model::Luxos),
         ("stubborn", Model::Vnish),
     ]);
-    let devices =
-        ["auto-cgminer", "auto-braiins", "hand-antminer", "hand-luxos", "stubborn"].map(|id| farm.device(id));
+    let devices = ["auto-cgminer", "auto-braiins", "hand-antminer", "hand-luxos", "stubborn"].map(|id| farm.device(id));
     let mut lamp = Lamp::new("");
     lamp.write("token", "s3cret\n");
     lamp.write("device", PASSWORD);

@@ -19,7 +19,7 @@ const WITHIN: Duration = Duration::from_millis(4_500);
 fn families() -> Vec<(Model, Json)> {
     vec![
         (Model::Bitaxe, json!({"frequency_mhz": 490, "core_voltage_mv": 1100, "fan": "60%"})),
-        (Model::NerdQaxe, json!({"fan": "70%"})),
+        (Model::BitaxeOld, json!({"fan": "70%"})),
         (Model::Cgminer, json!({})),
         (Model::Bfgminer, json!({})),
         (Model::Antminer, json!({"fan": "80%"})),
