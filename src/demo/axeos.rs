@@ -24,6 +24,10 @@ pub fn reply(device: &Device, request: &Request) -> Answer {
         ("GET", "/api/system/info") => Answer::new(200, &info(device).to_string()),
         ("GET", "/api/system/asic") if new || nerd => Answer::new(200, &asic(nerd).to_string()),
         ("GET", "/api/system/statistics") if new => Answer::new(200, &statistics(device).to_string()),
+        ("GET", "/api/v2/dashboard") if nerd => {
+            let error = u8::from(device.vitals().overheated);
+            Answer::new(200, &json!({"system": {"shutdown": false, "boardError": error}}).to_string())
+        }
         ("POST", "/api/system/restart") => {
             device.restart();
             device.set_paused(false);
@@ -58,12 +62,21 @@ pub fn reply(device: &Device, request: &Request) -> Answer {
 
 /// Whether a one-time code is right and was not used before.
 fn takes(device: &Device, code: Option<&str>) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) / 30;
-    (now.saturating_sub(1)..=now + 1).any(|step| code == Some(&*one_time_code(step)) && device.spend(step))
+    let now = step();
+    (now.saturating_sub(1)..=now + 1).any(|step| code == Some(&*code_of(step)) && device.spend(step))
+}
+
+/// What an authenticator app with [`OTP_SECRET`] shows now.
+pub fn one_time_code() -> String {
+    code_of(step())
+}
+
+fn step() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) / 30
 }
 
 /// RFC 6238.
-fn one_time_code(step: u64) -> String {
+fn code_of(step: u64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, OTP_KEY);
     let tag = hmac::sign(&key, &step.to_be_bytes());
     let at = usize::from(tag.as_ref()[19] & 15);

@@ -9,8 +9,9 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Model;
-use super::device::{Device, Profile};
+use super::device::Device;
 use super::gate::Gate;
+use super::profile::Profile;
 
 /// What is spoken on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

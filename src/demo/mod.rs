@@ -12,6 +12,7 @@ mod fault;
 mod gate;
 mod hostile;
 mod kept;
+mod profile;
 mod server;
 mod talk;
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use axeos::OTP_SECRET;
+pub use axeos::{OTP_SECRET, one_time_code};
 pub use device::Vitals;
 use device::{Device, Door};
 use family::{FAMILIES, Family};

@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use davylamp::demo::Model;
+use davylamp::demo::{Model, one_time_code};
 use serde_json::Value;
 
 use crate::http::send;
@@ -97,6 +97,34 @@ fn a_person_tells_a_device_and_it_is_on_record() {
     let audit = lamp.get("/api/v1/audit").body;
     for word in ["device.told", "device.done", "ada", "its state is paused"] {
         assert!(audit.contains(word), "{word}: {audit}");
+    }
+    lamp.stop();
+}
+
+#[test]
+fn a_person_gives_a_one_time_code_and_it_stands_in_no_record() {
+    let farm = Farm::start(&[("nerd", Model::NerdQaxe), ("shed", Model::Cgminer)]);
+    let mut lamp = scene(&farm);
+    lamp.start();
+    for (args, word) in [
+        (&["fan", "nerd", "70"][..], "with --code"),
+        (&["fan", "nerd", "70", "--code", "12345"], "six digits"),
+        (&["fan", "nerd", "70", "--code", "abc def"], "six digits"),
+        (&["restart", "shed", "--code", "123456"], "take no one-time code"),
+    ] {
+        let refused = miner(&lamp, args);
+        assert!(!refused.status.success() && text(&refused).contains(word), "{args:?}: {}", text(&refused));
+    }
+    let code = one_time_code();
+    // As apps show it.
+    let spelled = format!("{} {}", &code[..3], &code[3..]);
+    let done = miner(&lamp, &["fan", "nerd", "70", "--code", &spelled]);
+    assert!(done.status.success() && text(&done).contains("it says 70 (before: auto)"), "{}", text(&done));
+    let audit = lamp.get("/api/v1/audit").body;
+    assert!(audit.contains("fan 70"), "{audit}");
+    // Within hashes and times, six digits may stand by chance.
+    for trace in ["\"code\"".to_string(), format!("\"{code}\""), format!(" {code}"), spelled] {
+        assert!(!audit.contains(&trace), "{trace}: {audit}");
     }
     lamp.stop();
 }

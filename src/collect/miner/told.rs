@@ -145,13 +145,19 @@ pub async fn told(target: Target, text: &str) -> Result<Outcome, CommandError> {
     perform(target, &call, Duration::from_millis(3500)).await
 }
 
-/// Sets a target as a preset has it, which is checked as the configuration checks it.
-pub async fn applied(target: Target, preset: Value) -> Result<Outcome, CommandError> {
+/// `apply-preset` with a preset, which is checked as the configuration checks it.
+pub fn preset_call(target: &Target, preset: Value) -> Call {
     let entries: Vec<PresetEntry> = serde_json::from_value(serde_json::json!([preset])).unwrap();
-    let (presets, mistakes) = check(&entries, &[], &[], &[&target], &able);
+    let (presets, mistakes) = check(&entries, &[], &[], &[target], &able);
     assert_eq!(mistakes, []);
-    let mut call = Call::read(&target.kind, APPLY_PRESET)?;
-    call.value = CommandValue::of_preset(presets.of(&target, &Default::default()).unwrap().clone());
+    let mut call = Call::read(&target.kind, APPLY_PRESET).unwrap();
+    call.value = CommandValue::of_preset(presets.of(target, &Default::default()).unwrap().clone());
+    call
+}
+
+/// Sets a target as a preset has it.
+pub async fn applied(target: Target, preset: Value) -> Result<Outcome, CommandError> {
+    let call = preset_call(&target, preset);
     perform(target, &call, Duration::from_millis(3500)).await
 }
 

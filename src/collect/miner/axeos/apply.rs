@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::super::apply;
 use super::super::ask::Auth;
 use super::super::families;
+use super::super::pools::mask_user;
 use super::super::tell::{self, Web};
 use super::super::values::{Fields, number};
 use super::commands::door;
@@ -41,7 +42,8 @@ pub const ABLE: Able =
 pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
     let preset = apply::preset(target, value)?;
     let door = door(target, value)?;
-    let whole = body(&preset, target, |_| true, |_| None);
+    let whole = body(&preset, target, |_| true, |_| None).into_iter();
+    let whole: Map<String, Json> = whole.map(|(key, value)| shown(key, value)).collect();
     let sends = vec![
         format!("PATCH /api/system {} (only what differs)", Json::Object(whole)),
         "POST /api/system/restart".to_string(),
@@ -53,6 +55,12 @@ pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
         Box::pin(async move { send(&target, &preset, &door, &restart, by).await })
     };
     Ok(Plan { sends, send: Box::new(send), goal })
+}
+
+/// A worker is shown shortened: it is a wallet.
+fn shown(key: String, value: Json) -> (String, Json) {
+    let user = value.as_str().filter(|_| key.ends_with("User")).map(|user| json!(mask_user(user)));
+    (key, user.unwrap_or(value))
 }
 
 /// The device is as its preset has it, and has restarted since if it had to.
@@ -213,7 +221,7 @@ fn allowed(preset: &Preset, limits: &Limits) -> Result<(), CommandError> {
 mod tests {
     use super::*;
     use crate::collect::command::{Call, Outcome, perform};
-    use crate::collect::miner::told::{Peer, Say, Wire, applied};
+    use crate::collect::miner::told::{Peer, Say, Wire, applied, preset_call};
     use crate::collect::{ParseError, Reply};
     use crate::model::{PollFailure, Reading};
     use futures_util::future::BoxFuture;
@@ -249,6 +257,11 @@ mod tests {
         .await
     }
 
+    fn plan_of(peer: &Peer, preset: Json) -> Plan {
+        let target = peer.target("axeos", Json::Null);
+        preset_call(&target, preset).plan(&target).unwrap()
+    }
+
     async fn apply(peer: &Peer, preset: Json) -> Result<Outcome, CommandError> {
         applied(peer.target("axeos", Json::Null), preset).await
     }
@@ -270,6 +283,8 @@ mod tests {
         assert!(outcome.changed && outcome.detail.contains("as its preset"), "{outcome:?}");
         let body = r#"{"autofanspeed":1,"frequency":490,"stratumPassword":"hunter2","stratumPort":3333,"stratumTLS":0,"stratumURL":"pool.example","stratumUser":"wallet.m1"}"#;
         assert_eq!(peer.sent(ASKED), [format!("PATCH /api/system {body}"), "POST /api/system/restart".to_string()]);
+        let said = plan_of(&peer, preset.clone()).sends.remove(0);
+        assert!(said.contains(r#""stratumUser":"***.m1""#) && !said.contains("wallet"), "{said}");
         let outcome = apply(&peer, preset).await.unwrap();
         assert!(!outcome.changed && peer.sent(ASKED).len() == 2, "what is as it should be is left alone");
     }

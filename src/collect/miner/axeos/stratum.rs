@@ -92,7 +92,7 @@ fn listed(slot: usize, pool: Fields<'_>) -> Pool {
             pool.number_of(&["sharesRejected", "rejected"]),
             None,
         ],
-        difficulty: pool.number_of(&["poolDifficulty", "difficulty"]),
+        difficulty: pool.number_of(&["poolDifficulty", "difficulty"]).filter(|difficulty| *difficulty > 0.0),
         rtt: milliseconds.map(|milliseconds| milliseconds / 1e3),
         last_share: None,
     }
