@@ -322,10 +322,10 @@ async fn curtail(
     };
     let asked = async {
         let (found, call) = find(shared, target, action).map_err(|fault| CommandError::Refused(fault.to_string()))?;
-        let ready = Ready::ask(found.clone(), call.plan(&found)?, until).await?;
-        Ok::<_, CommandError>((found, ready, call))
+        let plan = call.plan(&found)?;
+        Ok::<_, CommandError>((Ready::ask(found, plan, until).await?, call))
     };
-    let (found, ready, call) = match asked.await {
+    let (ready, call) = match asked.await {
         Ok(asked) => asked,
         Err(error) => return Came::Failed(known, error.to_string()),
     };
@@ -334,10 +334,11 @@ async fn curtail(
         None if ready.is_done() => return Came::LeftAlone("it already is so".to_string()),
         None => {
             let Some(undo) = ready.undo(&call) else {
-                return Came::LeftAlone("it does not say how it stands, so it could not be brought back".to_string());
+                let before = ready.before().unwrap_or_else(|| "it does not say how it stands".to_string());
+                return Came::LeftAlone(format!("no command could bring it back to how it stands: {before}"));
             };
             let before = ready.before();
-            if let Some(why) = spared(&found.kind, &call, &undo, before.as_deref(), &ready) {
+            if let Some(why) = spared(&call, before.as_deref(), &ready) {
                 return Came::LeftAlone(why);
             }
             let (curtailment, action, watts) = (name.to_string(), action.to_string(), ready.watts());

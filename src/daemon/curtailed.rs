@@ -13,12 +13,8 @@ const MORE: f64 = 1.05;
 /// For so long: a device that starts anew may draw much for a moment.
 const LASTS: &str = "2m";
 
-/// Why a device is better not told: it could not be brought back, or it would draw more than now. `before` is how it
-/// stands, in the command's words.
-pub(super) fn spared(kind: &str, call: &Call, undo: &str, before: Option<&str>, ready: &Ready) -> Option<String> {
-    if let Err(error) = Call::read(kind, undo) {
-        return Some(format!("it could not be brought back: {error}"));
-    }
+/// Why a device is better not told: it would draw more than now. `before` is how it stands, in the command's words.
+pub(super) fn spared(call: &Call, before: Option<&str>, ready: &Ready) -> Option<String> {
     would_raise(call, before?, ready.watts().is_some(), ready.is_awake())
 }
 

@@ -24,6 +24,7 @@ mod kept;
 mod listening;
 mod notify;
 mod offenders;
+mod paused;
 mod process;
 mod prometheus;
 mod receiving;
@@ -170,6 +171,7 @@ pub async fn run(
         recent.declare_plain(&TargetId::from(id), kind, hidden);
     }
     restore_targets(&shared, &keeper).await?;
+    shared.paused.load(&keeper).await?;
     let mut engine = Engine::new(config.groups.clone(), evaluate::settings(&config), unix_millis());
     let orphans = engine.restore(keeper.alerts().await?);
     recent.set_window(history::window(&engine, &config));
@@ -293,7 +295,7 @@ impl Parts {
         let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let (actor, runs) = self.actor(plans);
-        let (porter, orders) = devices::Porter::new(self.shared.clone(), self.keeper.auditor());
+        let (porter, orders) = devices::Porter::new(self.shared.clone(), self.keeper.clone());
         let view = Arc::new(self.view(runs, reloads_in, seen, orders));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();

@@ -10,6 +10,7 @@ use super::explain::Desk;
 use super::kept::Kept;
 use super::listening::Logs;
 use super::offenders::Offenders;
+use super::paused::Paused;
 use crate::api::curtailments::CurtailmentRow;
 use crate::api::prometheus::Group;
 use crate::config::Config;
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     pub(super) curtailed: Snapshot<Vec<CurtailmentRow>>,
     /// Devices that something is at work on.
     pub(super) busy: Busy,
+    /// Devices that we paused. Written by whoever pauses and wakes them, and by intake.
+    pub(super) paused: Paused,
 }
 
 /// A value that is replaced as a whole.
@@ -170,6 +173,7 @@ impl Shared {
             desk: Desk::default(),
             curtailed: Snapshot::new(Arc::default()),
             busy: Busy::default(),
+            paused: Paused::default(),
         }
     }
 

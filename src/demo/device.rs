@@ -1,5 +1,7 @@
 //! One simulated device: its script of faults, and what it would measure at a given moment.
 
+mod told;
+
 use std::f64::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -232,32 +234,6 @@ impl Device {
     /// Sets it so.
     pub fn keep(&self, kept: Kept) {
         self.control().kept = kept;
-    }
-
-    pub fn set_paused(&self, paused: bool) {
-        self.control().paused = paused;
-    }
-
-    /// Holds the fan at so many percent, or lets it go.
-    pub fn hold_fan(&self, percent: Option<f64>) {
-        self.control().fan = percent;
-    }
-
-    /// Keeps what it was told, to say it again.
-    pub fn set(&self, settings: Map<String, Value>) {
-        self.control().settings.extend(settings);
-    }
-
-    pub fn settings(&self) -> Map<String, Value> {
-        self.control().settings.clone()
-    }
-
-    /// Takes the one-time code of a step; says whether it was unused.
-    pub fn spend(&self, step: u64) -> bool {
-        let mut control = self.control();
-        let fresh = !control.spent.contains(&step);
-        control.spent.push(step);
-        fresh
     }
 
     /// What the buttons "restart" do: counters begin anew, and a lost hash rate comes back.

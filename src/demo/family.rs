@@ -41,9 +41,9 @@ pub struct Family {
 }
 
 impl Family {
-    /// Whether it has a web interface beside its commands.
+    /// Whether it has a web interface beside its commands: those that want a login for it.
     pub fn has_web(&self) -> bool {
-        self.wire == Wire::Rpc && ["\n=== GET ", "\n=== POST "].iter().any(|page| self.page.contains(page))
+        self.wire == Wire::Rpc && !matches!(self.gate, Gate::Open)
     }
 
     /// The reply to a request, by its name and what stands in its body.
@@ -80,7 +80,13 @@ macro_rules! family {
 pub static FAMILIES: [Family; 22] = [
     family!(Antminer, "antminer", Rpc, Gate::Digest, (110_000.0, 3_250.0, 72.0, 5_900.0, 0.08)),
     family!(Braiins, "braiins", Http, Gate::Ticket(&super::gate::BRAIINS), (234_000.0, 3_480.0, 65.0, 5_940.0, 0.12)),
-    family!(BraiinsGraphql, "braiins_graphql", Http, Gate::Open, (104_000.0, 3_050.0, 74.0, 6_400.0, 0.11)),
+    family!(
+        BraiinsGraphql,
+        "braiins_graphql",
+        Http,
+        Gate::Ticket(&super::gate::GRAPHQL),
+        (104_000.0, 3_050.0, 74.0, 6_400.0, 0.11)
+    ),
     family!(BraiinsRpc, "braiins_rpc", Rpc, Gate::Open, (95_000.0, 3_240.0, 76.0, 5_100.0, 0.1)),
     family!(Vnish, "vnish", Http, Gate::Ticket(&super::gate::VNISH), (104_000.0, 3_120.0, 78.0, 5_400.0, 0.1)),
     family!(Luxos, "luxos", Rpc, Gate::Open, (120_000.0, 2_760.0, 62.0, 2_340.0, 0.4)),
@@ -88,10 +94,16 @@ pub static FAMILIES: [Family; 22] = [
     family!(WhatsminerV3, "whatsminer_v3", Framed, Gate::Open, (181_000.0, 3_156.0, 82.0, 5_400.0, 0.0)),
     family!(Avalon, "avalon", Rpc, Gate::Open, (81_000.0, 3_240.0, 77.0, 5_340.0, 0.04)),
     family!(Epic, "epic", Http, Gate::Open, (143_000.0, 3_350.0, 67.0, 5_940.0, 0.08)),
-    family!(Auradine, "auradine", Rpc, Gate::Open, (160_000.0, 3_300.0, 52.0, 4_050.0, 0.06)),
+    family!(Auradine, "auradine", Rpc, Gate::Ticket(&super::gate::AURADINE), (160_000.0, 3_300.0, 52.0, 4_050.0, 0.06)),
     family!(Elphapex, "elphapex", Http, Gate::Digest, (14.2, 3_870.0, 56.0, 5_400.0, 2.2)),
     family!(Hammer, "hammer", Rpc, Gate::Digest, (4.87, 3_300.0, 45.0, 4_500.0, 0.1)),
-    family!(Sealminer, "sealminer", Rpc, Gate::Open, (221_000.0, 3_504.0, 70.0, 3_720.0, 0.57)),
+    family!(
+        Sealminer,
+        "sealminer",
+        Rpc,
+        Gate::Ticket(&super::gate::SEALMINER),
+        (221_000.0, 3_504.0, 70.0, 3_720.0, 0.57)
+    ),
     family!(
         Goldshell,
         "goldshell",
@@ -100,7 +112,7 @@ pub static FAMILIES: [Family; 22] = [
         (26_300.0, 2_630.0, 86.0, 3_300.0, 0.06)
     ),
     family!(Proto, "proto", Http, Gate::Ticket(&super::gate::PROTO), (145_000.0, 3_447.0, 48.0, 4_450.0, 0.4)),
-    family!(Iceriver, "iceriver", Http, Gate::Open, (8_200.0, 3_188.0, 61.0, 3_100.0, 0.01)),
+    family!(Iceriver, "iceriver", Http, Gate::Ticket(&super::gate::ICERIVER), (8_200.0, 3_188.0, 61.0, 3_100.0, 0.01)),
     family!(Xmrig, "xmrig", Http, Gate::Fixed, (0.000_002, 65.0, 60.0, 1_200.0, 0.02)),
     family!(Mskminer, "mskminer", Rpc, Gate::Ticket(&super::gate::MSKMINER), (100_000.0, 3_360.0, 59.0, 5_070.0, 0.1)),
     family!(Marathon, "marathon", Http, Gate::Digest, (110_000.0, 3_200.0, 66.0, 5_640.0, 0.1)),
@@ -115,7 +127,8 @@ pub static FAMILIES: [Family; 22] = [
 ];
 
 /// Fills in what the device measures: `<name>`, with an operation (`/1e9`, `+7`, `-15`), with decimals (`:2`, else none).
-/// Hash rates are hashes per second. What is no such place stays as it is.
+/// Hash rates are hashes per second. `<limit?3500>` is what the device was told its limit is, else 3500;
+/// `<paused?off|on>` is the first word if it is so, else the second. What is no such place stays as it is.
 pub fn render(template: &str, device: &Device) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
@@ -135,6 +148,19 @@ pub fn render(template: &str, device: &Device) -> String {
 
 /// Writes the value of one place; says whether there is such a place.
 fn put(text: &mut String, place: &str, device: &Device) -> bool {
+    if let Some((name, words)) = place.split_once('?') {
+        let told = match name {
+            "paused" => device.is_paused().then(String::new),
+            "held" => device.is_fan_held().then(String::new),
+            _ => device.told(name),
+        };
+        match (words.split_once('|'), told) {
+            (Some((so, _)), Some(_)) => text.push_str(so),
+            (Some((_, other)), None) => text.push_str(other),
+            (None, told) => text.push_str(told.as_deref().unwrap_or(words)),
+        }
+        return true;
+    }
     match place {
         "mac" => text.push_str(&device.mac()),
         // Within quotes, as JSON has it.

@@ -38,6 +38,8 @@ pub struct Ticket {
     header: (&'static str, &'static str),
     /// What is answered to a wrong login, and to a wrong token.
     refusals: [(u16, &'static str); 2],
+    /// Whether anybody may ask so.
+    open: fn(&str) -> bool,
 }
 
 /// How a login gives its token.
@@ -46,6 +48,8 @@ enum Gives {
     Body(&'static str, &'static str),
     /// As a cookie, on the way to the first page.
     Cookie,
+    /// In its body and as a cookie.
+    Both(&'static str, &'static str),
 }
 
 const UNAUTHORIZED: (u16, &str) = (401, "{\"status\":401,\"error\":\"UNAUTHORIZED\"}");
@@ -57,6 +61,7 @@ pub const BRAIINS: Ticket = Ticket {
     gives: Gives::Body("{\"token\":\"", "\",\"timeout_s\":3600}"),
     header: ("authorization", ""),
     refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
 
 /// VNish: one password and no user.
@@ -66,6 +71,7 @@ pub const VNISH: Ticket = Ticket {
     gives: Gives::Body("{\"token\":\"", "\"}"),
     header: BEARER,
     refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
 
 /// Goldshell: user and password in the query.
@@ -75,6 +81,7 @@ pub const GOLDSHELL: Ticket = Ticket {
     gives: Gives::Body("{\"JWT Token\":\"", "\"}"),
     header: BEARER,
     refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
 
 /// ProtoOS: one password and no user.
@@ -84,6 +91,7 @@ pub const PROTO: Ticket = Ticket {
     gives: Gives::Body("{\"access_token\":\"", "\",\"refresh_token\":\"none\"}"),
     header: BEARER,
     refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
 
 /// Innosilicon: a form, and refusals with status 200.
@@ -96,6 +104,7 @@ pub const INNOSILICON: Ticket = Ticket {
         (200, "{\"success\":false,\"message\":\"Wrong username or password\"}"),
         (200, "{\"success\":false,\"token\":\"expired\"}"),
     ],
+    open: |_| false,
 };
 
 /// MSKMINER: a form and a cookie; without it, the way to the form.
@@ -105,6 +114,7 @@ pub const MSKMINER: Ticket = Ticket {
     gives: Gives::Cookie,
     header: ("cookie", "session="),
     refusals: [(401, "<h1>Wrong username or password</h1>"), (302, "")],
+    open: |_| false,
 };
 
 /// FutureBit: a question like all others, and refusals with status 200.
@@ -123,6 +133,47 @@ pub const FUTUREBIT: Ticket = Ticket {
             "{\"errors\":[{\"message\":\"You must be authenticated to access this resource\",\"path\":[\"Miner\",\"stats\"],\"extensions\":{\"code\":\"UNAUTHENTICATED\"}}],\"data\":{\"Miner\":null}}",
         ),
     ],
+    open: |asked| asked.contains("{Miner{online"),
+};
+
+/// FluxOS: beside commands that are open.
+pub const AURADINE: Ticket = Ticket {
+    login: "POST /token",
+    wants: &["\"user\":\"admin\"", "\"password\":\"davylamp-demo\""],
+    gives: Gives::Body("{\"STATUS\":[{\"STATUS\":\"S\"}],\"Token\":[{\"Token\":\"", "\"}],\"id\":1}"),
+    header: ("token", ""),
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
+};
+
+/// SealMiner: a form and a cookie.
+pub const SEALMINER: Ticket = Ticket {
+    login: "POST /cgi-bin/login.php",
+    wants: &["username=seal", "origin_pwd=davylamp-demo"],
+    gives: Gives::Both("{\"session\":\"", "\"}"),
+    header: ("cookie", "PHPSESSID="),
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
+};
+
+/// IceRiver: the page is open, what changes it is not.
+pub const ICERIVER: Ticket = Ticket {
+    login: "POST /user/loginpost",
+    wants: &["post=6", "user=admin", "pwd=davylamp-demo"],
+    gives: Gives::Both("{\"error\":0,\"message\":\"", "\"}"),
+    header: ("cookie", "session="),
+    refusals: [UNAUTHORIZED; 2],
+    open: |asked| !asked.contains("locate="),
+};
+
+/// Braiins OS before REST: what is asked is open, what changes it is not.
+pub const GRAPHQL: Ticket = Ticket {
+    login: "POST /graphql",
+    wants: &["{login(username:\\\"root\\\"", "password:\\\"davylamp-demo\\\""],
+    gives: Gives::Both("{\"data\":{\"auth\":{\"login\":{\"void\":\"", "\"}}}}"),
+    header: ("cookie", "session_id="),
+    refusals: [UNAUTHORIZED; 2],
+    open: |asked| !asked.contains("mutation"),
 };
 
 const BEARER: (&str, &str) = ("authorization", "Bearer ");
@@ -141,7 +192,8 @@ impl Ticket {
         };
         if !self.is_login(request) {
             let (name, prefix) = self.header;
-            let right = request.header(name) == Some(&*format!("{prefix}{}", device.token()));
+            let is_open = (self.open)(&format!("{} {}", request.path, request.body));
+            let right = is_open || request.header(name) == Some(&*format!("{prefix}{}", device.token()));
             return if right { None } else { refused(1) };
         }
         let said = format!("{} {}", request.path, request.body);
@@ -152,6 +204,11 @@ impl Ticket {
         let token = device.token();
         Some(match self.gives {
             Gives::Body(before, behind) => Answer::new(200, &format!("{before}{token}{behind}")),
+            Gives::Both(before, behind) => {
+                let cookie = format!("{}{token}; Path=/", self.header.1);
+                let body = format!("{before}{token}{behind}");
+                Answer { header: Some(("Set-Cookie", cookie)), ..Answer::new(200, &body) }
+            }
             Gives::Cookie => {
                 let cookie = format!("session={token}; Path=/; HttpOnly");
                 Answer { header: Some(("Set-Cookie", cookie)), ..Answer::new(302, "") }

@@ -12,6 +12,7 @@ mod fault;
 mod gate;
 mod hostile;
 mod kept;
+mod obey;
 mod profile;
 mod server;
 mod talk;
@@ -310,6 +311,11 @@ impl DeviceHandle {
         let mut kept = self.device.kept();
         change(&mut kept);
         self.device.keep(kept);
+    }
+
+    /// Whether it was told to show itself.
+    pub fn light(&self) -> bool {
+        self.device.told("light").is_some()
     }
 
     /// Moves it to a free port of another address, as a router does that gives addresses away.

@@ -11,7 +11,7 @@ use super::device::{Device, Door};
 use super::family::Wire;
 use super::fault::{Fault, Hostile};
 use super::talk::{Answer, Request};
-use super::{axeos, cgminer, hostile, kept};
+use super::{axeos, cgminer, hostile, kept, obey};
 
 /// Longest exchange with one caller: an idle connection blocks the device, as it does the real ones, but not for ever.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(60);
@@ -92,7 +92,8 @@ fn reply(device: &Device, door: Door, request: &Request) -> Answer {
     };
     let stopped = (device.wire(door) == Wire::Http).then(|| family.gate.stops(device, request)).flatten();
     let told = || kept::told(device, request);
-    stopped.or_else(told).unwrap_or_else(|| {
+    let obeyed = || obey::obey(family, device, device.wire(door), request);
+    stopped.or_else(told).or_else(obeyed).unwrap_or_else(|| {
         match (family.reply(device, &request.name(), &request.body), device.wire(door)) {
             (Some(body), _) => Answer::new(200, &body),
             (None, Wire::Http) => Answer::new(404, "<h1>404 Not Found</h1>"),

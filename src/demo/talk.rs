@@ -76,7 +76,9 @@ impl Request {
             if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
             }
-            if bytes.len() > MAX_REQUEST || stream.read_buf(&mut bytes).await? == 0 {
+            // What is no HTTP is refused without waiting for its end.
+            let foreign = bytes.first() == Some(&b'{');
+            if foreign || bytes.len() > MAX_REQUEST || stream.read_buf(&mut bytes).await? == 0 {
                 break bytes.len();
             }
         };

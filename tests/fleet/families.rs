@@ -345,6 +345,6 @@ async fn every_web_interface_can_be_asked_over_tls() {
         }
         asked += 1;
     }
-    assert_eq!(asked, 18, "models with TLS");
+    assert_eq!(asked, 20, "models with TLS");
     assert!(password().is_file());
 }

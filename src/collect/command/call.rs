@@ -60,6 +60,10 @@ impl PartialEq for Settled {
 
 impl Eq for Settled {}
 
+/// Commands that many kinds have. For one that a kind lacks, the nearest word would be a guess at what was not meant.
+const COMMON: &[&str] =
+    &["restart", "reboot", "pause", "resume", "power-limit", "mode", "fan", "pool", "identify", APPLY_PRESET];
+
 /// The command that sets a device as its preset has it.
 pub const APPLY_PRESET: &str = "apply-preset";
 
@@ -163,7 +167,7 @@ impl Call {
         let argument = argument.trim();
         let Some(command) = commands.iter().find(|command| command.name == name) else {
             let known = commands.iter().map(|command| command.name);
-            let hint = words::hint(name, known);
+            let hint = if COMMON.contains(&name) { exists(kind_name, name) } else { words::hint(name, known) };
             return Err(CommandError::Refused(format!("the kind {kind_name} has no command {name:?}; {hint}")));
         };
         let refused = |why: String| CommandError::Refused(format!("{name}: {why}; write: {}", command.usage()));
@@ -196,6 +200,21 @@ pub fn able(kind_name: &str) -> Option<&'static Able> {
         Some(Argument::Preset(able)) => Some(able),
         _ => None,
     })
+}
+
+/// What a kind has, where it has no command of that name.
+fn exists(kind_name: &str, name: &str) -> String {
+    let names: Vec<&str> =
+        kind(kind_name).map_or(&[][..], |kind| kind.commands).iter().map(|command| command.name).collect();
+    let close = if name == "reboot" && names.contains(&"restart") {
+        "its API cannot restart the machine, and restart starts mining anew; "
+    } else {
+        ""
+    };
+    match names.is_empty() {
+        true => "its API takes no commands".to_string(),
+        false => format!("{close}there are {}", names.join(", ")),
+    }
 }
 
 /// What is wrong with a command that is meant for a target of one of these kinds, if it is right for none of them.

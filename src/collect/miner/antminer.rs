@@ -17,6 +17,7 @@ use super::options::{self, Options};
 use crate::collect::{Kind, Opened, OptionDoc, Support};
 use crate::model::Target;
 
+pub(super) use commands::door;
 pub(super) use parse::{BITMAIN, HAMMER, Maker, parse_as};
 
 /// The row of this kind in the table.

@@ -1,6 +1,8 @@
 //! What the JSON pages of Antminer's newer web interface mean (`/cgi-bin/summary.cgi`, `stats.cgi`, `pools.cgi`), for the
 //! makers who kept its words. Hash rates are in the unit that `rate_unit` names.
 
+pub mod commands;
+
 use serde_json::Value;
 
 use super::cgminer::sections;

@@ -19,6 +19,9 @@ pub const USERNAME_DOC: OptionDoc =
 /// `password`, for the option table of a kind.
 pub const PASSWORD_DOC: OptionDoc =
     OptionDoc { name: "password", help: "SECRET: its password; without it only what is open to everybody is asked" };
+/// `password` of a kind that is polled without it, for its option table.
+pub const PASSWORD_FOR_COMMANDS_DOC: OptionDoc =
+    OptionDoc { name: "password", help: "SECRET: its password, which commands need and polls do not" };
 /// `token`, for the option table of a kind.
 pub const TOKEN_DOC: OptionDoc = OptionDoc { name: "token", help: "SECRET: token of the device's API" };
 /// `otp`, for the option table of a kind that takes one-time codes; [`crate::collect::command::Call::plan`] goes by its name.

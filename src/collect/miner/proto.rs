@@ -3,6 +3,8 @@
 //! Keys have hyphens, telemetry carries its units beside the values. With a password a login gives a bearer token.
 //! Source: the recorded replies of the maker's simulator; the words of states and the errors from public clients.
 
+mod commands;
+
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,7 +30,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 

@@ -8,12 +8,13 @@ use serde_json::{Map, Value as Json, json};
 use tokio::time::Instant;
 
 use super::super::apply::{self, Hand, Job};
-use super::super::ask::{Auth, MAX_REPLY};
+use super::super::ask::Auth;
+use super::super::cgi::commands as cgi;
 use super::super::options::Options;
-use super::super::tell::{self, BY_STATUS, Web};
-use super::super::values::{clean, number};
+use super::super::tell::{self, BY_STATUS, Sheet, Web};
+use super::super::values::number;
 use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen, Value};
-use crate::collect::http::{Ask, Digest, Keep, Site};
+use crate::collect::http::Site;
 use crate::model::Target;
 use crate::preset::{Able, Setting};
 
@@ -68,15 +69,10 @@ const GET: &str = "/cgi-bin/get_miner_conf.cgi";
 const SET: &str = "/cgi-bin/set_miner_conf.cgi";
 
 /// The web interface, which is on another port than the API.
-fn door(target: &Target) -> Result<(Site, Auth), CommandError> {
+pub fn door(target: &Target) -> Result<(Site, Auth), CommandError> {
     let options = Options::read(target, super::OPTIONS).map_err(tell::mistakes)?;
-    let password = options.password.clone().ok_or_else(|| tell::needs("password"))?;
-    let digest = Digest::new(options.username.clone().unwrap_or_else(|| super::USER.to_string()), password);
-    let place = tell::rpc_place(target, 4028)?;
-    let host = place.rsplit_once(':').map_or(&*place, |(host, _)| host);
-    let port = options.web_port();
-    let site = Site::open(&format!("{host}:{port}"), port, options.tls, Keep::Close, MAX_REPLY);
-    Ok((site.map_err(|error| tell::mistake(&error))?, Auth::Digest(digest)))
+    options.password.as_ref().ok_or_else(|| tell::needs("password"))?;
+    Ok((tell::beside(target, &options, 80)?, options.digest(super::USER)))
 }
 
 fn sleep(target: &Target, asleep: bool) -> Result<Plan, CommandError> {
@@ -103,17 +99,16 @@ fn fan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
 /// Writes the pools; those that the preset does not name stay as the device has them, password and all.
 fn pools(job: Job, by: Instant) -> BoxFuture<'static, Result<(), CommandError>> {
     Box::pin(async move {
-        let (site, auth) = door(&job.target)?;
         let pool = |pool: &apply::Wanted| json!({ "url": pool.url, "user": pool.user, "pass": pool.password.expose() });
         let mut pools: Vec<Json> = job.pools.iter().map(pool).collect();
-        let write = |form: &mut Map<String, Json>| {
+        let write = move |form: &mut Map<String, Json>| {
             let others = form.get("pools").and_then(Json::as_array).into_iter().flatten().skip(pools.len());
             // The page sends every slot, the empty ones too.
             let empty = json!({ "url": "", "user": "", "pass": "" });
             pools.extend(others.map(|other| if job.exact { empty.clone() } else { other.clone() }));
             form.insert("pools".to_string(), Json::Array(pools));
         };
-        send(&site, &auth, write, by).await
+        (change(&job.target, "other pools".to_string(), Goal::Unseen, write)?.send)(by).await
     })
 }
 
@@ -125,33 +120,18 @@ fn change(
     write: impl FnOnce(&mut Map<String, Json>) + Send + 'static,
 ) -> Result<Plan, CommandError> {
     let (site, auth) = door(target)?;
-    let sends = vec![format!("GET {GET}"), format!("POST {SET} as it is, with {shown}")];
-    let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
-        Box::pin(async move { send(&site, &auth, write, by).await })
+    let sheet = Sheet {
+        get: GET,
+        set: ("POST", SET),
+        change: Box::new(move |page| {
+            let mut form = settings(page)?;
+            write(&mut form);
+            Ok(Json::Object(form))
+        }),
+        shown,
+        judge: cgi::TAKEN,
     };
-    Ok(Plan { sends, send: Box::new(send), goal })
-}
-
-async fn send(
-    site: &Site,
-    auth: &Auth,
-    write: impl FnOnce(&mut Map<String, Json>) + Send,
-    by: Instant,
-) -> Result<(), CommandError> {
-    let found = auth.send(site, Ask::get(GET), by).await.and_then(|answer| answer.success());
-    // Nothing has been told yet, whatever became of the connection.
-    let found = found.map_err(|failure| CommandError::Refused(failure.to_string()))?;
-    let mut form = settings(&found.body)?;
-    write(&mut form);
-    let answer = tell::send_web(site, auth, &Web::json("POST", SET, &Json::Object(form)), by).await?;
-    let said: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
-    match said["stats"].as_str() {
-        Some("error") => {
-            let why = said["msg"].as_str().unwrap_or("it does not say why");
-            Err(CommandError::Refused(format!("the device refused: {}", clean(why))))
-        }
-        _ => Ok(()),
-    }
+    Ok(tell::rewrite(site, auth, sheet, goal))
 }
 
 /// The page's own form: some keys are read under one name and written under another.

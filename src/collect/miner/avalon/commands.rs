@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::super::apply::{self, Hand, Job};
 use super::super::cgminer::{POOL, pool};
-use super::super::families;
 use super::super::options::Options;
 use super::super::tell::{self, BY_SECTIONS, Steps, request};
 use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen};
@@ -58,13 +57,11 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "fan",
-        help: "drives the fans at so many per cent and reads it back, or by the temperature",
+        help: tell::FAN_HELP,
         argument: Some(Argument::Number { name: "PERCENT", bounds: (15, 100), or: &["auto"] }),
         plan: |target, value| {
-            let of = |seen: &Seen| seen.figure(&families::FAN_DUTY.name, None).map(|duty| duty * 100.0);
-            let goal = |percent: u32| Goal::Figure { of: Box::new(of), wanted: f64::from(percent) };
             let speed = value.number().map_or_else(|| "-1".to_string(), |percent| percent.to_string());
-            set(target, &format!("fan-spd,{speed}"), value.number().map_or(Goal::Unseen, goal))
+            set(target, &format!("fan-spd,{speed}"), tell::fan_speed(value))
         },
     },
     Command { name: "pool", help: tell::POOL_HELP, argument: POOL, plan: pool },
@@ -168,9 +165,12 @@ mod tests {
             }
         })
         .await;
-        for (text, before) in
-            [("mode high", Some("eco")), ("fan 60", Some("40")), ("pause", Some("hashing")), ("identify on", None)]
-        {
+        for (text, before) in [
+            ("mode high", Some("eco")),
+            ("fan 60", Some("not known: 40 now, fixed or by the temperature")),
+            ("pause", Some("hashing")),
+            ("identify on", None),
+        ] {
             let outcome = peer.told("avalon", json!({}), text).await.unwrap();
             assert_eq!(outcome.before.as_deref(), before, "{text}");
         }

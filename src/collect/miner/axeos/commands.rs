@@ -25,6 +25,12 @@ pub const COMMANDS: &[Command] = &[
         plan: |target, value| plan(target, value, Web::bare("POST", "/api/system/restart"), Goal::Restarted),
     },
     Command {
+        name: "reboot",
+        help: "the same as restart: there is no mining program to restart alone",
+        argument: None,
+        plan: |target, value| plan(target, value, Web::bare("POST", "/api/system/restart"), Goal::Restarted),
+    },
+    Command {
         name: "pause",
         help: tell::PAUSE_HELP,
         argument: None,

@@ -57,7 +57,7 @@ pub const COMMANDS: &[Command] = &[
         plan: |target, value| {
             let percent = value.number().unwrap_or_default();
             let of = |seen: &Seen| seen.figure(&families::FAN_DUTY.name, None).map(|duty| duty * 100.0);
-            let goal = Goal::Figure { of: Box::new(of), wanted: f64::from(percent) };
+            let goal = Goal::Speed { of: Box::new(of), auto: Box::new(automatic), wanted: f64::from(percent) };
             plan(target, "/fanspeed", json!(percent.to_string()), goal)
         },
     },
@@ -80,6 +80,13 @@ pub const COMMANDS: &[Command] = &[
         plan: |target, value| plan(target, "/identify", json!(value.word() == "on"), Goal::Unseen),
     },
 ];
+
+/// Whether the summary says that the fans are driven by the temperature. No command makes them so again: the board wants
+/// to be told its target with it.
+fn automatic(seen: &Seen) -> Option<bool> {
+    let mode = seen.page("GET /summary")?.pointer("/Fans/Fan Mode")?.as_object().cloned()?;
+    Some(mode.contains_key("Auto"))
+}
 
 fn plan(target: &Target, path: &'static str, param: Json, goal: Goal) -> Result<Plan, CommandError> {
     let (site, password) = door(target)?;
@@ -167,12 +174,12 @@ mod tests {
     async fn the_password_goes_with_each_message_and_is_shown_to_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let options = json!({ "password": secret(&folder, "letmein") });
-        let (mut state, mut fan) = ("Mining", 60);
+        let (mut state, mut fan, mut mode) = ("Mining", 60, "Auto");
         let peer = Peer::start(Wire::Http, move |request| {
             if request.starts_with("GET /summary") {
                 let rate = if state == "Mining" { 50e6 } else { 0.0 };
                 return Say::json(&json!({"Status": {"Operating State": state}, "Session": {"Uptime": 900},
-                    "HBs": [{"Index": 0, "Hashrate": [rate, 100.0]}], "Fans": {"Fans Speed": fan}, "Fans Rpm": {"Fans Speed 1": 3000}}));
+                    "HBs": [{"Index": 0, "Hashrate": [rate, 100.0]}], "Fans": {"Fans Speed": fan, "Fan Mode": {mode: {}}}, "Fans Rpm": {"Fans Speed 1": 3000}}));
             }
             if request.starts_with("GET") {
                 return Say::http("404 Not Found", r#"{"result":false}"#);
@@ -183,15 +190,29 @@ mod tests {
             }
             match request.split(' ').nth(1).unwrap() {
                 "/miner" => state = if body["param"] == "Stop" { "Idling" } else { "Mining" },
-                "/fanspeed" => fan = body["param"].as_str().unwrap().parse().unwrap(),
+                "/fanspeed" => (fan, mode) = (body["param"].as_str().unwrap().parse().unwrap(), "Manual"),
                 _ => {}
             }
             Say::json(&json!({"result": true, "error": null}))
         })
         .await;
-        for (text, before) in
-            [("pause", Some("hashing")), ("resume", Some("paused")), ("fan 90", Some("60")), ("identify on", None)]
-        {
+        let story = [
+            ("pause", Some("hashing")),
+            ("resume", Some("paused")),
+            ("fan 90", Some("auto")),
+            ("fan 80", Some("90")),
+            ("identify on", None),
+        ];
+        for (text, before) in story {
+            // What was automatic is never brought back as a fixed speed, and the board is not told its target here.
+            let call = crate::collect::command::Call::read("epic", text).unwrap();
+            let target = peer.target("epic", options.clone());
+            let by = tokio::time::Instant::now() + std::time::Duration::from_secs(1);
+            let ready = crate::collect::command::Ready::ask(target.clone(), call.plan(&target).unwrap(), by).await;
+            let undo = ready.unwrap().undo(&call);
+            let expected = [("pause", "resume"), ("resume", "pause"), ("fan 80", "fan 90")];
+            let expected = expected.iter().find(|(known, _)| *known == text).map(|(_, undo)| (*undo).to_string());
+            assert_eq!(undo, expected, "{text}");
             let outcome = peer.told("epic", options.clone(), text).await.unwrap();
             assert_eq!(outcome.before.as_deref(), before, "{text}");
         }
@@ -201,6 +222,7 @@ mod tests {
                 r#"POST /miner {"param":"Stop","password":"letmein"}"#,
                 r#"POST /miner {"param":"Autostart","password":"letmein"}"#,
                 r#"POST /fanspeed {"param":"90","password":"letmein"}"#,
+                r#"POST /fanspeed {"param":"80","password":"letmein"}"#,
                 r#"POST /identify {"param":true,"password":"letmein"}"#,
             ]
         );

@@ -9,7 +9,6 @@ use super::super::apply::{self, Hand};
 use super::super::cgminer::pools;
 use super::super::cgminer::{POOL, pool};
 use super::super::documents::{self, Sections};
-use super::super::families;
 use super::super::repair;
 use super::super::tell::{self, request};
 use super::super::values::{Fields, clean};
@@ -62,13 +61,11 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "fan",
-        help: "drives the fans at so many per cent and reads it back, or by the temperature",
+        help: tell::FAN_HELP,
         argument: Some(Argument::Number { name: "PERCENT", bounds: (10, 100), or: &["auto"] }),
         plan: |target, value| {
-            let of = |seen: &Seen| seen.figure(&families::FAN_DUTY.name, None).map(|duty| duty * 100.0);
-            let goal = |percent: u32| Goal::Figure { of: Box::new(of), wanted: f64::from(percent) };
             let speed = value.number().map_or_else(|| "-1".to_string(), |percent| percent.to_string());
-            plan(target, "fanset", format!("speed={speed}"), value.number().map_or(Goal::Unseen, goal))
+            plan(target, "fanset", format!("speed={speed}"), tell::fan_speed(value))
         },
     },
     Command { name: "pool", help: tell::POOL_HELP, argument: POOL, plan: pool },
