@@ -84,8 +84,12 @@ impl Hands for Effects {
             match &effect {
                 Effect::Device { target, command } => {
                     let (target, call) = self.call(target, command)?;
-                    let call = self.shared.turned(&target, call, false)?;
-                    detail = format!("{detail}; it would send {}", call.plan(&target)?.sends.join(", then "));
+                    let sends = |call: &Call| Ok::<_, HandsError>(call.plan(&target)?.sends.join(", then "));
+                    detail = match self.shared.turned(&target, call.clone(), false) {
+                        Ok(call) => format!("{detail}; it would send {}", sends(&call)?),
+                        // Another step may be the one that pauses the device, which it does not in check mode.
+                        Err(why) => format!("{detail}; it would send {}, were it not so: {why}", sends(&call)?),
+                    };
                 }
                 Effect::Container { engine, .. } => self.engine(engine).map(drop)?,
                 // Their names were checked with the configuration.

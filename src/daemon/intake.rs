@@ -45,6 +45,7 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
             state.enter(&observation).then(|| state.clone())
         });
         if let Some(state) = changed {
+            shared.identified.notify_one();
             keeper.target(&observation.target, &state);
         }
         shared.telemetry.queue_depth.get_or_create(&vec![("queue", "observations".into())]).set(polled.len() as f64);

@@ -54,7 +54,6 @@ use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
 use crate::api;
 use crate::config::Config;
-use crate::discover::Imprint;
 use crate::model::TargetId;
 use crate::notify::Outbox;
 use crate::notify::service::{LogError, Service as Teller};
@@ -66,7 +65,7 @@ use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
-use discover::{Finder, Finds};
+use discover::{Adopted, Finder, Finds};
 use evaluate::Evaluator;
 use keep::Keeper;
 use notify::Notifier;
@@ -260,7 +259,7 @@ impl Parts {
         self,
         engine: Engine,
         (silences, teller, curtailer): (SilenceKeeper, Teller, curtail::Curtailer),
-        (finder, adopted): (Finder, watch::Receiver<Arc<Vec<Imprint>>>),
+        (finder, adopted): (Finder, Adopted),
         (valve, sending): (Valve, Work),
         listener: TcpListener,
         ready: impl FnOnce(),
@@ -287,7 +286,7 @@ impl Parts {
             export: export.clone(),
             notifier: self.notifier.clone(),
             loaded: self.config.clone(),
-            adopted,
+            adopted: adopted::Chooser::new(adopted),
             search: finder.wake.clone(),
         };
         control.start().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::devices::Busy;
 use super::explain::Desk;
@@ -62,6 +62,8 @@ pub(super) struct Shared {
     pub(super) desk: Desk,
     /// Written by the curtailer.
     pub(super) curtailed: Snapshot<Vec<CurtailmentRow>>,
+    /// A target has said for the first time, or anew, who it is. Rung by intake.
+    pub(super) identified: Notify,
     /// Devices that something is at work on.
     pub(super) busy: Busy,
     /// Devices that we paused. Written by whoever pauses and wakes them, and by intake.
@@ -172,6 +174,7 @@ impl Shared {
             logs: Logs::default(),
             desk: Desk::default(),
             curtailed: Snapshot::new(Arc::default()),
+            identified: Notify::new(),
             busy: Busy::default(),
             paused: Paused::default(),
         }

@@ -33,6 +33,11 @@ remediations:
   sources: [alertmanager]
   mode: auto
   steps: [{{device: resume, timeout: 30s}}]
+- name: look-awake
+  match: ['alertname=\"Idle\"']
+  target: '{{{{ $labels.miner }}}}'
+  sources: [alertmanager]
+  steps: [{{device: resume, timeout: 30s}}]
 - name: look-first
   match: ['alertname=\"Warm\"']
   target: '{{{{ $labels.miner }}}}'
@@ -199,6 +204,12 @@ fn only_what_davylamp_paused_is_woken_unless_a_person_insists() {
         (found["runs"][0]["finished_at"].is_number() || page.contains("paused it")).then_some(page)
     });
     assert!(run.contains("it was not davylamp that paused it"), "{run}");
+    // Check mode tells how it stands, and is no failure: another step may be the one that pauses the device.
+    lamp.until("a run of look-awake", seconds(60), || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let page = lamp.get("/api/v1/runs?binding=look-awake&state=succeeded").body;
+        page.contains("were it not so: it was not davylamp").then_some(())
+    });
     assert!(paused(&farm, "garage-1"));
     let forced = miner(&lamp, &["resume", "garage-1", "--force"]);
     assert!(forced.status.success() && !paused(&farm, "garage-1"), "{}", text(&forced));

@@ -7,7 +7,7 @@ use davylamp::demo::{DeviceHandle, DeviceSpec, Fleet, Model};
 use davylamp::discover::Ports;
 use davylamp::discover::found::Found;
 use davylamp::discover::plan::Plan;
-use davylamp::discover::scan::{Progress, Search, scan};
+use davylamp::discover::scan::{Progress, Search, nobody, scan};
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 async fn search(ip: IpAddr, ports: Ports) -> Option<Found> {
     let plan = Plan::read(&[ip.to_string()], &[], Some("by nothing")).unwrap();
     let search = Search { ports, timeout: Duration::from_secs(2), ..Search::default() };
-    match scan(plan, search).next().await {
+    match scan(plan, search, nobody()).next().await {
         Some(Progress::Found(found)) => Some(*found),
         _ => None,
     }

@@ -143,7 +143,13 @@ pub const MARKS: &[Mark] = &[
 /// The kinds whose marks these answers bear, the best first, and nothing of a lower rank than the best: a device whose
 /// own kind does not answer now must not be taken for something else.
 pub fn recognise(clues: &[Clue]) -> Vec<&'static Mark> {
-    let mut fitting: Vec<&Mark> = MARKS.iter().filter(|mark| clues.iter().any(|clue| (mark.bears)(clue))).collect();
+    recognise_where(clues, |_, _| true)
+}
+
+/// [`recognise`], where `expects` says whether a kind may be recognised by an answer that came from there.
+pub fn recognise_where(clues: &[Clue], expects: impl Fn(&Mark, &Clue) -> bool) -> Vec<&'static Mark> {
+    let bears = |mark: &Mark| clues.iter().any(|clue| expects(mark, clue) && (mark.bears)(clue));
+    let mut fitting: Vec<&Mark> = MARKS.iter().filter(|mark| bears(mark)).collect();
     let best = fitting.iter().map(|mark| mark.rank).max();
     fitting.retain(|mark| Some(mark.rank) == best);
     fitting

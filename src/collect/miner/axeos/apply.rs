@@ -42,7 +42,7 @@ pub const ABLE: Able =
 pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
     let preset = apply::preset(target, value)?;
     let door = door(target, value)?;
-    let whole = body(&preset, target, |_| true, |_| None).into_iter();
+    let whole = body(&preset, target, &Json::Null, |_| true, |_| None).into_iter();
     let whole: Map<String, Json> = whole.map(|(key, value)| shown(key, value)).collect();
     let sends = vec![
         format!("PATCH /api/system {} (only what differs)", Json::Object(whole)),
@@ -100,8 +100,9 @@ async fn send(
         Part::Pool(number) => slot(number),
         Part::Other(setting) => wanted(setting, None),
     };
+    let info = seen.replies.first().and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or_default();
     let password = |slot: usize| pools.get(slot).map(|pool| pool.password.expose().to_string());
-    let mut body = body(preset, target, includes, password);
+    let mut body = body(preset, target, &info, includes, password);
     // A slot that nobody names is emptied.
     for (at, prefix) in SLOTS.into_iter().enumerate().skip(preset.pools.len()) {
         if slot(at) {
@@ -130,10 +131,11 @@ enum Part {
     Other(Setting),
 }
 
-/// The settings of a preset in the device's own words. Without a password none is set.
+/// The settings of a preset in the device's own words, which `info` tells. Without a password none is set.
 fn body(
     preset: &Preset,
     target: &Target,
+    info: &Json,
     includes: impl Fn(Part) -> bool,
     password: impl Fn(usize) -> Option<String>,
 ) -> Map<String, Json> {
@@ -146,7 +148,11 @@ fn body(
         body.insert(format!("{prefix}Port"), json!(pool.address.port));
         body.insert(format!("{prefix}User"), json!(worker));
         body.extend(password(slot).map(|password| (format!("{prefix}Password"), json!(password))));
-        body.extend(pool.address.tls.map(|tls| (format!("{prefix}TLS"), json!(u8::from(tls)))));
+        // A truth value to NerdQAxe and some AxeOS, a number to others; each ignores what is not its own.
+        let key = format!("{prefix}TLS");
+        let truth = info.get(&key).is_some_and(Json::is_boolean);
+        let tls = pool.address.tls.map(|tls| if truth { json!(tls) } else { json!(u8::from(tls)) });
+        body.extend(tls.map(|tls| (key, tls)));
     }
     let whole = |value: f64| json!(value.round() as u64);
     if let Some(hertz) = preset.frequency.filter(|_| includes(Part::Other(Setting::Frequency))) {
@@ -235,13 +241,14 @@ mod tests {
             "ASICModel": "BM1370", "deviceModel": "Gamma", "asicCount": 1, "hashRate": 1200, "uptimeSeconds": 5000,
             "frequency": 525, "coreVoltage": 1150, "autofanspeed": 0, "fanspeed": 40,
             "stratumURL": "evil.example", "stratumPort": 1, "stratumUser": "thief", "version": "v2.9.0",
-            "fallbackStratumURL": "backup.example", "fallbackStratumPort": 3333, "fallbackStratumUser": "wallet.m1",
+            "fallbackStratumTLS": false, "fallbackStratumURL": "backup.example", "fallbackStratumPort": 3333, "fallbackStratumUser": "wallet.m1",
             "macAddr": "02:00:00:00:00:01",
         });
         Peer::start(Wire::Http, move |request| match request.split(' ').nth(1).unwrap() {
             "/api/system/info" => Say::json(&info),
             "/api/system/asic" if !old => Say::json(&json!({
                 "ASICModel": "BM1370", "asicCount": 1, "frequencyOptions": [400, 490, 525], "voltageOptions": [1000, 1150],
+                "absMaxVoltage": 1400,
             })),
             "/api/system" => {
                 let body: Json = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
@@ -287,6 +294,13 @@ mod tests {
         assert!(said.contains(r#""stratumUser":"***.m1""#) && !said.contains("wallet"), "{said}");
         let outcome = apply(&peer, preset).await.unwrap();
         assert!(!outcome.changed && peer.sent(ASKED).len() == 2, "what is as it should be is left alone");
+        let other = json!({"name": "q", "pools": [
+            {"url": "stratum+tcp://pool.example:3333", "worker": "wallet.m1"},
+            {"url": "stratum+tls://other.example:3334", "worker": "wallet.m1"},
+        ]});
+        apply(&peer, other).await.unwrap();
+        let second = peer.sent(ASKED).remove(2);
+        assert!(second.contains(r#""fallbackStratumTLS":true"#), "as the device says it: {second}");
     }
 
     #[tokio::test]
@@ -300,9 +314,12 @@ mod tests {
             apply(&peer, json!({"name": "p", "frequency_mhz": 700, "force": true})).await.unwrap();
         }
         let peer = bitaxe(false, 1).await;
-        let slipped = json!({"name": "p", "core_voltage_mv": 11_500, "force": true});
-        let error = apply(&peer, slipped).await.unwrap_err();
-        assert!(matches!(&error, CommandError::Refused(text) if text.contains("not even with force")), "{error:?}");
+        for (slipped, most) in [(1_450, "1400 mV"), (11_500, "1400 mV")] {
+            let slipped = json!({"name": "p", "core_voltage_mv": slipped, "force": true});
+            let error = apply(&peer, slipped).await.unwrap_err();
+            let said = |text: &String| text.contains("not even with force") && text.contains(most);
+            assert!(matches!(&error, CommandError::Refused(text) if said(text)), "{error:?}");
+        }
         assert_eq!(peer.sent(ASKED), Vec::<String>::new());
     }
 
