@@ -215,9 +215,6 @@ fn cgminer(kept: &mut Kept, request: &Request) -> Option<Answer> {
             section("S", "Removed pool")
         }
         ("switchpool" | "removepool", None) => section("E", "Invalid pool id"),
-        ("logon", _) => ok(&json!({"STATUS": [{"STATUS": "S", "Msg": "Session created"}],
-            "SESSION": [{"SessionID": "demoSess"}], "id": 1})),
-        ("logoff", _) => section("S", "Session closed"),
         ("profileset", _) => match &*words(&parameter) {
             [session, profile] if session == "demoSess" => {
                 kept.mode.clone_from(profile);

@@ -6,6 +6,9 @@ use super::super::device::Device;
 use super::super::talk::Answer;
 use super::{said, status};
 
+/// The id of every session of LuxOS.
+const SESSION: &str = "demoSess";
+
 /// One session at a time, whose id is the first parameter of everything that changes something.
 pub fn luxos(device: &Device, name: &str) -> Option<Answer> {
     let (command, parameter) = name.split_once(' ').unwrap_or((name, ""));
@@ -13,9 +16,9 @@ pub fn luxos(device: &Device, name: &str) -> Option<Answer> {
     match (command, &session) {
         ("logon", Some(_)) => return status("E", "Another session is active"),
         ("logon", None) => {
-            device.tell("session", Some(device.token()));
+            device.tell("session", Some(SESSION.to_string()));
             let head = [json!({"STATUS": "S", "When": 0, "Code": 316, "Msg": "Session created", "Description": "sim"})];
-            return said(&json!({"STATUS": head, "SESSION": [{"SessionID": device.token()}], "id": 1}));
+            return said(&json!({"STATUS": head, "SESSION": [{"SessionID": SESSION}], "id": 1}));
         }
         ("logoff" | "curtail" | "rebootdevice", _) => {}
         _ => return None,
