@@ -11,8 +11,14 @@ use davylamp::model::{FailureReason, Labels, Reading, Target};
 
 #[path = "fleet/codes.rs"]
 mod codes;
+#[path = "fleet/commands.rs"]
+mod commands;
 #[path = "fleet/families.rs"]
 mod families;
+#[path = "fleet/kept.rs"]
+mod kept;
+#[path = "fleet/search.rs"]
+mod search;
 #[path = "fleet/twins.rs"]
 mod twins;
 

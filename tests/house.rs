@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("collect", &["model", "preset", "telemetry", "secret", "yaml"]),
     ("listen", &["model", "collect", "telemetry"]),
     ("schedule", &["model", "collect", "telemetry"]),
-    ("discover", &["model", "collect", "schedule", "yaml"]),
+    ("discover", &["model", "collect", "schedule", "secret", "yaml"]),
     ("wire", &["model"]),
     ("ingest", &["model", "store", "telemetry", "wire"]),
     ("sink", &["model", "collect", "telemetry", "secret", "wire"]),

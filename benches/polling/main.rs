@@ -1,15 +1,17 @@
 //! What a poll costs: CPU per poll and memory per target at 1,000 simulated devices and 5 s, beside bare loops without
-//! storage and beside Prometheus; then where the time of one poll goes.
+//! storage and beside Prometheus; then where the time of one poll goes, and what a search for miners costs.
 //!
 //! Devices and pollers each run in a process of their own. `DAVYLAMP_BENCH_TARGETS` (1000) and `DAVYLAMP_BENCH_SECONDS`
-//! (30, after 10 to warm up; 0 leaves the pollers out) can be set.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
+//! (30, after 10 to warm up; 0 leaves the pollers out) can be set. `-- memory` (or `stages`,
+//! `search`, `pollers`) is that part alone.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a bench prints, and may panic")]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod memory;
 mod pollers;
 mod prometheus;
+mod search;
 mod servers;
 mod stages;
 
@@ -26,6 +28,7 @@ fn main() {
         ("serve", what) => servers::serve(what),
         ("poll", how) => pollers::poll(how),
         ("kept", model) => memory::measure(model),
+        ("search", what) => search::measure(what),
         _ => report(),
     }
 }
@@ -44,11 +47,23 @@ fn sleep(duration: Duration) {
 }
 
 fn report() {
-    stages::report();
-    memory::report();
-    if std::env::var_os("DAVYLAMP_BENCH_SECONDS").is_some_and(|seconds| seconds == "0") {
-        return;
+    let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let wanted = |part: &str| only.as_ref().is_none_or(|only| only == part);
+    if wanted("stages") {
+        stages::report();
     }
+    if wanted("memory") {
+        memory::report();
+    }
+    if wanted("search") {
+        search::report();
+    }
+    if wanted("pollers") && seconds() > 0 {
+        polls();
+    }
+}
+
+fn polls() {
     let rows = [
         row("davylamp, `axeos`: a short connection per request", "axeos", "davylamp"),
         row("bare reqwest and serde_json, a short connection", "axeos", "http close"),

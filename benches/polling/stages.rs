@@ -96,7 +96,7 @@ fn stages(target: &Target, subject: &'static str, collector: &dyn Collector, rep
 }
 
 /// The reading number `poll`: every fourth value has drifted.
-pub fn observation(target: &Target, reading: &Reading, poll: i64) -> Observation {
+fn observation(target: &Target, reading: &Reading, poll: i64) -> Observation {
     let mut reading = reading.clone();
     for sample in reading.samples.iter_mut().step_by(4) {
         sample.value += poll as f64;

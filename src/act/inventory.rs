@@ -99,11 +99,13 @@ pub fn generate(host: &Host) -> String {
 }
 
 /// All hosts as `--list` of Ansible's dynamic-inventory protocol wants them. Every text is marked as unsafe, so that a
-/// template in it is never evaluated; hosts whose name is no plain one are left out, because a play could not name them.
+/// template in it is never evaluated; hosts whose name is no plain one, or that of a group, are left out, because a play
+/// could not name them alone.
 pub fn list(hosts: &[Host]) -> serde_json::Value {
+    let inventory = Inventory::of_hosts(hosts);
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut variables_of = serde_json::Map::new();
-    for host in hosts.iter().filter(|host| is_plain(&host.name) && is_plain(&host.group)) {
+    for host in hosts.iter().filter(|host| inventory.standing(&host.name) == Standing::Host && is_plain(&host.group)) {
         groups.entry(&host.group).or_default().push(&host.name);
         variables_of.insert(host.name.clone(), variables(host));
     }

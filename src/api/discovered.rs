@@ -54,6 +54,8 @@ pub struct Search {
     pub wanted: bool,
     /// Addresses that the present one, or the last, has asked.
     pub addresses: u64,
+    /// Addresses of it that took a connection and kept it waiting for nothing that it knows.
+    pub held: u64,
     /// When the last one ended, milliseconds since the epoch.
     pub last: Option<i64>,
 }
@@ -72,6 +74,16 @@ pub enum DeviceFault {
         /// Why.
         trouble: String,
     },
+    /// It is behind a login.
+    #[error(
+        "{id:?} answers only who has logged in: write its credentials below discovery.kinds.{kind}.options, then adopt it"
+    )]
+    Locked {
+        /// Which.
+        id: String,
+        /// Its kind.
+        kind: String,
+    },
     /// Nowhere to search.
     #[error("there is nothing to search: write discovery.networks into the configuration")]
     NoNetworks,
@@ -87,7 +99,7 @@ impl IntoResponse for DeviceFault {
     fn into_response(self) -> Response {
         let status = match &self {
             DeviceFault::Unknown(_) => StatusCode::NOT_FOUND,
-            DeviceFault::Troubled { .. } | DeviceFault::NoNetworks => StatusCode::CONFLICT,
+            DeviceFault::Troubled { .. } | DeviceFault::Locked { .. } | DeviceFault::NoNetworks => StatusCode::CONFLICT,
             DeviceFault::Busy | DeviceFault::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Problem::new(status, self.to_string()).into_response()

@@ -62,6 +62,8 @@ pub struct DeviceOrder {
     pub within: Duration,
     /// A one-time code for a device that wants one.
     pub code: Option<Secret>,
+    /// Wakes a device whoever paused it.
+    pub force: bool,
 }
 
 /// What came of a command.
@@ -165,6 +167,8 @@ struct Body {
     timeout_seconds: Option<u64>,
     /// A one-time code.
     code: Option<String>,
+    /// Resume a device that davylamp did not pause.
+    force: bool,
 }
 
 /// The digits of a one-time code; apps show a blank in the middle.
@@ -195,8 +199,14 @@ async fn tell(
     let from = peer.map_or_else(|| "?".to_string(), |Extension(Peer(address))| address.to_string());
     let by = if body.by.is_empty() { format!("API, {from}") } else { format!("{}, {from}", body.by) };
     let within = body.timeout_seconds.map_or(WITHIN.0, Duration::from_secs).min(WITHIN.1);
-    let order =
-        DeviceOrder { target, command: format!("{name} {}", body.argument).trim().to_string(), by, within, code };
+    let order = DeviceOrder {
+        target,
+        command: format!("{name} {}", body.argument).trim().to_string(),
+        by,
+        within,
+        code,
+        force: body.force,
+    };
     let told = if body.dry_run {
         backend.rehearse(&order).map(|sends| Told { sends, ..Told::default() })
     } else {

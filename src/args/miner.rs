@@ -29,6 +29,9 @@ pub struct MinerArgs {
     /// One-time code that an authenticator app shows, for a NerdQAxe without `otp` in its options.
     #[arg(long)]
     pub code: Option<String>,
+    /// Resume a device whoever paused it; without it, only what davylamp paused.
+    #[arg(long)]
+    pub force: bool,
     /// Say what would be sent, and send nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::collect::ParseError;
 use crate::model::{FailureReason, PollFailure, Target};
 
-pub use call::{APPLY_PRESET, Argument, Call, Value, misfit};
-pub use goal::{Goal, Reader, Seen};
+pub use call::{APPLY_PRESET, Argument, Call, Value, able, misfit};
+pub use goal::{Goal, Reader, Seen, works};
 
 /// A row in the table of a kind's commands.
 pub struct Command {
@@ -38,7 +38,8 @@ impl Command {
 
     /// As it is typed: `power-limit WATTS`.
     pub fn usage(&self) -> String {
-        self.argument.as_ref().map_or_else(|| self.name.to_string(), |argument| format!("{} {argument}", self.name))
+        let argument = self.argument.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{} {argument}", self.name).trim_end().to_string()
     }
 }
 
@@ -115,7 +116,7 @@ impl Ready {
     /// came of it. A device that sleeps may be deaf to questions, so one that is to be woken need not answer.
     pub async fn ask(target: Target, plan: Plan, by: Instant) -> Result<Ready, CommandError> {
         let seen = Seen::ask(&target, by).await;
-        if let (Err(failure), false) = (&seen, matches!(plan.goal, Goal::Awake(true))) {
+        if let (Err(failure), false) = (&seen, plan.goal.wakes()) {
             return Err(CommandError::Refused(format!("it does not answer, so nothing was sent: {failure}")));
         }
         Ok(Ready { target, plan, seen: seen.ok() })
@@ -132,6 +133,16 @@ impl Ready {
         !self.plan.goal.is_an_event() && seen.is_some_and(|seen| self.plan.goal.is_met(seen, None))
     }
 
+    /// What it draws, as far as it says so.
+    pub fn watts(&self) -> Option<f64> {
+        self.seen.as_ref()?.figure("miner_power_watts", None)
+    }
+
+    /// Whether it works; `None` where that cannot be told.
+    pub fn is_awake(&self) -> Option<bool> {
+        self.seen.as_ref()?.awake()
+    }
+
     /// Whether the one that was asked is the one that is meant.
     ///
     /// # Errors
@@ -146,9 +157,16 @@ impl Ready {
         }
     }
 
-    /// The command that brings back how it stands now, if `call` is what is about to be done.
+    /// The command that brings back how it stands now, if `call` is what is about to be done; `None` if no command of
+    /// the kind does.
     pub fn undo(&self, call: &Call) -> Option<String> {
-        self.plan.goal.undo(call.command.name, self.seen.as_ref()?)
+        let undo = self.plan.goal.undo(call.command.name, self.seen.as_ref()?)?;
+        Call::read(&self.target.kind, &undo).is_ok().then_some(undo)
+    }
+
+    /// What its state says of whether it works.
+    pub fn awake(&self) -> Option<bool> {
+        self.seen.as_ref()?.awake()
     }
 
     /// Tells it, once, and asks until it shows what was wanted or the time is over.

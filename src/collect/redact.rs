@@ -15,6 +15,10 @@ static MASKED_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         .ok()
 });
 
+/// Wallets, whatever their key: a coinbase tells who is paid.
+static WALLETS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"\b(?:bc|tb|ltc)1[02-9a-z]{25,87}\b|"[13][1-9A-HJ-NP-Za-km-z]{25,34}""#).ok());
+
 /// Environment variables of a container, in an engine's answer.
 static MASKED_LISTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"("Env"\s*:\s*)\[[^\]]*\]"#).ok());
 
@@ -42,6 +46,10 @@ pub fn masked(body: &[u8], secrets: &[Secret]) -> Vec<u8> {
         if let Some(pattern) = &**pattern {
             masked = pattern.replace_all(&masked, hide(with)).into_owned();
         }
+    }
+    if let Some(pattern) = &*WALLETS {
+        let hide = |found: &Captures<'_>| if found[0].starts_with(b"\"") { &b"\"*****\""[..] } else { &b"*****"[..] };
+        masked = pattern.replace_all(&masked, hide).into_owned();
     }
     for secret in secrets.iter().map(Secret::expose).filter(|secret| secret.len() >= LEAST_SECRET) {
         if let Ok(pattern) = Regex::new(&regex::escape(secret)) {
@@ -116,6 +124,15 @@ mod tests {
         let want =
             r#"{"ssid":"*****","stratumUser": "*****","hashRate":5,"wifiPass":"*****","Env": []}{"User":"*****""#;
         assert_eq!(masked, want);
+    }
+
+    #[test]
+    fn who_is_paid_is_masked() {
+        let body = br#"{"coinbaseOutputs":[{"value":1,"address":"bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"},
+            {"value":2,"address":"1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"}],"address":"192.0.2.1:80","serial":"1A1zP1eP5"}"#;
+        let want = r#"{"coinbaseOutputs":[{"value":1,"address":"*****"},
+            {"value":2,"address":"*****"}],"address":"192.0.2.1:80","serial":"1A1zP1eP5"}"#;
+        assert_eq!(String::from_utf8(masked(body, &[])).unwrap(), want);
     }
 
     #[test]

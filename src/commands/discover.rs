@@ -1,6 +1,5 @@
 //! `davylamp discover`: miners on a network, shown as they are found, and written down as targets.
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +14,11 @@ use super::silence::table;
 use super::{complain, load, say, small_runtime};
 use crate::args::discover::{DiscoverArgs, Shown};
 use davylamp::config::Config;
-use davylamp::discover::{Found, Plan, Progress, Search, file, scan};
+use davylamp::config::file::TargetEntry;
+use davylamp::discover::file::{Other, Others};
+use davylamp::discover::imprint::MOST_IMPRINTS;
+use davylamp::discover::names::Names;
+use davylamp::discover::{Found, Plan, Progress, Search, file, nobody, scan};
 
 /// How public addresses are allowed here.
 const HOW: &str = "say --public if they are yours";
@@ -57,8 +60,8 @@ fn what(args: &DiscoverArgs, config: Option<&Config>) -> anyhow::Result<(Plan, S
     }
     let plan = Plan::read(&networks, &exclude, (!public).then_some(HOW))?;
     let mut search = Search::default();
-    if let Some(settings) = settings {
-        search.ports = settings.ports.clone();
+    if let Some(config) = config {
+        (search.ports, search.kinds) = (config.file.discovery.ports.clone(), config.discovery.search.kinds.clone());
     }
     search.timeout = args.timeout.unwrap_or(search.timeout);
     search.concurrency = args.concurrency.map_or(search.concurrency, usize::from);
@@ -83,18 +86,29 @@ fn search_all(plan: Plan, search: Search) -> anyhow::Result<Vec<Found>> {
     bar.set_draw_target(target);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} addresses, {msg}, {eta} left")?);
     bar.set_message("0 found");
-    let mut found = Vec::new();
+    let (mut found, mut held, mut beyond) = (Vec::new(), 0_u64, 0_u64);
     small_runtime()?.block_on(async {
-        let mut scan = scan(plan, search);
+        let mut scan = scan(plan, search, nobody());
         while let Some(progress) = scan.next().await {
-            if let Progress::Found(device) = progress {
-                found.push(*device);
-                bar.set_message(format!("{} found", found.len()));
+            match progress {
+                Progress::Found(_) if found.len() == MOST_IMPRINTS => {
+                    beyond += 1;
+                }
+                Progress::Found(device) => found.push(*device),
+                Progress::Held => held += 1,
+                Progress::Nothing => {}
             }
+            bar.set_message(format!("{} found", found.len()));
             bar.inc(1);
         }
     });
     bar.finish_and_clear();
+    if held > 0 {
+        complain(&format!("{held} address(es) took a connection and kept us waiting for nothing that is known here"));
+    }
+    if beyond > 0 {
+        complain(&format!("more than {MOST_IMPRINTS} devices answered: {beyond} of them are left out"));
+    }
     Ok(found)
 }
 
@@ -102,7 +116,10 @@ const HEADS: [&str; 8] = ["Address", "Kind", "Identity", "Hostname", "Make", "Mo
 
 fn row(found: &Found) -> Vec<String> {
     let identity = found.identity().unwrap_or_else(|| "-".to_string());
-    let remark = found.trouble.clone().unwrap_or_default();
+    let remark = match &found.trouble {
+        Some(_) if found.locked => format!("behind a login: see discovery.kinds.{}.options", found.kind),
+        trouble => trouble.clone().unwrap_or_default(),
+    };
     let [address, kind] = [found.address.clone(), found.kind.to_string()];
     let facts = [&found.hostname, &found.make, &found.model, &found.firmware].map(String::clone);
     [vec![address, kind, identity], facts.to_vec(), vec![remark]].concat()
@@ -119,6 +136,8 @@ fn shape(found: &Found) -> serde_json::Value {
         "make": found.make,
         "model": found.model,
         "firmware": found.firmware,
+        "web_port": found.web_port,
+        "locked": found.locked,
         "trouble": found.trouble,
     })
 }
@@ -137,11 +156,11 @@ fn write(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
-    let own = |id: &str| config.is_some_and(|config| config.target_of_file(id).is_some_and(|file| same(file, &path)));
-    let jobs = config.into_iter().flat_map(|config| config.jobs.iter()).filter(|job| !own(&job.target.id));
-    let known: BTreeSet<String> =
-        jobs.flat_map(|job| [job.target.id.to_string(), job.target.address.clone()]).collect();
-    let written = file::merged(&path, &text, found, &known).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let others = config.map(|config| others(args, config, &path)).transpose()?.unwrap_or_default();
+    let written = file::merged(&path, &text, found, &others).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    for conflict in &written.conflicts {
+        complain(&conflict.to_string());
+    }
     if written.text != text {
         replace(&path, &written.text).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -152,6 +171,23 @@ fn write(
         complain(&format!("to poll them, write into {}: targets_files: [{name}]", args.config.config.display()));
     }
     Ok(())
+}
+
+/// What the configuration has beside the file that is written.
+fn others(args: &DiscoverArgs, config: &Config, path: &Path) -> anyhow::Result<Others> {
+    let own = |id: &str| config.target_of_file(id).is_some_and(|file| same(file, path));
+    let entries: Vec<_> = config.file.targets.iter().filter(|entry| !own(&entry.id)).collect();
+    let addresses = entries.iter().map(|entry| entry.address.as_str());
+    let names = small_runtime()?.block_on(Names::resolve(addresses));
+    let other = |entry: &&TargetEntry| Other {
+        id: entry.id.clone(),
+        kind: entry.kind.clone(),
+        address: entry.address.clone(),
+        identity: entry.identity.clone().unwrap_or_default(),
+        file: config.target_of_file(&entry.id).unwrap_or(&args.config.config).display().to_string(),
+    };
+    let targets = entries.iter().map(other).collect();
+    Ok(Others { targets, names, hosts: config.inventory_names(), kinds: config.discovery.search.kinds.clone() })
 }
 
 /// One file under two names.

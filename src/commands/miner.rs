@@ -28,6 +28,7 @@ pub fn miner(args: &MinerArgs) -> anyhow::Result<ExitCode> {
         "by": args.by,
         "timeout_seconds": args.timeout,
         "code": args.code,
+        "force": args.force,
     });
     let said = daemon.ask("POST", &format!("{path}/{}", segment(&args.command)?), Some(&body))?;
     let told: Told = serde_json::from_value(said).context("the daemon says something else")?;

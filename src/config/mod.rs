@@ -12,7 +12,7 @@ mod shown;
 mod target_files;
 mod targets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,6 +105,12 @@ impl Config {
     /// Every mistake at once.
     pub fn load(path: &Path) -> Result<Arc<Config>, ConfigError> {
         check::load(path)
+    }
+
+    /// Hosts and groups of a static inventory; none where only Ansible can tell them. Reads its files.
+    pub fn inventory_names(&self) -> BTreeSet<String> {
+        let listed = self.act.ansible.inventory.as_deref().and_then(act::inventory::Inventory::listed);
+        listed.map(|listed| listed.hosts.into_iter().chain(listed.groups).collect()).unwrap_or_default()
     }
 
     /// The file of `targets_files` in which a target stands.

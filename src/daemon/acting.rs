@@ -45,7 +45,11 @@ impl Parts {
             approval_url: plan.approval_url.clone(),
             book: self.book.clone(),
             executor: switch.clone(),
-            hands: Arc::new(Effects { shared: self.shared.clone(), outbox: self.outbox.clone() }),
+            hands: Arc::new(Effects {
+                shared: self.shared.clone(),
+                keeper: self.keeper.clone(),
+                outbox: self.outbox.clone(),
+            }),
             world: Arc::new(Eyes(self.shared.clone())),
         });
         (actor.planned(switch, plans), control)

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::acting;
+use super::adopted::Chooser;
 use super::keep::Keeper;
 use super::limits;
 use super::notify::Notifier;
@@ -21,7 +23,6 @@ use crate::act::reload::Plan;
 use crate::collect::kind;
 use crate::config::Config;
 use crate::dashboards;
-use crate::discover::Imprint;
 use crate::model::TargetId;
 use crate::schedule::calendar::{Entry, REVIEW_EVERY};
 use crate::schedule::poll::unix_millis;
@@ -30,6 +31,9 @@ use crate::sink::{Prepared, Valve};
 
 /// How long polls under way may take at shutdown.
 const POLL_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How soon after a target has said who it is that is looked at: after a start many do so at once.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Owns what a reload changes.
 pub(super) struct Control {
@@ -48,7 +52,7 @@ pub(super) struct Control {
     /// The configuration as it was read, without what is polled by its side.
     pub(super) loaded: Arc<Config>,
     /// Devices that were found and adopted.
-    pub(super) adopted: watch::Receiver<Arc<Vec<Imprint>>>,
+    pub(super) adopted: Chooser,
     /// Begins a search, by the calendar.
     pub(super) search: Arc<Notify>,
 }
@@ -56,7 +60,7 @@ pub(super) struct Control {
 impl Control {
     /// Starts everything that the configuration names.
     pub(super) async fn start(&mut self) {
-        let config = self.complete();
+        let config = self.complete().await;
         self.shared.config.set(config.clone());
         let difference = self.apply(&config).await;
         self.notifier.status(&format!("polling {} targets", difference.started.len()));
@@ -67,6 +71,7 @@ impl Control {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut hangup = signal(SignalKind::hangup()).ok();
         let mut review = tokio::time::interval(REVIEW_EVERY);
+        let mut look_again = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -78,7 +83,14 @@ impl Control {
                     // Who asked may have gone away.
                     let _ = answer.send(outcome);
                 }
-                Ok(()) = self.adopted.changed() => self.adopt().await,
+                Ok(()) = self.adopted.found.changed() => self.adopt().await,
+                () = self.shared.identified.notified(), if look_again.is_none() => {
+                    look_again = Some(Instant::now() + LOOK_AGAIN);
+                }
+                () = tokio::time::sleep_until(look_again.unwrap_or_else(Instant::now)), if look_again.is_some() => {
+                    look_again = None;
+                    self.look_again().await;
+                }
                 _ = review.tick() => self.scheduler.review().await,
             }
         }
@@ -86,14 +98,20 @@ impl Control {
     }
 
     /// The configuration with the adopted devices.
-    fn complete(&mut self) -> Arc<Config> {
-        let adopted = self.adopted.borrow_and_update().clone();
-        super::adopted::with(&self.loaded, &adopted, &self.shared)
+    async fn complete(&mut self) -> Arc<Config> {
+        self.adopted.complete(&self.loaded, &self.shared).await
+    }
+
+    /// A configured target may have said that it is an adopted device, which must not be polled twice.
+    async fn look_again(&mut self) {
+        if self.adopted.differs(&self.loaded, &self.shared).await {
+            self.adopt().await;
+        }
     }
 
     /// Polls devices that were adopted or have moved, and no longer those that were removed.
     async fn adopt(&mut self) {
-        let config = self.complete();
+        let config = self.complete().await;
         self.shared.config.set(config.clone());
         let Difference { started, stopped, .. } = self.apply(&config).await;
         tracing::info!(started = started.len(), stopped = stopped.len(), "devices that were found");
@@ -137,7 +155,7 @@ impl Control {
         self.shared.intake.configure(config.file.ingest.remote_write.clone());
         // Of kinds that the reload takes away.
         self.shared.telemetry.series.clear();
-        let full = self.complete();
+        let full = self.complete().await;
         self.shared.config.set(full.clone());
         let difference = self.apply(&full).await;
         let _ = self.configs.send(config.clone());

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Auditor;
+use super::keep::Keeper;
+use super::paused::{Order, give};
 use super::shared::Shared;
 use super::world::View;
 use crate::api::miners::{CommandRow, DeviceFault, DeviceOrder, DeviceRow, Devices, Told};
@@ -122,14 +124,14 @@ pub(super) struct Orders(mpsc::Sender<(DeviceOrder, Answer)>);
 /// Carries out the orders of people. It goes on when the one who asked has gone away.
 pub(super) struct Porter {
     shared: Arc<Shared>,
-    auditor: Auditor,
+    keeper: Keeper,
     orders: mpsc::Receiver<(DeviceOrder, Answer)>,
 }
 
 impl Porter {
-    pub(super) fn new(shared: Arc<Shared>, auditor: Auditor) -> (Porter, Orders) {
+    pub(super) fn new(shared: Arc<Shared>, keeper: Keeper) -> (Porter, Orders) {
         let (sender, orders) = mpsc::channel(ORDERS);
-        (Porter { shared, auditor, orders }, Orders(sender))
+        (Porter { shared, keeper, orders }, Orders(sender))
     }
 
     /// Works until `stop`; what is under way then has [`LAST`], what waits is not begun.
@@ -139,10 +141,10 @@ impl Porter {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some((order, answer)) = self.orders.recv(), if work.len() < ORDERS => {
-                    let (shared, auditor) = (self.shared.clone(), self.auditor.clone());
+                    let (shared, keeper) = (self.shared.clone(), self.keeper.clone());
                     work.spawn(async move {
                         // Who asked may have gone away; what was done was done.
-                        let _ = answer.send(obey(&shared, &auditor, &order).await);
+                        let _ = answer.send(obey(&shared, &keeper, &order).await);
                     });
                 }
                 Some(_) = work.join_next(), if !work.is_empty() => {}
@@ -165,18 +167,15 @@ async fn finish(mut orders: mpsc::Receiver<(DeviceOrder, Answer)>, mut work: Joi
     work.shutdown().await;
 }
 
-async fn obey(shared: &Shared, auditor: &Auditor, order: &DeviceOrder) -> Result<Told, DeviceFault> {
+async fn obey(shared: &Shared, keeper: &Keeper, order: &DeviceOrder) -> Result<Told, DeviceFault> {
     let (target, mut call) = find(shared, &order.target, &order.command)?;
     call.code = order.code.clone();
     let Some(_held) = shared.busy.hold(&order.target) else {
         return Err(DeviceFault::Busy(taken(&order.target).to_string()));
     };
-    let plan = call.plan(&target).map_err(fault)?;
-    let sends = plan.sends.clone();
     let until = Instant::now() + order.within.max(Duration::from_secs(1));
-    let ready = Ready::ask(target, plan, until).await.map_err(fault)?;
-    let done = carry_out(auditor, (ready, &call), (&order.target, &order.by, until)).await.map_err(fault)?;
-    let sends = if done.changed { sends } else { Vec::new() };
+    let order = Order { target, call, until, force: order.force, by: &order.by, audited: true };
+    let (done, sends) = give(shared, keeper, order).await.map_err(fault)?;
     Ok(Told { sends, detail: done.detail, before: done.before, changed: done.changed })
 }
 
@@ -215,6 +214,7 @@ impl Devices for View {
     fn rehearse(&self, order: &DeviceOrder) -> Result<Vec<String>, DeviceFault> {
         let (target, mut call) = find(&self.shared, &order.target, &order.command)?;
         call.code = order.code.clone();
+        let call = self.shared.turned(&target, call, order.force).map_err(fault)?;
         Ok(call.plan(&target).map_err(fault)?.sends)
     }
 
@@ -242,7 +242,14 @@ mod tests {
         let (sender, orders) = mpsc::channel(ORDERS);
         let (answer, answered) = oneshot::channel();
         let within = Duration::from_secs(120);
-        let order = DeviceOrder { target: "one".into(), command: "pause".into(), by: "api".into(), within, code: None };
+        let order = DeviceOrder {
+            target: "one".into(),
+            command: "pause".into(),
+            by: "api".into(),
+            within,
+            code: None,
+            force: false,
+        };
         sender.try_send((order, answer)).unwrap();
         let (kept, under_way) = oneshot::channel::<()>();
         let mut work = JoinSet::new();

@@ -2,6 +2,7 @@
 //!
 //! One task owns the imprints. A decision is durable before it counts; what a search found is durable before it is polled.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ use crate::api::FoundRow;
 use crate::api::discovered::{Device, DeviceFault, Devices, Search};
 use crate::config::Config;
 use crate::discover::imprint::{News, SCHEMA, State};
-use crate::discover::{Found, Imprint, Imprints, Progress, Round, scan};
+use crate::discover::round::Claim;
+use crate::discover::settings::Adoption;
+use crate::discover::{Found, Imprint, Imprints, Progress, Round, Trust, scan};
 use crate::schedule::poll::unix_millis;
 use crate::store::state::StoreError;
 
@@ -33,6 +36,12 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Wishes that may wait: each waits for one durable write, and a client waits for each.
 const WISHES: usize = 64;
+
+/// Devices that several claim to be, each named in the log of a search.
+const CONFLICTS_TOLD: usize = 20;
+
+/// Devices that are to be polled.
+pub(super) type Adopted = watch::Receiver<Arc<Vec<Arc<Imprint>>>>;
 
 /// What a client wants.
 pub(super) enum Wish {
@@ -66,11 +75,15 @@ pub(super) struct Finder {
     search: Search,
     /// Who answered in the search that is under way.
     round: Round,
+    /// Devices of this search that wait because as many are adopted by rule as may be.
+    waiting: u64,
     /// Whether something changed that has not been told.
     changed: bool,
     told: watch::Sender<Arc<Known>>,
     /// Devices that are to be polled; told only when they change.
-    adopted: watch::Sender<Arc<Vec<Imprint>>>,
+    adopted: watch::Sender<Arc<Vec<Arc<Imprint>>>>,
+    /// Names of the static inventory: an id is never one of them, or a play for a device would reach that host.
+    hosts: BTreeSet<String>,
     wishes: mpsc::Receiver<Request>,
     /// The calendar's.
     pub(super) wake: Arc<Notify>,
@@ -81,10 +94,7 @@ impl Finder {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(super) async fn load(
-        shared: Arc<Shared>,
-        keeper: Keeper,
-    ) -> Result<(Self, Finds, watch::Receiver<Arc<Vec<Imprint>>>), StoreError> {
+    pub(super) async fn load(shared: Arc<Shared>, keeper: Keeper) -> Result<(Self, Finds, Adopted), StoreError> {
         let kept = keeper.read::<Imprint>(PREFIX).await?;
         // A record of a later version is left as it is, for that version.
         let imprints = Imprints::new(kept.into_iter().map(|(_, imprint)| imprint).filter(|i| i.schema <= SCHEMA));
@@ -93,7 +103,9 @@ impl Finder {
         let (adopted, targets) = watch::channel(Arc::new(polled(&imprints)));
         let (wishes_in, wishes) = mpsc::channel(WISHES);
         let (round, wake) = (Round::default(), Arc::default());
-        let finder = Finder { shared, keeper, imprints, search, round, changed: false, told, adopted, wishes, wake };
+        let (waiting, changed, hosts) = (0, false, BTreeSet::new());
+        let finder =
+            Finder { shared, keeper, imprints, search, round, waiting, changed, told, adopted, hosts, wishes, wake };
         finder.count();
         Ok((finder, Finds { wishes: wishes_in, known }, targets))
     }
@@ -131,8 +143,11 @@ impl Finder {
                 () = tokio::time::sleep_until(next), if free && (by_interval || self.search.wanted) => {
                     (begun, self.round) = (Instant::now(), Round::default());
                     next = begun + config.file.discovery.interval;
-                    self.search = Search { running: true, addresses: 0, wanted: false, ..self.search };
-                    under_way = Some(scan(config.discovery.plan.clone(), config.discovery.search.clone().fitting()));
+                    self.search = Search { running: true, addresses: 0, held: 0, wanted: false, ..self.search };
+                    let (look, trust) = (config.clone(), self.trust(&config.discovery.adoption));
+                    self.hosts = tokio::task::spawn_blocking(move || look.inventory_names()).await.unwrap_or_default();
+                    let search = config.discovery.search.clone().fitting();
+                    under_way = Some(scan(config.discovery.plan.clone(), search, trust));
                 }
                 progress = advance(&mut under_way), if !free => match progress {
                     Some(progress) => self.enter(progress, &config).await,
@@ -157,8 +172,12 @@ impl Finder {
             Wish::Decide(id, state) => {
                 let unknown = || DeviceFault::Unknown(id.clone());
                 let device = self.imprints.find(&id).cloned().ok_or_else(unknown)?;
-                if let (State::Adopted, Some(trouble)) = (state, device.trouble) {
-                    return Err(DeviceFault::Troubled { id, trouble });
+                let log_in = device.locked && config.discovery.search.kinds.log_in(&device.kind);
+                match device.trouble {
+                    Some(_) if state != State::Adopted || log_in => {}
+                    Some(_) if device.locked => return Err(DeviceFault::Locked { id, kind: device.kind }),
+                    Some(trouble) => return Err(DeviceFault::Troubled { id, trouble }),
+                    None => {}
                 }
                 let before = self.imprints.clone();
                 let (key, _) = self.imprints.decide(&id, state).ok_or_else(unknown)?;
@@ -177,14 +196,21 @@ impl Finder {
     async fn enter(&mut self, progress: Progress, config: &Config) {
         self.search.addresses += 1;
         self.shared.telemetry.discovery.addresses.get_or_create(&Vec::new()).inc();
-        let Progress::Found(found) = progress else { return };
+        let found = match progress {
+            Progress::Nothing => return,
+            Progress::Held => {
+                self.search.held += 1;
+                return self.news("held");
+            }
+            Progress::Found(found) => found,
+        };
         if let Some(found) = self.round.hear(&self.imprints, *found) {
             self.take(&found, config).await;
         }
     }
 
     async fn take(&mut self, found: &Found, config: &Config) {
-        let taken = |id: &str| config.jobs.iter().any(|job| &*job.target.id == id);
+        let taken = |id: &str| self.hosts.contains(id) || config.jobs.iter().any(|job| &*job.target.id == id);
         let entered = self.imprints.enter(found, &config.discovery.adoption, &taken, unix_millis());
         if entered.id.is_empty() {
             self.news("nameless");
@@ -196,6 +222,7 @@ impl Finder {
             return;
         }
         self.changed = true;
+        self.waiting += u64::from(entered.waits);
         let (id, address, kind) = (&entered.id, &found.address, found.kind);
         for news in &entered.news {
             match news {
@@ -213,7 +240,21 @@ impl Finder {
     }
 
     fn news(&self, event: &str) {
-        self.shared.telemetry.discovery.events.get_or_create(&vec![("event", event.to_string())]).inc();
+        self.shared.telemetry.discovery.events.get_or_create(&self::event(event)).inc();
+    }
+
+    /// Whom credentials are sent to in a search: who is adopted by a rule, and was not removed by a person.
+    fn trust(&self, adoption: &Adoption) -> Trust {
+        let (adoption, known) = (adoption.clone(), self.told.subscribe());
+        Arc::new(move |found: &Found| {
+            let known = known.borrow().clone();
+            let removed = |imprint: &Imprint| imprint.state == State::Removed;
+            let here = |imprint: &Arc<Imprint>| imprint.address == found.address && removed(imprint);
+            // Who says it is a device that was elsewhere may be lying: the end of the search tells.
+            let elsewhere = |of: &Imprint| !of.address.is_empty() && of.address != found.address;
+            let refused = known.imprints.known(found).is_some_and(|of| removed(of) || elsewhere(of));
+            adoption.takes(found) && !refused && !known.imprints.iter().any(here)
+        })
     }
 
     async fn keep(&self, keys: &[String]) -> Result<(), StoreError> {
@@ -227,9 +268,31 @@ impl Finder {
         for found in moved {
             self.take(&found, config).await;
         }
-        for Found { address, kind, says, .. } in claims {
-            self.news("conflict");
-            tracing::warn!(address, kind, says, "claims to be a device that answers elsewhere; nothing is changed");
+        let mut told = 0;
+        for Claim { found: Found { address, kind, says, .. }, count } in claims {
+            self.shared.telemetry.discovery.events.get_or_create(&event("conflict")).inc_by(count);
+            told += 1;
+            if told <= CONFLICTS_TOLD {
+                tracing::warn!(
+                    address,
+                    kind,
+                    says,
+                    addresses = count,
+                    "claims to be a known device; nothing is changed"
+                );
+            }
+        }
+        if told > CONFLICTS_TOLD {
+            tracing::warn!(devices = told, "claimed by others in this search; not all are named above");
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting > 0 {
+            let most = config.discovery.adoption.most;
+            tracing::warn!(waiting, most, "devices wait for a person's word: discovery.adopt_at_most is reached");
+        }
+        if self.search.held > 0 {
+            let held = self.search.held;
+            tracing::warn!(held, "addresses took a connection and kept the search waiting for nothing that it knows");
         }
         let (metrics, none) = (&self.shared.telemetry.discovery, Vec::new());
         metrics.searches.get_or_create(&none).inc();
@@ -251,10 +314,10 @@ impl Finder {
         let polled = polled(&self.imprints);
         self.adopted.send_if_modified(|before| {
             let differs = before.len() != polled.len()
-                || before
-                    .iter()
-                    .zip(&polled)
-                    .any(|(a, b)| (&a.id, &a.kind, &a.address, &a.says) != (&b.id, &b.kind, &b.address, &b.says));
+                || before.iter().zip(&polled).any(|(a, b)| {
+                    let of = |imprint: &Imprint| (imprint.kind.clone(), imprint.address.clone(), imprint.web_port);
+                    !Arc::ptr_eq(a, b) && ((&a.id, &a.says) != (&b.id, &b.says) || of(a) != of(b))
+                });
             if differs {
                 *before = Arc::new(polled);
             }
@@ -271,13 +334,17 @@ impl Finder {
     }
 }
 
+fn event(name: &str) -> Vec<(&'static str, String)> {
+    vec![("event", name.to_string())]
+}
+
 async fn advance(under_way: &mut Option<BoxStream<'static, Progress>>) -> Option<Progress> {
     under_way.as_mut()?.next().await
 }
 
 /// The devices that are to be polled.
-fn polled(imprints: &Imprints) -> Vec<Imprint> {
-    let wanted = |imprint: &&Imprint| imprint.state == State::Adopted && !imprint.address.is_empty();
+fn polled(imprints: &Imprints) -> Vec<Arc<Imprint>> {
+    let wanted = |imprint: &&Arc<Imprint>| imprint.state == State::Adopted && !imprint.address.is_empty();
     imprints.iter().filter(wanted).cloned().collect()
 }
 
@@ -289,7 +356,7 @@ impl Finds {
     }
 
     /// Devices that wait for a person's word.
-    pub(super) fn pending(&self) -> Vec<Imprint> {
+    pub(super) fn pending(&self) -> Vec<Arc<Imprint>> {
         let known = self.known.borrow().clone();
         known.imprints.iter().filter(|imprint| imprint.state == State::Pending).cloned().collect()
     }
@@ -298,8 +365,9 @@ impl Finds {
 impl Devices for View {
     fn devices(&self) -> (Vec<Device>, Search) {
         let (known, config) = (self.finds.known.borrow().clone(), self.shared.config.get());
-        let polled = |imprint: &Imprint| config.jobs.iter().any(|job| *job.target.id == *imprint.id);
-        let device = |imprint: &Imprint| Device { polled: polled(imprint), imprint: imprint.clone() };
+        let polled: BTreeSet<&str> = config.jobs.iter().map(|job| &*job.target.id).collect();
+        let device =
+            |imprint: &Arc<Imprint>| Device { polled: polled.contains(&*imprint.id), imprint: Imprint::clone(imprint) };
         (known.imprints.iter().map(device).collect(), known.search.clone())
     }
 
@@ -314,12 +382,12 @@ impl Devices for View {
 }
 
 /// For the status page.
-pub(super) fn row(imprint: Imprint) -> FoundRow {
+pub(super) fn row(imprint: &Imprint) -> FoundRow {
     let said = [&*imprint.make, &*imprint.model, &*imprint.firmware, &*imprint.identity];
     FoundRow {
         identity: said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · "),
         place: format!("{} · {}", imprint.kind, imprint.address),
-        trouble: imprint.trouble.unwrap_or_default(),
-        id: imprint.id,
+        trouble: imprint.trouble.clone().unwrap_or_default(),
+        id: imprint.id.clone(),
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::devices::taken;
+use super::keep::Keeper;
+use super::paused::{Order, give};
 use super::shared::Shared;
 use crate::act;
 use crate::act::hands::{Done, Effect, Hands, HandsError};
-use crate::collect::command::{Call, CommandError, perform};
+use crate::collect::command::{Call, CommandError};
 use crate::collect::docker;
 use crate::model::Target;
 use crate::notify::{self, Outbox};
@@ -18,6 +21,7 @@ use crate::notify::{self, Outbox};
 /// The effects of a daemon.
 pub(super) struct Effects {
     pub(super) shared: Arc<Shared>,
+    pub(super) keeper: Keeper,
     pub(super) outbox: Outbox,
 }
 
@@ -52,8 +56,11 @@ impl Hands for Effects {
             let detail = match effect {
                 Effect::Device { target, command } => {
                     let (target, call) = self.call(&target, &command)?;
-                    let _held = self.shared.busy.hold(&target.id).ok_or_else(|| taken(&target.id))?;
-                    let outcome = perform(target.clone(), &call, within).await?;
+                    let id = target.id.clone();
+                    let _held = self.shared.busy.hold(&id).ok_or_else(|| taken(&id))?;
+                    let until = Instant::now() + within;
+                    let order = Order { target, call, until, force: false, by: "a remediation", audited: false };
+                    let (outcome, _) = give(&self.shared, &self.keeper, order).await?;
                     return Ok(Done { detail: outcome.detail, before: outcome.before });
                 }
                 Effect::Container { engine, container, command } => {
@@ -77,7 +84,12 @@ impl Hands for Effects {
             match &effect {
                 Effect::Device { target, command } => {
                     let (target, call) = self.call(target, command)?;
-                    detail = format!("{detail}; it would send {}", call.plan(&target)?.sends.join(", then "));
+                    let sends = |call: &Call| Ok::<_, HandsError>(call.plan(&target)?.sends.join(", then "));
+                    detail = match self.shared.turned(&target, call.clone(), false) {
+                        Ok(call) => format!("{detail}; it would send {}", sends(&call)?),
+                        // Another step may be the one that pauses the device, which it does not in check mode.
+                        Err(why) => format!("{detail}; it would send {}, were it not so: {why}", sends(&call)?),
+                    };
                 }
                 Effect::Container { engine, .. } => self.engine(engine).map(drop)?,
                 // Their names were checked with the configuration.

@@ -32,6 +32,7 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
         shared.telemetry.limit_hits.get_or_create(&vec![("limit", limit.to_string())]).inc_by(0);
     }
     while let Some(Polled { observation, mut about }) = polled.recv().await {
+        shared.see_awake(&keeper, &observation).await;
         about.extend(shared.judge(&observation));
         let (taken, kept) = shared.observe(&observation, &about);
         shared.sink.offer(kept).await;
@@ -44,6 +45,7 @@ pub(super) async fn intake(shared: Arc<Shared>, keeper: Keeper, mut polled: mpsc
             state.enter(&observation).then(|| state.clone())
         });
         if let Some(state) = changed {
+            shared.identified.notify_one();
             keeper.target(&observation.target, &state);
         }
         shared.telemetry.queue_depth.get_or_create(&vec![("queue", "observations".into())]).set(polled.len() as f64);

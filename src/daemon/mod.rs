@@ -9,6 +9,7 @@ mod audit;
 mod awx;
 mod control;
 mod curtail;
+mod curtailed;
 mod devices;
 mod discover;
 mod evaluate;
@@ -23,6 +24,7 @@ mod kept;
 mod listening;
 mod notify;
 mod offenders;
+mod paused;
 mod process;
 mod prometheus;
 mod receiving;
@@ -52,7 +54,6 @@ use crate::act::ledger::LedgerError;
 use crate::act::runner::RunnerError;
 use crate::api;
 use crate::config::Config;
-use crate::discover::Imprint;
 use crate::model::TargetId;
 use crate::notify::Outbox;
 use crate::notify::service::{LogError, Service as Teller};
@@ -64,7 +65,7 @@ use crate::store::state::{OpenError, OpenOptions, SledState, StoreError};
 use crate::store::{Limits, Recent, Samples};
 use crate::telemetry::Telemetry;
 use control::Control;
-use discover::{Finder, Finds};
+use discover::{Adopted, Finder, Finds};
 use evaluate::Evaluator;
 use keep::Keeper;
 use notify::Notifier;
@@ -169,6 +170,7 @@ pub async fn run(
         recent.declare_plain(&TargetId::from(id), kind, hidden);
     }
     restore_targets(&shared, &keeper).await?;
+    shared.paused.load(&keeper).await?;
     let mut engine = Engine::new(config.groups.clone(), evaluate::settings(&config), unix_millis());
     let orphans = engine.restore(keeper.alerts().await?);
     recent.set_window(history::window(&engine, &config));
@@ -257,7 +259,7 @@ impl Parts {
         self,
         engine: Engine,
         (silences, teller, curtailer): (SilenceKeeper, Teller, curtail::Curtailer),
-        (finder, adopted): (Finder, watch::Receiver<Arc<Vec<Imprint>>>),
+        (finder, adopted): (Finder, Adopted),
         (valve, sending): (Valve, Work),
         listener: TcpListener,
         ready: impl FnOnce(),
@@ -284,7 +286,7 @@ impl Parts {
             export: export.clone(),
             notifier: self.notifier.clone(),
             loaded: self.config.clone(),
-            adopted,
+            adopted: adopted::Chooser::new(adopted),
             search: finder.wake.clone(),
         };
         control.start().await;
@@ -292,7 +294,7 @@ impl Parts {
         let (seen, written) = audit::writes();
         let evaluator = Evaluator::new(self.shared.clone(), self.keeper.clone(), transitions_in, engine);
         let (actor, runs) = self.actor(plans);
-        let (porter, orders) = devices::Porter::new(self.shared.clone(), self.keeper.auditor());
+        let (porter, orders) = devices::Porter::new(self.shared.clone(), self.keeper.clone());
         let view = Arc::new(self.view(runs, reloads_in, seen, orders));
         let api = surface::surface(&view);
         let mut tasks = Tasks::default();

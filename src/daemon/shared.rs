@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::devices::Busy;
 use super::explain::Desk;
 use super::kept::Kept;
 use super::listening::Logs;
 use super::offenders::Offenders;
+use super::paused::Paused;
 use crate::api::curtailments::CurtailmentRow;
 use crate::api::prometheus::Group;
 use crate::config::Config;
@@ -61,8 +62,12 @@ pub(super) struct Shared {
     pub(super) desk: Desk,
     /// Written by the curtailer.
     pub(super) curtailed: Snapshot<Vec<CurtailmentRow>>,
+    /// A target has said for the first time, or anew, who it is. Rung by intake.
+    pub(super) identified: Notify,
     /// Devices that something is at work on.
     pub(super) busy: Busy,
+    /// Devices that we paused. Written by whoever pauses and wakes them, and by intake.
+    pub(super) paused: Paused,
 }
 
 /// A value that is replaced as a whole.
@@ -169,7 +174,9 @@ impl Shared {
             logs: Logs::default(),
             desk: Desk::default(),
             curtailed: Snapshot::new(Arc::default()),
+            identified: Notify::new(),
             busy: Busy::default(),
+            paused: Paused::default(),
         }
     }
 

@@ -106,7 +106,7 @@ impl Backend for View {
             approvals: self.run_rows(Some(RunState::WaitingApproval)),
             held: self.runs.held().iter().map(held_row).collect(),
             silences: super::silences::rows(shared, unix_millis()),
-            found: self.finds.pending().into_iter().map(super::discover::row).collect(),
+            found: self.finds.pending().iter().map(|imprint| super::discover::row(imprint)).collect(),
         }
     }
 

@@ -30,72 +30,207 @@ pub enum Gate {
 pub struct Ticket {
     /// Method and path of the login, without its query.
     login: &'static str,
-    /// What a right login says.
+    /// What a right login says. Where questions go to the same path, the first of it is what makes it a login.
     wants: &'static [&'static str],
-    /// What it answers, in front of the token and behind it.
-    gives: (&'static str, &'static str),
-    /// What stands in front of the token in `authorization`.
-    prefix: &'static str,
+    /// How the token is given.
+    gives: Gives,
+    /// The header that is to carry the token, and what stands in front of it.
+    header: (&'static str, &'static str),
+    /// What is answered to a wrong login, and to a wrong token.
+    refusals: [(u16, &'static str); 2],
+    /// Whether anybody may ask so.
+    open: fn(&str) -> bool,
 }
+
+/// How a login gives its token.
+enum Gives {
+    /// In its body: what stands in front of it, and behind it.
+    Body(&'static str, &'static str),
+    /// As a cookie, on the way to the first page.
+    Cookie,
+    /// In its body and as a cookie.
+    Both(&'static str, &'static str),
+}
+
+const UNAUTHORIZED: (u16, &str) = (401, "{\"status\":401,\"error\":\"UNAUTHORIZED\"}");
 
 /// Braiins OS: the token is the whole header.
 pub const BRAIINS: Ticket = Ticket {
     login: "POST /api/v1/auth/login",
     wants: &["\"username\":\"root\"", "\"password\":\"davylamp-demo\""],
-    gives: ("{\"token\":\"", "\",\"timeout_s\":3600}"),
-    prefix: "",
+    gives: Gives::Body("{\"token\":\"", "\",\"timeout_s\":3600}"),
+    header: ("authorization", ""),
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
 
 /// VNish: one password and no user.
 pub const VNISH: Ticket = Ticket {
     login: "POST /api/v1/unlock",
     wants: &["\"pw\":\"davylamp-demo\""],
-    gives: ("{\"token\":\"", "\"}"),
-    prefix: "Bearer ",
+    gives: Gives::Body("{\"token\":\"", "\"}"),
+    header: BEARER,
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
 
 /// Goldshell: user and password in the query.
 pub const GOLDSHELL: Ticket = Ticket {
     login: "GET /user/login",
     wants: &["username=admin", "password=davylamp-demo", "cipher=false"],
-    gives: ("{\"JWT Token\":\"", "\"}"),
-    prefix: "Bearer ",
+    gives: Gives::Body("{\"JWT Token\":\"", "\"}"),
+    header: BEARER,
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
 
 /// ProtoOS: one password and no user.
 pub const PROTO: Ticket = Ticket {
     login: "POST /api/v1/auth/login",
     wants: &["\"password\":\"davylamp-demo\""],
-    gives: ("{\"access_token\":\"", "\",\"refresh_token\":\"none\"}"),
-    prefix: "Bearer ",
+    gives: Gives::Body("{\"access_token\":\"", "\",\"refresh_token\":\"none\"}"),
+    header: BEARER,
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
 };
+
+/// Innosilicon: a form, and refusals with status 200.
+pub const INNOSILICON: Ticket = Ticket {
+    login: "POST /api/auth",
+    wants: &["username=admin", "password=davylamp-demo"],
+    gives: Gives::Body("{\"success\":true,\"jwt\":\"", "\"}"),
+    header: BEARER,
+    refusals: [
+        (200, "{\"success\":false,\"message\":\"Wrong username or password\"}"),
+        (200, "{\"success\":false,\"token\":\"expired\"}"),
+    ],
+    open: |_| false,
+};
+
+/// MSKMINER: a form and a cookie; without it, the way to the form.
+pub const MSKMINER: Ticket = Ticket {
+    login: "POST /admin/login",
+    wants: &["username=admin", "password=davylamp-demo"],
+    gives: Gives::Cookie,
+    header: ("cookie", "session="),
+    refusals: [(401, "<h1>Wrong username or password</h1>"), (302, "")],
+    open: |_| false,
+};
+
+/// FutureBit: a question like all others, and refusals with status 200.
+pub const FUTUREBIT: Ticket = Ticket {
+    login: "POST /api/graphql",
+    wants: &["Auth{login", "\"password\":\"davylamp-demo\""],
+    gives: Gives::Body("{\"data\":{\"Auth\":{\"login\":{\"result\":{\"accessToken\":\"", "\"},\"error\":null}}}}"),
+    header: BEARER,
+    refusals: [
+        (
+            200,
+            "{\"errors\":[{\"message\":\"Invalid password\",\"path\":[\"Auth\",\"login\"],\"extensions\":{\"code\":\"UNAUTHENTICATED\"}}],\"data\":{\"Auth\":null}}",
+        ),
+        (
+            200,
+            "{\"errors\":[{\"message\":\"You must be authenticated to access this resource\",\"path\":[\"Miner\",\"stats\"],\"extensions\":{\"code\":\"UNAUTHENTICATED\"}}],\"data\":{\"Miner\":null}}",
+        ),
+    ],
+    open: |asked| asked.contains("{Miner{online"),
+};
+
+/// FluxOS: beside commands that are open.
+pub const AURADINE: Ticket = Ticket {
+    login: "POST /token",
+    wants: &["\"user\":\"admin\"", "\"password\":\"davylamp-demo\""],
+    gives: Gives::Body("{\"STATUS\":[{\"STATUS\":\"S\"}],\"Token\":[{\"Token\":\"", "\"}],\"id\":1}"),
+    header: ("token", ""),
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
+};
+
+/// SealMiner: a form and a cookie.
+pub const SEALMINER: Ticket = Ticket {
+    login: "POST /cgi-bin/login.php",
+    wants: &["username=seal", "origin_pwd=davylamp-demo"],
+    gives: Gives::Both("{\"session\":\"", "\"}"),
+    header: ("cookie", "PHPSESSID="),
+    refusals: [UNAUTHORIZED; 2],
+    open: |_| false,
+};
+
+/// IceRiver: the page is open, what changes it is not.
+pub const ICERIVER: Ticket = Ticket {
+    login: "POST /user/loginpost",
+    wants: &["post=6", "user=admin", "pwd=davylamp-demo"],
+    gives: Gives::Both("{\"error\":0,\"message\":\"", "\"}"),
+    header: ("cookie", "session="),
+    refusals: [UNAUTHORIZED; 2],
+    open: |asked| !asked.contains("locate="),
+};
+
+/// Braiins OS before REST: what is asked is open, what changes it is not.
+pub const GRAPHQL: Ticket = Ticket {
+    login: "POST /graphql",
+    wants: &["{login(username:\\\"root\\\"", "password:\\\"davylamp-demo\\\""],
+    gives: Gives::Both("{\"data\":{\"auth\":{\"login\":{\"void\":\"", "\"}}}}"),
+    header: ("cookie", "session_id="),
+    refusals: [UNAUTHORIZED; 2],
+    open: |asked| !asked.contains("mutation"),
+};
+
+const BEARER: (&str, &str) = ("authorization", "Bearer ");
+
+impl Ticket {
+    fn is_login(&self, request: &Request) -> bool {
+        let here = request.name().split('?').next() == Some(self.login);
+        // Elsewhere a login may lack what is wanted and is one all the same.
+        here && (!self.login.ends_with("graphql") || request.body.contains(self.wants[0]))
+    }
+
+    fn stops(&self, device: &Device, request: &Request) -> Option<Answer> {
+        let refused = |which: usize| {
+            let (status, body) = self.refusals[which];
+            Some(Answer { is_refusal: true, ..Answer::new(status, body) })
+        };
+        if !self.is_login(request) {
+            let (name, prefix) = self.header;
+            let is_open = (self.open)(&format!("{} {}", request.path, request.body));
+            let right = is_open || request.header(name) == Some(&*format!("{prefix}{}", device.token()));
+            return if right { None } else { refused(1) };
+        }
+        let said = format!("{} {}", request.path, request.body);
+        if !self.wants.iter().all(|want| said.contains(want)) {
+            return refused(0);
+        }
+        device.logged_in();
+        let token = device.token();
+        Some(match self.gives {
+            Gives::Body(before, behind) => Answer::new(200, &format!("{before}{token}{behind}")),
+            Gives::Both(before, behind) => {
+                let cookie = format!("{}{token}; Path=/", self.header.1);
+                let body = format!("{before}{token}{behind}");
+                Answer { header: Some(("Set-Cookie", cookie)), ..Answer::new(200, &body) }
+            }
+            Gives::Cookie => {
+                let cookie = format!("session={token}; Path=/; HttpOnly");
+                Answer { header: Some(("Set-Cookie", cookie)), ..Answer::new(302, "") }
+            }
+        })
+    }
+}
 
 impl Gate {
     /// The answer of the gate itself; `None` lets the request through.
     pub fn stops(self, device: &Device, request: &Request) -> Option<Answer> {
-        let refused = || Some(Answer::new(401, "{\"status\":401,\"error\":\"UNAUTHORIZED\"}"));
         match self {
             Gate::Open => None,
             Gate::Digest if digest_is_right(device, request) => None,
             Gate::Digest => {
                 let challenge = format!("Digest realm=\"{REALM}\", nonce=\"{}\", qop=\"auth\"", device.token());
-                Some(Answer { challenge: Some(challenge), ..Answer::new(401, "<h1>401 Unauthorized</h1>") })
+                let header = Some(("WWW-Authenticate", challenge));
+                Some(Answer { header, is_refusal: true, ..Answer::new(401, "<h1>401 Unauthorized</h1>") })
             }
-            Gate::Ticket(ticket) if request.name().split('?').next() == Some(ticket.login) => {
-                let said = format!("{} {}", request.path, request.body);
-                if !ticket.wants.iter().all(|want| said.contains(want)) {
-                    return refused();
-                }
-                device.logged_in();
-                let (before, behind) = ticket.gives;
-                Some(Answer::new(200, &format!("{before}{}{behind}", device.token())))
-            }
-            Gate::Ticket(ticket) => {
-                let right = request.header("authorization") == Some(&*format!("{}{}", ticket.prefix, device.token()));
-                if right { None } else { refused() }
-            }
+            Gate::Ticket(ticket) => ticket.stops(device, request),
             Gate::Fixed if request.header("authorization") == Some(&*format!("Bearer {PASSWORD}")) => None,
-            Gate::Fixed => refused(),
+            Gate::Fixed => Some(Answer { is_refusal: true, ..Answer::new(UNAUTHORIZED.0, UNAUTHORIZED.1) }),
         }
     }
 }

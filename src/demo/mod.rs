@@ -11,6 +11,9 @@ mod family;
 mod fault;
 mod gate;
 mod hostile;
+mod kept;
+mod obey;
+mod profile;
 mod server;
 mod talk;
 
@@ -22,13 +25,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use axeos::OTP_SECRET;
+pub use axeos::{OTP_SECRET, one_time_code};
 pub use device::Vitals;
 use device::{Device, Door};
 use family::{FAMILIES, Family};
 pub use fault::{Fault, Hostile, Step};
 use gate::Gate;
 pub use gate::PASSWORD;
+pub use kept::{Kept, Pool};
 
 /// What a simulated device pretends to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,11 +87,19 @@ pub enum Model {
     Iceriver,
     /// xmrig 6.26: a bearer token.
     Xmrig,
+    /// Antminer S19 with MSKMINER: places for sixteen boards, and a web interface with a cookie.
+    Mskminer,
+    /// Antminer S19 with MaraFW: pages behind HTTP Digest.
+    Marathon,
+    /// Innosilicon T3: cgminer's API, and a web interface whose refusals come with status 200.
+    Innosilicon,
+    /// FutureBit Apollo II: GraphQL, the login included.
+    Futurebit,
 }
 
 impl Model {
     /// All models.
-    pub const ALL: [Model; 25] = [
+    pub const ALL: [Model; 29] = [
         Model::BitaxeOld,
         Model::Bitaxe,
         Model::NerdQaxe,
@@ -113,6 +125,10 @@ impl Model {
         Model::Proto,
         Model::Iceriver,
         Model::Xmrig,
+        Model::Mskminer,
+        Model::Marathon,
+        Model::Innosilicon,
+        Model::Futurebit,
     ];
 
     /// The kind of target that polls it.
@@ -268,6 +284,8 @@ impl DeviceHandle {
         let mut options = serde_json::Map::new();
         let secret = serde_json::json!({ "file": password });
         match family.gate {
+            // Everybody may look, and only its owner may set it.
+            Gate::Open if matches!(family.kind, "avalon" | "epic") => options.insert("password".to_string(), secret),
             Gate::Open => return serde_json::Value::Null,
             Gate::Fixed => options.insert("token".to_string(), secret),
             Gate::Digest | Gate::Ticket(_) => options.insert("password".to_string(), secret),
@@ -281,6 +299,23 @@ impl DeviceHandle {
     /// What it measures now.
     pub fn vitals(&self) -> Vitals {
         self.device.vitals()
+    }
+
+    /// What it is set to.
+    pub fn kept(&self) -> Kept {
+        self.device.kept()
+    }
+
+    /// Sets it so, as somebody does who stands before it.
+    pub fn keep(&self, change: impl FnOnce(&mut Kept)) {
+        let mut kept = self.device.kept();
+        change(&mut kept);
+        self.device.keep(kept);
+    }
+
+    /// Whether it was told to show itself.
+    pub fn light(&self) -> bool {
+        self.device.told("light").is_some()
     }
 
     /// Moves it to a free port of another address, as a router does that gives addresses away.

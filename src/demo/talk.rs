@@ -27,6 +27,15 @@ impl Request {
         if self.method.is_empty() { self.path.clone() } else { format!("{} {}", self.method, self.path) }
     }
 
+    /// Whether it is no mere question or login.
+    pub fn changes(&self) -> bool {
+        let commands = ["addpool", "switchpool", "removepool", "setpool", "ascset", "profileset"];
+        let command = self.path.split(' ').next().unwrap_or_default();
+        matches!(&*self.method, "PUT" | "PATCH")
+            || commands.contains(&command)
+            || self.method == "POST" && !["login", "unlock", "otp"].iter().any(|word| self.path.contains(word))
+    }
+
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -67,7 +76,9 @@ impl Request {
             if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
             }
-            if bytes.len() > MAX_REQUEST || stream.read_buf(&mut bytes).await? == 0 {
+            // What is no HTTP is refused without waiting for its end.
+            let foreign = bytes.first() == Some(&b'{');
+            if foreign || bytes.len() > MAX_REQUEST || stream.read_buf(&mut bytes).await? == 0 {
                 break bytes.len();
             }
         };
@@ -91,16 +102,18 @@ impl Request {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// The value of `WWW-Authenticate`.
-    pub challenge: Option<String>,
+    /// A header of its own, with its value.
+    pub header: Option<(&'static str, String)>,
+    /// Whether it refuses for want of a login.
+    pub is_refusal: bool,
     /// Body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// An answer without a challenge.
+    /// An answer without a header of its own.
     pub fn new(status: u16, body: &str) -> Self {
-        Answer { status, challenge: None, body: body.as_bytes().to_vec() }
+        Answer { status, header: None, is_refusal: false, body: body.as_bytes().to_vec() }
     }
 
     /// Writes it; the caller closes.
@@ -112,15 +125,17 @@ impl Answer {
             Wire::Http => {
                 let reason = match self.status {
                     200 => "OK",
+                    302 => "Found",
                     401 => "Unauthorized",
                     404 => "Not Found",
                     _ => "Internal Server Error",
                 };
                 let sort = if self.body.starts_with(b"{") { "application/json" } else { "text/html" };
-                let challenge =
-                    self.challenge.iter().map(|text| format!("WWW-Authenticate: {text}\r\n")).collect::<String>();
+                let own = self.header.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+                let location = (self.status == 302).then(|| "Location: /\r\n".to_string());
+                let headers: String = own.chain(location).collect();
                 format!(
-                    "HTTP/1.1 {} {reason}\r\n{challenge}Content-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+                    "HTTP/1.1 {} {reason}\r\n{headers}Content-Type: {sort}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
                     self.status
                 )
                 .into_bytes()

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use crate::model::Reading;
+use crate::model::{PollFailure, Reading};
 
 /// Longest text that is kept of what a device says of itself, in characters.
 const MAX_TEXT: usize = 64;
+
+/// Longest reason, in characters.
+const MAX_TROUBLE: usize = 300;
 
 /// A MAC address that can stand for one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +66,10 @@ pub struct Found {
     pub firmware: String,
     /// MAC address or serial number in the device's own words, with which each of its polls can be compared.
     pub says: String,
+    /// Port of its web interface, where it is polled through another one.
+    pub web_port: Option<u16>,
+    /// Whether it only answers who has logged in.
+    pub locked: bool,
     /// Why it could not be polled, in words; `None` where it was.
     pub trouble: Option<String>,
 }
@@ -88,6 +95,11 @@ impl Found {
             self.serial = self.says.clone();
         }
     }
+}
+
+/// Why a device could not be polled, in words that may quote it.
+pub(super) fn trouble(failure: &PollFailure) -> String {
+    failure.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TROUBLE).collect()
 }
 
 /// Text of a device: no control characters, bounded.

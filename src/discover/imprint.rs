@@ -2,6 +2,7 @@
 //! host name and firmware, and carries the id that its history stands under. Pure; the daemon writes it down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::found::{Found, Mac, tidy};
 use super::settings::Adoption;
@@ -73,6 +74,12 @@ pub struct Imprint {
     pub model: String,
     /// Firmware and version.
     pub firmware: String,
+    /// Port of its web interface, where it is polled through another one.
+    #[serde(default)]
+    pub web_port: Option<u16>,
+    /// Whether it only answers who has logged in.
+    #[serde(default)]
+    pub locked: bool,
     /// Why it could not be polled when it was found.
     pub trouble: Option<String>,
     /// When it was first found, milliseconds since the epoch.
@@ -119,39 +126,46 @@ pub struct Entered {
     pub news: Vec<News>,
     /// Id of its imprint; empty where there is none.
     pub id: String,
+    /// Whether a rule takes it, and it waits because as many are adopted as may be.
+    pub waits: bool,
     /// Keys of the imprints that changed in a way worth keeping.
     pub changed: Vec<String>,
 }
 
 /// All imprints, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imprints(BTreeMap<String, Imprint>);
+pub struct Imprints(BTreeMap<String, Arc<Imprint>>);
 
 impl Imprints {
     /// Those of earlier processes.
     pub fn new(kept: impl IntoIterator<Item = Imprint>) -> Self {
-        Imprints(kept.into_iter().map(|imprint| (imprint.identity.clone(), imprint)).collect())
+        Imprints(kept.into_iter().map(|imprint| (imprint.identity.clone(), Arc::new(imprint))).collect())
     }
 
-    /// All of them, in the order of their keys.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Imprint> {
+    /// All of them, in the order of their keys. A copy of all of them is cheap.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Imprint>> {
         self.0.values()
     }
 
     /// The imprint of a key.
     pub fn get(&self, key: &str) -> Option<&Imprint> {
-        self.0.get(key)
+        self.0.get(key).map(Arc::as_ref)
     }
 
     /// The imprint of an id.
     pub fn find(&self, id: &str) -> Option<&Imprint> {
-        self.0.values().find(|imprint| imprint.id == id)
+        self.0.values().find(|imprint| imprint.id == id).map(Arc::as_ref)
+    }
+
+    /// The imprint of a device that was found.
+    pub fn known(&self, found: &Found) -> Option<&Imprint> {
+        self.get(&self.key_of(found)?)
     }
 
     /// Decides about a device. Says whether that is new; `None` when there is none of that id.
     pub fn decide(&mut self, id: &str, state: State) -> Option<(String, bool)> {
         let (key, imprint) = self.0.iter_mut().find(|(_, imprint)| imprint.id == id)?;
-        let changed = std::mem::replace(&mut imprint.state, state) != state;
+        let changed = std::mem::replace(&mut Arc::make_mut(imprint).state, state) != state;
         Some((key.clone(), changed))
     }
 
@@ -164,11 +178,11 @@ impl Imprints {
         // answered as himself.
         let drives_out =
             |other: &Imprint| other.address == found.address && (found.trouble.is_none() || other.trouble.is_some());
-        let stands = |other: &&mut Imprint| {
+        let stands = |other: &&mut Arc<Imprint>| {
             other.address == found.address && other.kind == found.kind && Some(&other.identity) != known.as_ref()
         };
         if let Some(holder) = self.0.values_mut().filter(stands).find(|holder| !drives_out(holder)) {
-            holder.last_seen = now;
+            Arc::make_mut(holder).last_seen = now;
             return Entered { id: holder.id.clone(), ..Entered::default() };
         }
         let mut entered = Entered::default();
@@ -178,21 +192,25 @@ impl Imprints {
             None => {
                 let id = id_for(found, &|id| taken(id) || self.find(id).is_some());
                 entered.news.push(News::New);
-                self.0.insert(identity.clone(), Imprint::new(identity.clone(), id, now));
+                self.0.insert(identity.clone(), Arc::new(Imprint::new(identity.clone(), id, now)));
                 identity
             }
         };
         // Whoever was last seen at this address has left it.
         for other in self.0.values_mut().filter(|other| drives_out(other) && other.identity != key) {
-            other.address.clear();
+            Arc::make_mut(other).address.clear();
             entered.changed.push(other.identity.clone());
         }
-        if let Some(imprint) = self.0.get_mut(&key) {
+        let adopted = self.0.values().filter(|imprint| imprint.state == State::Adopted).count();
+        if let Some(imprint) = self.0.get_mut(&key).map(Arc::make_mut) {
             let before = imprint.clone();
             imprint.update(found, &mut entered.news);
             if imprint.state == State::Pending && imprint.trouble.is_none() && adoption.takes(found) {
-                imprint.state = State::Adopted;
-                entered.news.push(News::Adopted);
+                entered.waits = adopted >= adoption.most;
+                if !entered.waits {
+                    imprint.state = State::Adopted;
+                    entered.news.push(News::Adopted);
+                }
             }
             entered.id = imprint.id.clone();
             let differs = Imprint { last_seen: before.last_seen, ..imprint.clone() } != before;
@@ -208,10 +226,12 @@ impl Imprints {
     pub(super) fn key_of(&self, found: &Found) -> Option<String> {
         let mac = found.mac.map(|mac| mac.to_string());
         let by_mac = self.0.values().find(|imprint| !imprint.mac.is_empty() && Some(&imprint.mac) == mac.as_ref());
-        // By the serial number only where the MAC addresses do not contradict.
+        // By the serial number only where the MAC addresses do not contradict; who has none is it before anybody who has
+        // one and says that number too.
         let by_serial = || {
-            let same = |imprint: &&Imprint| !found.serial.is_empty() && imprint.serial == found.serial;
-            self.0.values().find(|imprint| same(imprint) && (imprint.mac.is_empty() || mac.is_none()))
+            let same = |imprint: &&Arc<Imprint>| !found.serial.is_empty() && imprint.serial == found.serial;
+            let nameless = self.0.values().find(|imprint| same(imprint) && imprint.mac.is_empty());
+            nameless.or_else(|| self.0.values().filter(|_| mac.is_none()).find(same))
         };
         by_mac.or_else(by_serial).map(|imprint| imprint.identity.clone())
     }
@@ -233,6 +253,8 @@ impl Imprint {
             make: String::new(),
             model: String::new(),
             firmware: String::new(),
+            web_port: None,
+            locked: false,
             trouble: None,
             first_seen: now,
             last_seen: now,
@@ -262,7 +284,8 @@ impl Imprint {
                 news.push(News::Kind { from });
             }
         }
-        self.trouble = found.trouble.as_deref().map(|trouble| trouble.chars().take(300).collect());
+        self.trouble.clone_from(&found.trouble);
+        (self.web_port, self.locked) = (found.web_port, found.locked);
         self.says = found.says.clone();
         for (known, said) in [
             (&mut self.hostname, &found.hostname),
@@ -355,7 +378,7 @@ mod tests {
     }
 
     fn enter(imprints: &mut Imprints, found: &Found, auto: bool) -> Entered {
-        imprints.enter(found, &Adoption { auto, allow: Vec::new() }, &|id| id == "configured", 1000)
+        imprints.enter(found, &Adoption { auto, ..Adoption::default() }, &|id| id == "configured", 1000)
     }
 
     #[test]
@@ -449,8 +472,10 @@ mod tests {
         assert_eq!(imprints.decide("nobody", State::Removed), None);
         enter(&mut imprints, &found(1, "10.0.0.7", "a"), true);
         assert_eq!(imprints.find("a-ab01").unwrap().state, State::Removed);
-        let allow =
-            |make: &str| Adoption { auto: true, allow: vec![Allow { make: Some(make.into()), ..Allow::default() }] };
+        let allow = |make: &str| {
+            let allow = vec![Allow { make: Some(make.into()), ..Allow::default() }];
+            Adoption { auto: true, allow, ..Adoption::default() }
+        };
         let enter = |imprints: &mut Imprints, make: &str| {
             imprints.enter(&found(2, "10.0.0.8", "b"), &allow(make), &|_| false, 1);
             imprints.find("b-ab02").unwrap().state
@@ -463,6 +488,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_adopts_so_many_and_no_more() {
+        let mut imprints = Imprints::default();
+        let adoption = Adoption { auto: true, most: 2, ..Adoption::default() };
+        let mut enter =
+            |last: u8| imprints.enter(&found(last, &format!("10.0.0.{last}"), "a"), &adoption, &|_| false, 1).waits;
+        assert_eq!([1, 2, 3, 1].map(&mut enter), [false, false, true, false]);
+        assert_eq!(imprints.find("a-ab03").unwrap().state, State::Pending);
+    }
+
+    #[test]
     fn a_serial_number_does_until_a_mac_is_known_and_nothing_does_for_nothing() {
         let mut imprints = Imprints::default();
         let serial = Found { mac: None, serial: "S1272/0185".into(), ..found(1, "10.0.0.5", "seal") };
@@ -471,6 +506,12 @@ mod tests {
         assert_eq!(enter(&mut imprints, &both, true).id, "seal-0185");
         let only_mac = Found { serial: String::new(), ..both.clone() };
         assert_eq!(enter(&mut imprints, &only_mac, true).id, "seal-0185");
+        let liar = Found { mac: Mac::read("02000000ab00"), ..found(0, "10.0.0.66", "liar") };
+        let mut lied = Imprints::default();
+        enter(&mut lied, &Found { serial: "other".into(), ..liar.clone() }, true);
+        enter(&mut lied, &serial, true);
+        enter(&mut lied, &Found { serial: serial.serial.clone(), ..liar }, true);
+        assert_eq!(enter(&mut lied, &serial, true).id, "seal-0185", "whoever else says that number");
         let other = Found { mac: Mac::read("02000000ab99"), ..both };
         assert_eq!(
             enter(&mut imprints, &other, true).news,

@@ -9,7 +9,9 @@ pub mod arp;
 pub mod file;
 pub mod found;
 pub mod imprint;
+pub mod kinds;
 pub mod known;
+pub mod names;
 pub mod plan;
 mod probe;
 pub mod round;
@@ -18,12 +20,14 @@ pub mod settings;
 
 pub use found::{Found, Mac};
 pub use imprint::{Imprint, Imprints};
+pub use kinds::Kinds;
 pub use plan::{Plan, PlanError};
 pub use round::Round;
-pub use scan::{Progress, Search, scan};
+pub use scan::{Progress, Search, Trust, nobody, scan};
 pub use settings::{Checked, Settings};
 
-/// Ports that devices are looked for on. Every family that speaks a protocol is looked for on each of its ports.
+/// Ports that devices are looked for on. Every family that speaks a protocol is looked for on each of its ports, unless it
+/// has ports of its own ([`kinds::KindEntry`]).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ports {

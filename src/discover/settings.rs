@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Ports;
 use super::found::Found;
+use super::kinds::{KindEntry, Kinds};
 use super::plan::Plan;
 use super::scan::Search;
 use crate::collect::{KINDS, kind};
@@ -18,6 +19,9 @@ const HOW: &str = "say discovery.allow_public: true if they are yours";
 
 /// Shortest time between two searches.
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Devices that a rule adopts where nobody says how many: a network that invents more would take the memory of all.
+const MOST_ADOPTED: usize = 10_000;
 
 /// What becomes of a device that was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -62,10 +66,14 @@ pub struct Settings {
     pub adopt: Adopt,
     /// With `adopt: auto`, only these; without entries, all.
     pub allow: Vec<AllowEntry>,
+    /// With `adopt: auto`, so many at most; more wait for a person's word.
+    pub adopt_at_most: usize,
     /// Labels of the targets that come of it.
     pub labels: BTreeMap<String, String>,
     /// Where devices may answer.
     pub ports: Ports,
+    /// What is special about single kinds: their ports, the options and credentials of their targets.
+    pub kinds: BTreeMap<String, KindEntry>,
     /// Longest time for one answer.
     #[serde(with = "serde_text")]
     #[schemars(schema_with = "duration::schema")]
@@ -87,8 +95,10 @@ impl Default for Settings {
             cron: None,
             adopt: Adopt::Approve,
             allow: Vec::new(),
+            adopt_at_most: MOST_ADOPTED,
             labels: BTreeMap::new(),
             ports: search.ports,
+            kinds: BTreeMap::new(),
             timeout: search.timeout,
             // In no hurry: polls go on beside it.
             concurrency: 32,
@@ -98,12 +108,20 @@ impl Default for Settings {
 }
 
 /// What is adopted at once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {
     /// Whether anything is.
     pub auto: bool,
     /// Only what fits one of these; everything where there is none.
     pub allow: Vec<Allow>,
+    /// So many at most.
+    pub most: usize,
+}
+
+impl Default for Adoption {
+    fn default() -> Self {
+        Adoption { auto: false, allow: Vec::new(), most: MOST_ADOPTED }
+    }
 }
 
 /// One entry, checked.
@@ -134,7 +152,7 @@ impl Adoption {
 
 /// Whether a target of this kind and address stands where a device was found: at the same address, or on the same machine
 /// asked for the same.
-pub fn is_at((kind, address): (&str, &str), found: (&str, &str)) -> bool {
+pub(super) fn is_at((kind, address): (&str, &str), found: (&str, &str)) -> bool {
     let (one, other) = (address_of(bare(address)), address_of(found.1));
     bare(address) == found.1 || (kind == found.0 && one.is_some() && one == other)
 }
@@ -197,6 +215,7 @@ impl Settings {
         let too_large = too_large.into_iter().filter(|(_, wrong, _)| *wrong);
         mistakes.extend(too_large.map(|(path, _, text)| (path.to_string(), format!("is too large: {text}"))));
         let allow = self.allow(&mut mistakes);
+        let kinds = Kinds::check(&self.kinds, &mut mistakes);
         if self.adopt == Adopt::Approve && !self.allow.is_empty() {
             let text = "approve lets every device wait, so allow says nothing: write auto";
             mistakes.push(("adopt".to_string(), text.to_string()));
@@ -206,12 +225,17 @@ impl Settings {
         }
         let search = Search {
             ports: self.ports.clone(),
+            kinds,
             timeout: self.timeout,
             concurrency: self.concurrency,
             rate: self.rate,
             ..Search::default()
         };
-        Ok(Checked { plan, search, adoption: Adoption { auto: self.adopt == Adopt::Auto, allow } })
+        Ok(Checked {
+            plan,
+            search,
+            adoption: Adoption { auto: self.adopt == Adopt::Auto, allow, most: self.adopt_at_most },
+        })
     }
 
     fn allow(&self, mistakes: &mut Vec<(String, String)>) -> Vec<Allow> {

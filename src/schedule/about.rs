@@ -1,7 +1,5 @@
 //! What the scheduler says of a target: up, duration, results. Nobody else writes these families.
 
-use std::collections::BTreeMap;
-
 use crate::model::{Family, Labels, Observation, Sample, Suffix, Target};
 
 /// 1 when the last poll succeeded.
@@ -46,7 +44,8 @@ pub struct About {
     info: Labels,
     last_success: Option<i64>,
     failed: u32,
-    polls: BTreeMap<&'static str, (Labels, f64)>,
+    /// Sorted by result. There are one or two.
+    polls: Vec<(&'static str, Labels, f64)>,
 }
 
 impl About {
@@ -54,7 +53,7 @@ impl About {
     pub fn new(target: &Target) -> Self {
         let labels = target.labels.with("target", target.id.as_ref()).with("kind", target.kind.as_ref());
         let info = labels.with("address", target.address.as_str());
-        let polls = BTreeMap::from([("ok", (labels.with("result", "ok"), 0.0))]);
+        let polls = vec![("ok", labels.with("result", "ok"), 0.0)];
         About { labels, info, last_success: None, failed: 0, polls }
     }
 
@@ -71,8 +70,11 @@ impl About {
                 failure.reason.as_str()
             }
         };
-        let count = self.polls.entry(result).or_insert_with(|| (self.labels.with("result", result), 0.0));
-        count.1 += 1.0;
+        let place = self.polls.binary_search_by_key(&result, |(result, ..)| result).unwrap_or_else(|place| {
+            self.polls.insert(place, (result, self.labels.with("result", result), 0.0));
+            place
+        });
+        self.polls[place].2 += 1.0;
         let sample = |family: &'static Family, labels: &Labels, value| Sample {
             family: family.into(),
             suffix: Suffix::None,
@@ -82,11 +84,12 @@ impl About {
         let mut samples = vec![
             sample(&TARGET_UP, &self.labels, f64::from(u8::from(observation.outcome.is_ok()))),
             sample(&TARGET_INFO, &self.info, 1.0),
-            sample(&LAST_POLL_DURATION, &self.labels, observation.took.as_secs_f64()),
+            // Nobody reads less than microseconds, and they take less memory.
+            sample(&LAST_POLL_DURATION, &self.labels, observation.took.as_micros() as f64 / 1e6),
             sample(&FAILED_POLLS, &self.labels, f64::from(self.failed)),
         ];
         samples.extend(self.last_success.map(|at| sample(&LAST_SUCCESS, &self.labels, at as f64 / 1000.0)));
-        samples.extend(self.polls.values().map(|(labels, count)| sample(&POLLS, labels, *count)));
+        samples.extend(self.polls.iter().map(|(_, labels, count)| sample(&POLLS, labels, *count)));
         samples
     }
 }

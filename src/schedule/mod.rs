@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::collect::Collector;
 use crate::model::{FailureReason, Observation, Sample, Target, TargetId};
@@ -72,32 +71,36 @@ pub struct Difference {
 
 /// Polls all targets. Dropping it stops all polls.
 pub struct Scheduler {
-    out: mpsc::Sender<Polled>,
-    telemetry: Arc<Telemetry>,
-    gate: Arc<Semaphore>,
-    epoch: Instant,
+    shared: Arc<Shared>,
     running: HashMap<TargetId, Running>,
     tasks: JoinSet<()>,
     calendar: calendar::Calendar,
 }
 
+/// What all workers have in common.
+struct Shared {
+    out: mpsc::Sender<Polled>,
+    telemetry: Arc<Telemetry>,
+    gate: Semaphore,
+    epoch: Instant,
+}
+
 struct Running {
     target: Arc<Target>,
-    stop: CancellationToken,
-    now: Arc<Notify>,
+    /// A poll under way when the target is stopped is dropped with its connection.
+    stop: AbortHandle,
+    /// Wakes a target that is polled by the calendar.
+    now: Option<Arc<Notify>>,
 }
 
 impl Scheduler {
     /// A scheduler without targets, sending to `out`, with at most `polls` under way at once.
     pub fn new(out: mpsc::Sender<Polled>, telemetry: Arc<Telemetry>, polls: usize) -> Self {
         Scheduler {
-            out,
-            gate: Arc::new(Semaphore::new(polls)),
-            epoch: Instant::now(),
             running: HashMap::new(),
             tasks: JoinSet::new(),
             calendar: calendar::Calendar::new(telemetry.clone()),
-            telemetry,
+            shared: Arc::new(Shared { out, telemetry, gate: Semaphore::new(polls), epoch: Instant::now() }),
         }
     }
 
@@ -113,7 +116,7 @@ impl Scheduler {
                 }
                 changed => {
                     if let Some(running) = changed {
-                        running.stop.cancel();
+                        running.stop.abort();
                     }
                     difference.started.push(job.target.id.clone());
                     self.start(job);
@@ -121,14 +124,14 @@ impl Scheduler {
             }
         }
         for (id, running) in old {
-            running.stop.cancel();
+            running.stop.abort();
             difference.stopped.push(id);
         }
         difference.started.sort();
         difference.stopped.sort();
         let cron = |running: &Running| {
             let (expression, zone) = running.target.cron.clone()?;
-            let (id, now) = (running.target.id.to_string(), running.now.clone());
+            let (id, now) = (running.target.id.to_string(), running.now.clone()?);
             Some(calendar::Entry { id: format!("poll {id}"), expression, zone, wake: now })
         };
         self.calendar.apply("poll", self.running.values().filter_map(cron).collect()).await;
@@ -145,7 +148,7 @@ impl Scheduler {
     pub async fn review(&mut self) {
         while let Some(ended) = self.tasks.try_join_next() {
             if ended.is_err_and(|error| error.is_panic()) {
-                self.telemetry.count_panic("schedule");
+                self.shared.telemetry.count_panic("schedule");
             }
         }
         self.calendar.review(chrono::Utc::now()).await;
@@ -154,7 +157,7 @@ impl Scheduler {
     /// Stops polling and waits for polls under way, at most `grace`.
     pub async fn stop(mut self, grace: Duration) {
         for running in self.running.values() {
-            running.stop.cancel();
+            running.stop.abort();
         }
         self.calendar.stop().await;
         let drained = async { while self.tasks.join_next().await.is_some() {} };
@@ -162,95 +165,88 @@ impl Scheduler {
     }
 
     fn start(&mut self, job: Job) {
-        let (stop, now) = (CancellationToken::new(), Arc::new(Notify::new()));
-        let running = Running { target: job.target.clone(), stop: stop.clone(), now: now.clone() };
-        self.running.insert(job.target.id.clone(), running);
+        let (id, target) = (job.target.id.clone(), job.target.clone());
+        let now = target.cron.is_some().then(Arc::default);
         let worker = Worker {
-            about: about::About::new(&job.target),
+            about: about::About::new(&target),
             meter: energy::Meter::default(),
             job,
-            now,
-            out: self.out.clone(),
-            gate: self.gate.clone(),
-            telemetry: self.telemetry.clone(),
-            epoch: self.epoch,
+            now: now.clone(),
+            shared: self.shared.clone(),
             failures: 0,
             last_result: None,
         };
-        self.tasks.spawn(async move {
-            // A poll under way when the target is stopped is dropped with its connection.
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = worker.run() => {}
-            }
-        });
+        let stop = self.tasks.spawn(worker.run());
+        self.running.insert(id, Running { target, stop, now });
     }
 }
 
+/// What polls one target. There may be ten thousand, nearly all of them asleep, so what a poll needs is not in here.
 struct Worker {
     job: Job,
     about: about::About,
     meter: energy::Meter,
-    now: Arc<Notify>,
-    out: mpsc::Sender<Polled>,
-    gate: Arc<Semaphore>,
-    telemetry: Arc<Telemetry>,
-    epoch: Instant,
+    now: Option<Arc<Notify>>,
+    shared: Arc<Shared>,
     failures: u32,
     last_result: Option<Option<FailureReason>>,
 }
 
 impl Worker {
     async fn run(mut self) {
-        let target = self.job.target.clone();
-        let phase = rhythm::phase(&target.id, target.interval);
-        if target.cron.is_none() {
-            tokio::time::sleep(rhythm::phase(&target.id, target.interval.min(FIRST_POLL_WITHIN))).await;
-        } else {
-            self.now.notified().await;
-        }
+        let target = &self.job.target;
+        let mut wait = rhythm::phase(&target.id, target.interval.min(FIRST_POLL_WITHIN));
         loop {
-            let Ok(permit) = self.gate.clone().acquire_owned().await else { return };
-            let observation = Box::pin(poll::poll(&target, &self.job.collector)).await;
-            drop(permit);
-            let asked_to_wait = observation.outcome.as_ref().err().and_then(|failure| failure.retry_after);
-            if !self.report(observation).await {
-                return;
+            match &self.now {
+                Some(now) => now.notified().await,
+                None => tokio::time::sleep(wait).await,
             }
-            if target.cron.is_some() {
-                self.now.notified().await;
-            } else {
-                let extra = rhythm::back_off(&target.id, target.interval, self.failures);
-                let wait = extra.max(asked_to_wait.unwrap_or_default().min(LONGEST_RETRY_AFTER));
-                tokio::time::sleep(wait).await;
-                tokio::time::sleep(rhythm::until_next(self.epoch.elapsed(), target.interval, phase)).await;
+            match Box::pin(self.once()).await {
+                Some(next) => wait = next,
+                None => return,
             }
         }
+    }
+
+    /// Polls once; says how long to wait for the next time, or `None` when nobody wants to know any more.
+    async fn once(&mut self) -> Option<Duration> {
+        let permit = self.shared.gate.acquire().await.ok()?;
+        let observation = poll::poll(&self.job.target, &self.job.collector).await;
+        drop(permit);
+        let asked_to_wait = observation.outcome.as_ref().err().and_then(|failure| failure.retry_after);
+        if !self.report(observation).await {
+            return None;
+        }
+        let target = &self.job.target;
+        let extra = rhythm::back_off(&target.id, target.interval, self.failures);
+        let extra = extra.max(asked_to_wait.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+        let phase = rhythm::phase(&target.id, target.interval);
+        Some(extra + rhythm::until_next(self.shared.epoch.elapsed() + extra, target.interval, phase))
     }
 
     async fn report(&mut self, mut observation: Observation) -> bool {
         let about = self.about.enter(&observation);
         let kind = || ("kind", self.job.target.kind.to_string());
-        self.telemetry.poll_duration.get_or_create(&vec![kind()]).observe(observation.took.as_secs_f64());
+        self.shared.telemetry.poll_duration.get_or_create(&vec![kind()]).observe(observation.took.as_secs_f64());
         match &mut observation.outcome {
             Ok(reading) => {
                 self.failures = 0;
                 self.meter.enter(observation.at, reading);
                 for (family, count) in &reading.rejected {
                     let labels = vec![kind(), ("family", family.clone())];
-                    self.telemetry.values_rejected.get_or_create(&labels).inc_by(*count);
+                    self.shared.telemetry.values_rejected.get_or_create(&labels).inc_by(*count);
                 }
             }
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 self.meter.lost();
                 if failure.reason == FailureReason::Bug {
-                    self.telemetry.count_panic("poll");
+                    self.shared.telemetry.count_panic("poll");
                 }
             }
         }
         self.log_change(&observation);
-        self.out.send(Polled { observation, about }).await.is_ok()
+        self.shared.out.send(Polled { observation, about }).await.is_ok()
     }
 
     /// Logs when the result changes, not each time: a dead farm must not fill the journal.

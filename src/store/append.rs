@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::{Block, Fresh, Row};
+use super::block::{Block, Fresh};
+use super::column::Column;
 use super::forms::{Form, Forms, Stamp};
 use super::recent::{Limits, Recent};
 use crate::model::{FamilyRef, FloatHistogram, Labels, Point, Suffix, TargetId};
@@ -73,8 +74,9 @@ pub type KeptHistogram = (FamilyRef, Labels, i64, Arc<FloatHistogram>);
 
 /// What a row has for itself that does not share the times of its block.
 pub(super) struct Own {
-    /// Of the values of the row's column.
+    /// Of the values of the column.
     pub(super) times: VecDeque<i64>,
+    pub(super) column: Column,
     pub(super) histograms: VecDeque<(i64, Arc<FloatHistogram>)>,
     /// Up to when they were handed on to be kept longer than the window.
     pub(super) saved: i64,
@@ -82,38 +84,58 @@ pub(super) struct Own {
 
 impl Default for Own {
     fn default() -> Self {
-        Own { times: VecDeque::new(), histograms: VecDeque::new(), saved: i64::MIN }
+        let (times, column, histograms) = Default::default();
+        Own { times, column, histograms, saved: i64::MIN }
     }
 }
 
 impl Own {
+    /// The first and the last time of numbers, and of histograms.
+    pub(super) fn ends(&self) -> [(Option<i64>, Option<i64>); 2] {
+        let numbers = (self.times.front().copied(), self.times.back().copied());
+        [numbers, (self.histograms.front().map(|(t, _)| *t), self.histograms.back().map(|(t, _)| *t))]
+    }
+
     /// The time of the oldest sample.
     pub(super) fn first(&self) -> Option<i64> {
-        let first = [self.times.front().copied(), self.histograms.front().map(|(t, _)| *t)];
-        first.into_iter().flatten().min()
+        self.ends().into_iter().filter_map(|(first, _)| first).min()
     }
 
     fn last(&self) -> Option<i64> {
-        self.times.back().copied().max(self.histograms.back().map(|(t, _)| *t))
+        self.ends().into_iter().filter_map(|(_, last)| last).max()
     }
 
-    /// Drops what is older than `oldest`, and saved if it must be; says how many values of the column that are.
-    pub(super) fn prune(&mut self, oldest: i64, only_saved: bool) -> usize {
+    /// Whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.column.is_dead() && self.histograms.is_empty()
+    }
+
+    /// The numbers of a range of time, stale markers included.
+    pub(super) fn points(&self, start: i64, end: i64) -> Vec<Point> {
+        let range = self.times.partition_point(|t| *t < start)..self.times.partition_point(|t| *t <= end);
+        let mut points = Vec::with_capacity(range.len());
+        self.column.each(range, |index, v| points.extend(self.times.get(index).map(|t| Point { t: *t, v })));
+        points
+    }
+
+    /// Drops what is older than `oldest`, and saved if it must be.
+    pub(super) fn prune(&mut self, oldest: i64, only_saved: bool) {
         let oldest = if only_saved { oldest.min(self.saved.saturating_add(1)) } else { oldest };
         self.histograms.drain(..self.histograms.partition_point(|(t, _)| *t < oldest));
         let old = self.times.partition_point(|t| *t < oldest);
         self.times.drain(..old);
-        old
+        self.column.drop_front(old);
     }
 
-    /// Drops what is not older than `limit`; says how many values of the column that are.
-    pub(super) fn rewind(&mut self, limit: i64) -> usize {
+    /// Drops what is not older than `limit`. Says whether there was a number among it.
+    pub(super) fn rewind(&mut self, limit: i64) -> bool {
         self.histograms.truncate(self.histograms.partition_point(|(t, _)| *t < limit));
         let keep = self.times.partition_point(|t| *t < limit);
         let future = self.times.len() - keep;
         self.times.truncate(keep);
+        self.column.drop_back(future);
         self.saved = self.saved.min(limit.saturating_sub(1));
-        future
+        future > 0
     }
 }
 
@@ -136,7 +158,7 @@ impl Recent {
     /// Makes a block known into which somebody pushes samples that are complete as they are. It is there for queries
     /// and rules, and not on the page. It takes as many series as a target.
     pub fn declare_pushed(&self, id: &TargetId, kind: &str) {
-        self.declare_block(id, Block::plain(kind, true, true));
+        self.declare_block(id, Block::plain(kind.into(), true, true));
     }
 
     /// Appends points, in the order in which they stand. A stale marker ends a series. `now` is our clock; in a block
@@ -230,7 +252,9 @@ impl Block {
                 match known.map_or_else(|| room.for_one_more(self), |_| Ok(())) {
                     Ok(()) => {
                         let row = known.unwrap_or_else(|| self.add(form, Some(Box::default()), forms, &mut fresh));
-                        if self.rows[row].append(&entry, &mut done) {
+                        let own = self.own.get_mut(row).and_then(Option::as_deref_mut);
+                        if let Some(own) = own.and_then(|own| own.append(&entry, &mut done).then_some(own)) {
+                            self.rows[row].follow(own);
                             self.started(self.rows[row].form, entry.t, entry.start);
                         }
                     }
@@ -253,28 +277,27 @@ impl Entry<'_> {
     }
 }
 
-impl Row {
+impl Own {
     /// Says whether it was kept.
     fn append(&mut self, entry: &Entry<'_>, done: &mut Appended) -> bool {
-        let Some(own) = &mut self.own else { return false };
         let before = done.kept;
-        match own.last() {
+        match self.last() {
             Some(last) if entry.t < last => done.out_of_order += 1,
             Some(last) if entry.t == last => {
                 let same = match &entry.value {
                     // Bits, because a NaN is a value like any other here.
-                    Value::Float(v) => own.times.back() == Some(&last) && self.column.newest() == Some(v.to_bits()),
-                    Value::Histogram(h) => own.histograms.back().is_some_and(|(t, kept)| *t == last && kept == *h),
+                    Value::Float(v) => self.times.back() == Some(&last) && self.column.newest() == Some(v.to_bits()),
+                    Value::Histogram(h) => self.histograms.back().is_some_and(|(t, kept)| *t == last && kept == *h),
                 };
                 *(if same { &mut done.duplicate } else { &mut done.conflict }) += 1;
             }
             _ => {
                 match &entry.value {
                     Value::Float(v) => {
-                        own.times.push_back(entry.t);
+                        self.times.push_back(entry.t);
                         self.column.push(*v);
                     }
-                    Value::Histogram(h) => own.histograms.push_back((entry.t, Arc::clone(h))),
+                    Value::Histogram(h) => self.histograms.push_back((entry.t, Arc::clone(h))),
                 }
                 done.kept += 1;
             }

@@ -1,12 +1,16 @@
 //! A block: all series of one target (or of one group of rules), with the timestamps that they share.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::append::{Own, Room};
-use super::column::Column;
+use super::codec::Run;
+use super::column::ABSENT_BITS;
 use super::forms::{Form, Forms, Stamp, named, series_name};
+use super::packed::{Change, Packed};
 use super::recent::Kept;
+use crate::model::series::{is_stale, stale_nan};
 use crate::model::{Labels, Point, Sample, Series, Starts, Target};
 
 /// All series of one target (or of one group of rules), with the timestamps that they share.
@@ -14,7 +18,7 @@ use crate::model::{Labels, Point, Sample, Series, Starts, Target};
 pub(super) struct Block {
     /// Its number among the blocks.
     pub(super) number: u32,
-    pub(super) kind: String,
+    pub(super) kind: Arc<str>,
     pub(super) hidden: bool,
     /// Whether somebody pushes samples into it, by a clock that is not ours.
     pub(super) pushed: bool,
@@ -25,9 +29,12 @@ pub(super) struct Block {
     /// No labels.
     nothing: Labels,
     pub(super) subject: &'static str,
-    pub(super) times: VecDeque<i64>,
+    /// The times that rows share, and what those said before their newest runs.
+    pub(super) packed: Packed,
     /// Sorted by form.
     pub(super) rows: Vec<Row>,
+    /// What rows have for themselves that do not share the times; empty if none has.
+    pub(super) own: Vec<Option<Box<Own>>>,
     /// Start timestamps of the few rows that have some, by form.
     starts: BTreeMap<u32, Starts>,
     /// Row of each sample of the last poll, in its order: a device answers in the same order each time.
@@ -44,36 +51,47 @@ pub(super) struct Block {
 /// sample of every poll would otherwise hold gigabytes before it holds too many series.
 const LABEL_BYTES_PER_SERIES: usize = 512;
 
-/// A series.
+/// A series, with its newest run: a page reads no further.
 pub(super) struct Row {
     /// Number of its form.
     pub(super) form: u32,
-    pub(super) column: Column,
-    /// The row's own timestamps, where it does not share those of its block. In a box, because nearly no row has any.
-    pub(super) own: Option<Box<Own>>,
+    /// For how many polls it has said the same, those that left the window included.
+    count: u32,
+    bits: u64,
 }
 
 /// Rows that were added since they were last sorted, by form.
 pub(super) type Fresh = HashMap<u32, u32>;
 
 impl Row {
-    /// Drops what is older than `oldest`, of `old` shared times or of its own.
-    fn prune(&mut self, oldest: i64, old: usize, only_saved: bool) {
-        let old = self.own.as_deref_mut().map_or(old, |own| own.prune(oldest, only_saved));
-        self.column.drop_front(old);
+    /// The current value: of the last poll, if that brought one.
+    pub(super) fn last(&self) -> Option<f64> {
+        let value = f64::from_bits(self.bits);
+        (self.bits != ABSENT_BITS && !is_stale(value)).then_some(value)
     }
 
-    /// Drops what is not older than `limit`, of `future` shared times or of its own.
-    /// Says whether there was any.
-    fn rewind(&mut self, limit: i64, future: usize) -> bool {
-        let future = self.own.as_deref_mut().map_or(future, |own| own.rewind(limit));
-        self.column.drop_back(future);
-        future > 0
+    /// Enters what a poll brought, a stale marker once where it brought nothing.
+    pub(super) fn says(&mut self, value: Option<f64>) -> Option<Change> {
+        let missing = || if self.last().is_some() { stale_nan().to_bits() } else { ABSENT_BITS };
+        self.turns(value.map_or_else(missing, f64::to_bits))
     }
 
-    /// Whether the window holds nothing of it any more.
-    fn is_dead(&self) -> bool {
-        self.column.is_dead() && self.own.as_ref().is_none_or(|own| own.histograms.is_empty())
+    fn turns(&mut self, bits: u64) -> Option<Change> {
+        if self.bits == bits {
+            self.count = self.count.saturating_add(1);
+            return None;
+        }
+        let before = std::mem::replace(self, Row { form: self.form, count: 1, bits }).newest();
+        (before.count > 0).then_some(Change { form: self.form, before, after: bits })
+    }
+
+    /// Takes over the newest value of a row that has times of its own.
+    pub(super) fn follow(&mut self, own: &Own) {
+        self.bits = own.column.newest().unwrap_or(ABSENT_BITS);
+    }
+
+    fn newest(&self) -> Run {
+        Run { bits: self.bits, count: self.count }
     }
 }
 
@@ -83,15 +101,20 @@ fn label_bytes(labels: &Labels) -> usize {
 
 impl Block {
     /// A block without labels of its own.
-    pub(super) fn plain(kind: &str, hidden: bool, pushed: bool) -> Self {
-        Block { kind: kind.to_string(), hidden, pushed, saved: i64::MIN, ..Block::default() }
+    pub(super) fn plain(kind: Arc<str>, hidden: bool, pushed: bool) -> Self {
+        Block { kind, hidden, pushed, saved: i64::MIN, ..Block::default() }
     }
 
     /// The block of a target.
     pub(super) fn of_target(target: &Target, subject: &'static str) -> Self {
         let id = target.id.as_ref();
         let about = target.labels.with("target", id).with("kind", target.kind.as_ref());
-        Block { stamp: target.labels.with(subject, id), about, subject, ..Block::plain(&target.kind, false, false) }
+        Block {
+            stamp: target.labels.with(subject, id),
+            about,
+            subject,
+            ..Block::plain(target.kind.clone(), false, false)
+        }
     }
 
     /// The labels that a stamp brings.
@@ -117,19 +140,45 @@ impl Block {
         Some((form.family.clone(), self.labels(form), Point { t, v }))
     }
 
+    /// What a row has for itself, if it does not share the times.
+    pub(super) fn own(&self, row: usize) -> Option<&Own> {
+        self.own.get(row)?.as_deref()
+    }
+
+    /// Rows that do not share the times, with what they have for themselves.
+    fn owners(&mut self) -> impl Iterator<Item = (&mut Row, &mut Own)> {
+        let all = self.rows.iter_mut().zip(&mut self.own);
+        all.filter_map(|(row, own)| Some((row, own.as_deref_mut()?)))
+    }
+
     /// Drops the points of a future that a clock which was set back has taken away. Kept, they would hide everything
     /// newer from rules until the clock has caught up, and time would run in two orders.
     pub(super) fn rewind(&mut self, limit: i64) {
-        let keep = self.times.partition_point(|t| *t < limit);
-        let future = self.times.len() - keep;
-        self.times.truncate(keep);
-        let mut back = future > 0 || self.saved >= limit;
-        if future > 0 || self.rows.iter().any(|row| row.own.is_some()) {
-            self.rows.iter_mut().for_each(|row| back |= row.rewind(limit, future));
+        let future = self.packed.last().is_some_and(|last| last >= limit);
+        let mut back = future || self.saved >= limit;
+        if future {
+            self.repack(limit);
+        }
+        for (row, own) in self.owners() {
+            back |= own.rewind(limit);
+            row.follow(own);
         }
         self.starts.values_mut().for_each(|starts| starts.forget_from(limit));
         self.rewinds = self.rewinds.wrapping_add(u32::from(back));
         self.saved = self.saved.min(limit.saturating_sub(1));
+    }
+
+    /// Takes in anew what the polls before `limit` said. No matter of every day, so it need not be quick.
+    fn repack(&mut self, limit: i64) {
+        let times: Vec<i64> = self.packed.times().take_while(|t| *t < limit).collect();
+        let said: Vec<_> = self.rows.iter().map(|row| self.packed.bits(row.form, row.newest())).collect();
+        self.packed.clear();
+        self.rows.iter_mut().for_each(|row| *row = Row { count: 0, bits: ABSENT_BITS, ..*row });
+        for (poll, t) in times.into_iter().enumerate() {
+            let rows = self.rows.iter_mut().zip(&said);
+            let mut changes: Vec<Change> = rows.filter_map(|(row, bits)| row.turns(*bits.get(poll)?)).collect();
+            self.packed.push(t, &mut changes);
+        }
     }
 
     pub(super) fn is_full(&self, series: usize) -> bool {
@@ -210,12 +259,17 @@ impl Block {
     /// Adds a row of a form that the block does not have yet. [`Block::settle`] it before anything else is done.
     pub(super) fn add(&mut self, form: Form, own: Option<Box<Own>>, forms: &mut Forms, fresh: &mut Fresh) -> usize {
         self.label_bytes += label_bytes(self.stamped(form.stamp)) + label_bytes(&form.own);
-        let before = if own.is_some() { 0 } else { self.times.len() };
         let number = forms.enter(form);
         forms.attach(number, self.number);
         let row = self.rows.len();
         fresh.insert(number, row as u32);
-        self.rows.push(Row { form: number, column: Column::starting_after(before), own });
+        if own.is_some() {
+            self.own.resize_with(row, || None);
+        }
+        if own.is_some() || !self.own.is_empty() {
+            self.own.push(own);
+        }
+        self.rows.push(Row { form: number, count: self.packed.polls(), bits: ABSENT_BITS });
         row
     }
 
@@ -234,6 +288,9 @@ impl Block {
             sorted.iter().zip(0..).for_each(|(row, at)| now[*row as usize] = at);
             self.order.iter_mut().for_each(|row| *row = now[*row as usize]);
             self.rows.sort_by_key(|row| row.form);
+            if !self.own.is_empty() {
+                self.own = sorted.iter().map(|row| self.own[*row as usize].take()).collect();
+            }
         }
         // Most blocks never get another row.
         self.rows.shrink_to_fit();
@@ -244,28 +301,34 @@ impl Block {
     pub(super) fn prune(&mut self, now: i64, room: &Room, forms: &mut Forms) -> bool {
         let oldest = now.saturating_sub(i64::try_from(room.window.as_millis()).unwrap_or(i64::MAX));
         let only_saved = self.pushed && room.backlog.is_some();
-        let old = self.times.partition_point(|t| *t < oldest);
-        self.times.drain(..old);
-        let mut died = false;
-        for row in &mut self.rows {
-            row.prune(oldest, old, only_saved);
-            died |= row.is_dead();
+        self.packed.drop_before(oldest);
+        for (row, own) in self.owners() {
+            own.prune(oldest, only_saved);
+            row.follow(own);
         }
         self.prune_starts();
+        let dead: Vec<bool> = (0..self.rows.len()).map(|row| self.is_dead(row)).collect();
+        let died = dead.contains(&true);
         if died {
             let number = self.number;
-            self.rows.retain(|row| {
-                let dead = row.is_dead();
-                if dead {
-                    forms.detach(row.form, number);
-                }
-                !dead
-            });
+            self.rows.iter().zip(&dead).filter(|(_, dead)| **dead).for_each(|(row, _)| forms.detach(row.form, number));
+            let mut gone = dead.iter();
+            self.rows.retain(|_| gone.next() == Some(&false));
+            let mut gone = dead.iter();
+            self.own.retain(|_| gone.next() == Some(&false));
             let bytes = |form: &Form| label_bytes(self.stamped(form.stamp)) + label_bytes(&form.own);
             self.label_bytes = self.rows.iter().filter_map(|row| forms.get(row.form)).map(bytes).sum();
             self.order.clear();
         }
         died
+    }
+
+    /// Whether the window holds nothing of a row any more.
+    fn is_dead(&self, row: usize) -> bool {
+        match self.own(row) {
+            Some(own) => own.is_empty(),
+            None => self.rows[row].bits == ABSENT_BITS && self.rows[row].count >= self.packed.polls(),
+        }
     }
 
     /// Says since when the newest sample of a row counts; 0 where that is not known.
@@ -278,45 +341,45 @@ impl Block {
     }
 
     fn prune_starts(&mut self) {
-        let (rows, times) = (&self.rows, &self.times);
-        self.starts.retain(|form, starts| {
-            let row = rows.binary_search_by_key(form, |row| row.form).ok().map(|row| &rows[row]);
-            let Some(row) = row.filter(|row| !row.is_dead()) else { return false };
-            let first = row.own.as_ref().map_or(times.front().copied(), |own| own.first());
+        let mut starts = std::mem::take(&mut self.starts);
+        starts.retain(|form, starts| {
+            let row = self.rows.binary_search_by_key(form, |row| row.form).ok().filter(|row| !self.is_dead(*row));
+            let Some(row) = row else { return false };
+            let first = self.own(row).map_or_else(|| self.packed.first(), Own::first);
             starts.forget_before(first.unwrap_or(i64::MIN));
             !starts.is_empty()
         });
+        self.starts = starts;
     }
 
     /// Start timestamps of what a row holds of a range of time.
-    pub(super) fn starts(&self, row: &Row, start: i64, end: i64) -> Starts {
-        self.starts.get(&row.form).map(|starts| starts.cut(start, end)).unwrap_or_default()
+    pub(super) fn starts(&self, row: usize, start: i64, end: i64) -> Starts {
+        self.starts.get(&self.rows[row].form).map(|starts| starts.cut(start, end)).unwrap_or_default()
     }
 
     /// What a row holds of a range of time, stale markers included.
-    pub(super) fn points(&self, row: &Row, start: i64, end: i64) -> Vec<Point> {
-        let times = row.own.as_ref().map_or(&self.times, |own| &own.times);
-        let range = times.partition_point(|t| *t < start)..times.partition_point(|t| *t <= end);
-        let mut points = Vec::with_capacity(range.len());
-        row.column.each(range, |index, v| points.extend(times.get(index).map(|t| Point { t: *t, v })));
-        points
+    pub(super) fn points(&self, row: usize, start: i64, end: i64) -> Vec<Point> {
+        match self.own(row) {
+            Some(own) => own.points(start, end),
+            None => self.packed.points(self.rows[row].form, self.rows[row].newest(), start, end),
+        }
     }
 
     /// Whether a row may hold something of a range of time.
-    pub(super) fn touches(&self, row: &Row, start: i64, end: i64) -> bool {
-        let within = |first: Option<i64>, last: Option<i64>| {
+    pub(super) fn touches(&self, row: usize, start: i64, end: i64) -> bool {
+        let within = |(first, last): (Option<i64>, Option<i64>)| {
             first.is_some_and(|first| first <= end) && last.is_some_and(|last| last >= start)
         };
-        let times = row.own.as_ref().map_or(&self.times, |own| &own.times);
-        let histograms = row.own.as_ref().map(|own| &own.histograms);
-        let ends = histograms.map(|all| (all.front().map(|(t, _)| *t), all.back().map(|(t, _)| *t)));
-        within(times.front().copied(), times.back().copied()) || ends.is_some_and(|(first, last)| within(first, last))
+        match self.own(row) {
+            Some(own) => own.ends().into_iter().any(within),
+            None => within((self.packed.first(), self.packed.last())),
+        }
     }
 
     /// The series of a row, with what it holds of a range of time; `None` if that is nothing.
-    pub(super) fn series(&self, row: &Row, form: &Form, start: i64, end: i64) -> Option<Series> {
+    pub(super) fn series(&self, row: usize, form: &Form, start: i64, end: i64) -> Option<Series> {
         let points = self.points(row, start, end);
-        let own = row.own.iter().flat_map(|own| &own.histograms);
+        let own = self.own(row).into_iter().flat_map(|own| &own.histograms);
         let histograms: Vec<_> = own.filter(|(t, _)| (start..=end).contains(t)).cloned().collect();
         let some = !points.is_empty() || !histograms.is_empty();
         some.then(|| Series { labels: self.labels(form), points, histograms, starts: self.starts(row, start, end) })

@@ -8,8 +8,12 @@ pub(super) struct Run {
     pub(super) count: u32,
 }
 
-/// Powers of ten that are tried.
-const SCALES: [f64; 7] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
+/// By number, as it is written: values are whole multiples of one tenth to this power.
+const SCALES: [i32; 13] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -3, -6, -9];
+/// The order in which they are tried, the coarsest first.
+const TRIED: [usize; 13] = [12, 11, 10, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+/// Each of them is exact as an f64.
+const POWERS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 /// Says that the values are differences in bits.
 const XOR: u8 = 0x7f;
 /// Says that every run has one value.
@@ -57,17 +61,25 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> 
     Some(head)
 }
 
-/// The whole number that `bits` are when multiplied with a scale, if that is all there is to them.
-fn scaled(bits: u64, scale: f64) -> Option<i64> {
-    let whole = (f64::from_bits(bits) * scale).round();
+/// How many tenths to the power of `exponent` the value with these `bits` is, if it is a whole number of them.
+pub(super) fn scaled(bits: u64, exponent: i32) -> Option<i64> {
+    let (value, power) = (f64::from_bits(bits), POWERS.get(exponent.unsigned_abs() as usize)?);
+    let whole = (if exponent < 0 { value / power } else { value * power }).round();
     let number = whole as i64;
     // As it will be read: a negative zero is not.
-    (whole.abs() < EXACT && (number as f64 / scale).to_bits() == bits).then_some(number)
+    (whole.abs() < EXACT && unscaled(number, exponent) == bits).then_some(number)
+}
+
+/// The inverse of [`scaled`].
+pub(super) fn unscaled(number: i64, exponent: i32) -> u64 {
+    let (whole, power) = (number as f64, POWERS.get(exponent.unsigned_abs() as usize).unwrap_or(&1.0));
+    (if exponent < 0 { whole * power } else { whole / power }).to_bits()
 }
 
 /// Appends runs. They come back from [`take_runs`] bit by bit as they were.
 pub(super) fn put_runs(out: &mut Vec<u8>, runs: &[Run]) {
-    let scale = SCALES.iter().position(|scale| runs.iter().all(|run| scaled(run.bits, *scale).is_some()));
+    let fits = |scale: &usize| runs.iter().all(|run| scaled(run.bits, SCALES[*scale]).is_some());
+    let scale = TRIED.into_iter().find(fits);
     let ones = runs.iter().all(|run| run.count == 1);
     put_varint(out, runs.len() as u64);
     out.push(scale.map_or(XOR, |scale| scale as u8) | if ones { ONES } else { 0 });
@@ -131,11 +143,11 @@ pub(super) fn take_runs(bytes: &mut &[u8]) -> Option<Vec<Run>> {
             }
         }
         scale => {
-            let scale = SCALES.get(usize::from(scale))?;
+            let scale = *SCALES.get(usize::from(scale))?;
             let mut before = 0_i64;
             for run in &mut runs {
                 before = before.wrapping_add(unzigzag(take_varint(bytes)?));
-                run.bits = (before as f64 / scale).to_bits();
+                run.bits = unscaled(before, scale);
             }
         }
     }

@@ -7,11 +7,13 @@ pub mod column;
 mod families;
 mod forms;
 pub mod history;
+mod packed;
 pub mod page;
 pub mod recent;
 mod samples;
 mod save;
 mod select;
+mod stack;
 pub mod state;
 
 pub use append::{Appended, Arrival, Arrived, KeptHistogram};

@@ -164,7 +164,7 @@ impl Layout {
         let mut values = vec![None; self.families.iter().map(|family| family.ends.len()).sum()];
         for (number, lines) in &self.targets {
             for (row, line) in inner.rows(*number).iter().zip(lines) {
-                values[*line as usize] = row.column.last();
+                values[*line as usize] = row.last();
             }
         }
         values

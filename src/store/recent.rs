@@ -58,7 +58,7 @@ pub(super) struct Inner {
     window: Duration,
     pub(super) forms: Forms,
     /// By number; a number is used again.
-    pub(super) blocks: Vec<Option<Block>>,
+    pub(super) blocks: Vec<Option<Box<Block>>>,
     /// Sorted, so that of two families with one name always the same gives the page its help text.
     pub(super) numbers: BTreeMap<TargetId, u32>,
     series: usize,
@@ -129,7 +129,7 @@ impl Recent {
     /// Makes a block known whose samples are complete as they are: rule groups, self-metrics.
     /// A hidden one is there for queries and not on the page.
     pub fn declare_plain(&self, id: &TargetId, kind: &str, hidden: bool) {
-        self.declare_block(id, Block::plain(kind, hidden, false));
+        self.declare_block(id, Block::plain(kind.into(), hidden, false));
     }
 
     pub(super) fn declare_block(&self, id: &TargetId, block: Block) {
@@ -168,7 +168,7 @@ impl Recent {
     pub fn farewell(&self, id: &TargetId, at: i64) -> Vec<Kept> {
         let inner = self.read();
         let Some(block) = inner.block(id) else { return Vec::new() };
-        let alive = block.rows.iter().filter(|row| row.column.last().is_some());
+        let alive = block.rows.iter().filter(|row| row.last().is_some());
         alive.filter_map(|row| block.kept(row, &inner.forms, at, stale_nan())).collect()
     }
 
@@ -182,7 +182,7 @@ impl Recent {
         let mut inner = self.write();
         inner.newest = inner.newest.max(now);
         let Inner { blocks, numbers, forms, limits, window, series, shape, backlog, .. } = &mut *inner;
-        let block = blocks.get_mut(*numbers.get(id)? as usize)?.as_mut()?;
+        let block = blocks.get_mut(*numbers.get(id)? as usize)?.as_deref_mut()?;
         let before = block.rows.len();
         let room = Room { others: *series - before, limits: *limits, window: *window, backlog: *backlog };
         let (done, died) = change(block, forms, &room);
@@ -196,11 +196,12 @@ impl Recent {
 
     /// Series that are held, by kind of target.
     pub fn series_by_kind(&self) -> Vec<(String, usize)> {
-        let mut counts: HashMap<String, usize> = HashMap::new();
-        for block in self.read().all() {
-            *counts.entry(block.kind.clone()).or_default() += block.rows.len();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let inner = self.read();
+        for block in inner.all() {
+            *counts.entry(&block.kind).or_default() += block.rows.len();
         }
-        let mut counts: Vec<_> = counts.into_iter().collect();
+        let mut counts: Vec<_> = counts.into_iter().map(|(kind, count)| (kind.to_string(), count)).collect();
         counts.sort();
         counts
     }
@@ -230,7 +231,7 @@ impl Inner {
     }
 
     pub(super) fn by_number(&self, number: u32) -> Option<&Block> {
-        self.blocks.get(number as usize)?.as_ref()
+        self.blocks.get(number as usize)?.as_deref()
     }
 
     fn enter(&mut self, id: &TargetId, mut block: Block) {
@@ -240,7 +241,7 @@ impl Inner {
             self.blocks.len() - 1
         });
         block.number = place as u32;
-        self.blocks[place] = Some(block);
+        self.blocks[place] = Some(Box::new(block));
         self.numbers.insert(id.clone(), place as u32);
     }
 
@@ -248,7 +249,7 @@ impl Inner {
         let Some(number) = self.numbers.remove(id) else { return };
         if let Some(block) = self.blocks[number as usize].take() {
             // A query that reaches back to it finds it in the history only.
-            let last = block.times.back().copied().or((!block.rows.is_empty()).then_some(self.newest));
+            let last = block.packed.last().or((!block.rows.is_empty()).then_some(self.newest));
             self.begun = self.begun.max(last.map_or(i64::MIN, |last| last.saturating_add(1)));
             self.see_off(id, &block);
             block.rows.iter().for_each(|row| self.forms.detach(row.form, number));
@@ -264,13 +265,13 @@ impl Inner {
 
     /// All blocks, in the order of their numbers.
     pub(super) fn all(&self) -> impl Iterator<Item = &Block> {
-        self.blocks.iter().flatten()
+        self.blocks.iter().flatten().map(|block| &**block)
     }
 
     /// The blocks of the page, in the order of their ids; those of a kind only if one is named.
     pub(super) fn shown(&self, kind: Option<&str>) -> impl Iterator<Item = &Block> {
         let blocks = self.numbers.values().filter_map(|number| self.by_number(*number));
-        blocks.filter(move |block| !block.hidden && kind.is_none_or(|kind| block.kind == kind))
+        blocks.filter(move |block| !block.hidden && kind.is_none_or(|kind| &*block.kind == kind))
     }
 
     pub(super) fn rows(&self, number: u32) -> &[Row] {
@@ -290,7 +291,7 @@ fn append(
     let mut taken = Taken::default();
     block.rewind(at);
     let mut seen = vec![false; block.rows.len()];
-    let mut fresh = Fresh::new();
+    let (mut fresh, mut changes) = (Fresh::new(), Vec::new());
     let mut order = Vec::with_capacity(reading.samples.len() + about.len());
     let mut starts = reading.starts.iter().peekable();
     let stamped = reading.samples.iter().map(|sample| (sample, true)).chain(about.iter().map(|sample| (sample, false)));
@@ -312,7 +313,7 @@ fn append(
         seen.resize(block.rows.len(), false);
         // Of two samples for one series in one poll the first counts.
         if !std::mem::replace(&mut seen[row], true) {
-            block.rows[row].column.push(sample.value);
+            changes.extend(block.rows[row].says(Some(sample.value)));
             block.started(block.rows[row].form, at, start);
             taken.kept += 1;
             if let Some(kept) = &mut kept {
@@ -323,12 +324,12 @@ fn append(
     }
     for index in (0..block.rows.len()).filter(|index| !seen[*index]) {
         let row = &block.rows[index];
-        if let Some(kept) = kept.as_mut().filter(|_| row.column.last().is_some()) {
+        if let Some(kept) = kept.as_mut().filter(|_| row.last().is_some()) {
             kept.extend(block.kept(row, forms, at, stale_nan()));
         }
-        block.rows[index].column.push_missing();
+        changes.extend(block.rows[index].says(None));
     }
-    block.times.push_back(at);
+    block.packed.push(at, &mut changes);
     block.settle(Some(order), fresh);
     taken
 }
@@ -425,7 +426,8 @@ mod tests {
         poll(66_500, &[]);
         let inner = recent.read();
         let block = inner.block(&"m1".into()).unwrap();
-        assert!(block.rows.iter().all(|row| block.starts(row, 0, i64::MAX).is_empty()), "none is left");
+        let none = |row| block.starts(row, 0, i64::MAX).is_empty();
+        assert!((0..block.rows.len()).all(none), "none is left");
     }
 
     #[test]

@@ -34,19 +34,20 @@ pub(super) struct Mark {
 
 impl Block {
     fn cut(&self, id: &TargetId, forms: &Forms) -> Cut {
-        let saved = self.times.back().copied().unwrap_or(self.saved);
+        let saved = self.packed.last().unwrap_or(self.saved);
         let mark = Mark { id: id.clone(), number: self.number, rewinds: self.rewinds, saved, own: Vec::new() };
         let mut cut = Cut { mark, entries: Vec::new() };
-        for row in &self.rows {
-            let Some(form) = forms.get(row.form) else { continue };
-            let after = row.own.as_ref().map_or(self.saved, |own| own.saved).saturating_add(1);
+        for (row, known) in self.rows.iter().enumerate() {
+            let Some(form) = forms.get(known.form) else { continue };
+            let own = self.own(row);
+            let after = own.map_or(self.saved, |own| own.saved).saturating_add(1);
             let points: Vec<Point> = self.points(row, after, i64::MAX);
-            let own = row.own.iter().flat_map(|own| &own.histograms);
-            let histograms: Vec<_> = own.filter(|(t, _)| *t >= after).cloned().collect();
+            let histograms = own.into_iter().flat_map(|own| &own.histograms);
+            let histograms: Vec<_> = histograms.filter(|(t, _)| *t >= after).cloned().collect();
             let new = Row { own: 0, points, histograms, starts: self.starts(row, after, i64::MAX) };
             let Some((_, last)) = new.span() else { continue };
-            if row.own.is_some() {
-                cut.mark.own.push((row.form, last));
+            if own.is_some() {
+                cut.mark.own.push((known.form, last));
             }
             let stamp = self.stamped(form.stamp).clone();
             cut.entries.push(Entry { stamp, own: form.own.clone(), row: new });
@@ -62,7 +63,7 @@ impl Block {
         self.saved = self.saved.max(mark.saved);
         for (form, saved) in &mark.own {
             let row = self.rows.binary_search_by_key(form, |row| row.form);
-            if let Some(own) = row.ok().and_then(|row| self.rows[row].own.as_mut()) {
+            if let Some(own) = row.ok().and_then(|row| self.own.get_mut(row)?.as_deref_mut()) {
                 own.saved = own.saved.max(*saved);
             }
         }
@@ -99,7 +100,7 @@ impl Recent {
         let mut inner = self.write();
         for mark in marks {
             if inner.numbers.get(&mark.id) == Some(&mark.number)
-                && let Some(block) = inner.blocks.get_mut(mark.number as usize).and_then(Option::as_mut)
+                && let Some(block) = inner.blocks.get_mut(mark.number as usize).and_then(Option::as_deref_mut)
             {
                 block.mark(mark);
             }

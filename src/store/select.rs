@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::block::{Block, Row};
+use super::block::Block;
 use super::forms::{Form, Stamp};
 use super::recent::{Inner, Recent};
 use crate::model::labels::METRIC_NAME;
@@ -37,7 +37,7 @@ impl Inner {
     fn matching<E>(
         &self,
         matchers: &[Matcher],
-        mut take: impl FnMut(&Block, &Row, &Form) -> Result<(), E>,
+        mut take: impl FnMut(&Block, usize, &Form) -> Result<(), E>,
     ) -> Result<(), E> {
         let satisfied =
             |matcher: &&Matcher, labels: &Labels| labels.get(&matcher.name).map(|v| matcher.matches_value(v));
@@ -71,15 +71,15 @@ impl Inner {
                         if let Ok(row) = block.rows.binary_search_by_key(&number, |row| row.form)
                             && fits(&open, block, form.stamp)
                         {
-                            take(block, &block.rows[row], form)?;
+                            take(block, row, form)?;
                         }
                     }
                 }
             }
             None => {
                 for block in self.all() {
-                    for row in &block.rows {
-                        let Some(form) = self.forms.get(row.form) else { continue };
+                    for (row, known) in block.rows.iter().enumerate() {
+                        let Some(form) = self.forms.get(known.form) else { continue };
                         if open(form).is_some_and(|open| fits(&open, block, form.stamp)) {
                             take(block, row, form)?;
                         }
@@ -157,11 +157,11 @@ impl Recent {
                 let Some(form) = inner.forms.get(row.form) else { continue };
                 block.stamped(form.stamp).iter().for_each(|pair| *pairs.entry(pair).or_default() += 1);
             }
-            let own = block.rows.iter().filter_map(|row| row.own.as_ref());
-            let all = own.map(|own| &own.times).chain([&block.times]);
-            for (first, last) in all.filter_map(|times| times.front().zip(times.back())) {
-                min_time = Some(min_time.map_or(*first, |t| t.min(*first)));
-                max_time = max_time.max(Some(*last));
+            let own = block.own.iter().flatten().map(|own| own.ends()[0]);
+            let all = own.chain([(block.packed.first(), block.packed.last())]);
+            for (first, last) in all.filter_map(|(first, last)| first.zip(last)) {
+                min_time = Some(min_time.map_or(first, |t| t.min(first)));
+                max_time = max_time.max(Some(last));
             }
         }
         let (mut values, mut bytes) = (BTreeMap::new(), BTreeMap::new());

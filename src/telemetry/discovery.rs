@@ -11,7 +11,7 @@ pub struct DiscoveryMetrics {
     pub searches: Counters,
     /// Addresses that were asked.
     pub addresses: Counters,
-    /// What was noticed, by event: new, moved, kind, adopted, nameless, conflict.
+    /// What was noticed, by event: new, moved, kind, adopted, nameless, conflict, held.
     pub events: Counters,
     /// When the last search ended.
     pub last: Gauges,

@@ -78,6 +78,10 @@ fn what_it_paused_is_brought_back_and_nothing_else() {
     lamp.signal(Signal::HUP);
     until(&lamp, "both of them paused", || curtailed(&lamp) == ["one", "two"]);
     assert!(paused(&farm, "one") && paused(&farm, "two"));
+    // A remediation or a person's plain word does not work against it.
+    let refused = miner(&lamp, &["resume", "one"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("the curtailment dear-power keeps it paused"), "{said}");
     until(&lamp, "the metric", || {
         let page = Page(lamp.get("/metrics").body);
         page.value("davylamp_curtailed_targets", &[("curtailment", "dear-power")]) == Some(2.0)

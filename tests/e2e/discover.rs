@@ -63,6 +63,8 @@ fn what_is_found_is_written_down_and_followed() {
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     let output = lamp.output(&line);
     let told = String::from_utf8_lossy(&output.stderr);
+    let conflict = format!("{} is left out: \"mine\" of ", street.address(20));
+    assert!(told.contains(&conflict), "{told}");
     assert!(
         told.contains("21 target(s) added, 0 changed") && told.contains("targets_files: [discovered.yml]"),
         "{told}"
@@ -243,6 +245,65 @@ fn without_a_rule_a_person_decides() {
     let refused = devices(&lamp, &["adopt", "nobody"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("no device that was found has the id \"nobody\""), "{said}");
+    lamp.finish();
+}
+
+#[test]
+fn what_is_behind_a_login_is_adopted_by_its_rule_and_nobody_else_is_told_the_password() {
+    let street = Street::new();
+    street.move_in(1, Tenant::Locked(1));
+    street.move_in(2, Tenant::Locked(2));
+    street.move_in(3, Tenant::Router);
+    street.move_in(4, Tenant::Antminer);
+    let first = street.address(1).split(':').next().unwrap().to_string();
+    let rule = format!("  adopt: auto\n  allow: [{{kind: vnish, network: {first}}}]\n");
+    let kinds = "  kinds: {vnish: {options: {password: {file: vnish.password}}}}\n";
+    let mut lamp = daemon(&street, &(rule + kinds), "");
+    lamp.write("vnish.password", "hunter2\n");
+    let line = command(&street, &["--write"]);
+    let found = shown(&lamp, &line.iter().map(String::as_str).collect::<Vec<_>>());
+    let facts = |device: &Value| [&device["kind"], &device["locked"], &device["web_port"]].map(Value::to_string);
+    let locked = ["\"vnish\"", "true", "null"].map(String::from);
+    let antminer = ["\"antminer\"".to_string(), "false".to_string(), street.web.to_string()];
+    assert_eq!(found.iter().map(facts).collect::<Vec<_>>(), [locked.clone(), locked, antminer], "{found:#?}");
+    assert_eq!([1, 2, 3].map(|house| street.tried(house)), [0, 0, 0], "nobody has adopted them");
+    let written = std::fs::read_to_string(lamp.path("discovered.yml")).unwrap();
+    let options = format!("  options:\n    password:\n      file: {}\n", lamp.path("vnish.password").display());
+    assert_eq!(written.matches(&options).count(), 2, "{written}");
+
+    lamp.start();
+    let id = "l7-cellar-ab01";
+    lamp.wait("the device", LIMIT, |page| is_up(page, id));
+    search(&lamp);
+    assert!(street.tried(1) > 0);
+    assert_eq!([2, 3].map(|house| street.tried(house)), [0, 0], "the rule does not take them");
+    order(&lamp, &["remove", id]);
+    lamp.wait("its end", LIMIT, |page| page.value("davylamp_target_up", &[("target", id)]).is_none());
+    let tried = street.tried(1);
+    search(&lamp);
+    assert_eq!(street.tried(1), tried, "a person has removed it");
+    lamp.finish();
+}
+
+#[test]
+fn a_device_that_the_configuration_names_by_name_is_polled_once() {
+    let street = Street::at([127, 0, 0]);
+    street.move_in(1, Tenant::Axeos(1, "bitaxe"));
+    let mut lamp = daemon(&street, "  adopt: auto\n", "");
+    lamp.start();
+    lamp.wait("the device", LIMIT, |page| is_up(page, "bitaxe-ab01"));
+    // It is down as the configuration has it, so that it does not say who it is.
+    let own = format!("targets:\n  - {{id: mine, kind: axeos, address: 'localhost:{}'}}\n", street.web);
+    let before = std::fs::read_to_string(lamp.path("davylamp.yml")).unwrap();
+    lamp.write("davylamp.yml", &format!("{own}{before}"));
+    street.leave(1);
+    lamp.signal(rustix::process::Signal::HUP);
+    let page = lamp.wait("the target", LIMIT, |page| page.value("davylamp_target_up", &[("target", "mine")]).is_some());
+    assert_eq!(page.value("davylamp_target_up", &[("target", "bitaxe-ab01")]), None, "one device, one target");
+    lamp.kill();
+    lamp.start();
+    let page = lamp.wait("the target", LIMIT, |page| page.value("davylamp_target_up", &[("target", "mine")]).is_some());
+    assert_eq!(page.value("davylamp_target_up", &[("target", "bitaxe-ab01")]), None, "nor after a restart");
     lamp.finish();
 }
 

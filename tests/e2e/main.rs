@@ -32,5 +32,6 @@ mod runs;
 mod service;
 mod stop;
 mod street;
+mod twins;
 mod webhooks;
 mod world;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::SinkExt;
@@ -22,6 +22,10 @@ pub enum Tenant {
     Axeos(u8, &'static str),
     /// VNish on the machine with that MAC address.
     Vnish(u8),
+    /// VNish that only answers who has unlocked it with `hunter2`.
+    Locked(u8),
+    /// An Antminer with its API on the RPC port and its closed web interface on the other.
+    Antminer,
     /// LuxOS, which says no MAC address, on the RPC port.
     Luxos,
     /// A router's login page.
@@ -42,7 +46,9 @@ pub struct Street {
     net: [u8; 3],
     pub web: u16,
     pub rpc: u16,
-    houses: Mutex<BTreeMap<u8, JoinHandle<()>>>,
+    houses: Mutex<BTreeMap<u8, Vec<JoinHandle<()>>>>,
+    /// Houses at which somebody tried a password.
+    unlocked: Arc<Mutex<Vec<u8>>>,
 }
 
 /// Streets of this process.
@@ -56,12 +62,22 @@ pub fn mac(last: u8) -> String {
 impl Street {
     pub fn new() -> Street {
         // Other processes have streets of their own.
-        let net = [127, 64 + (std::process::id() % 120) as u8, STREETS.fetch_add(1, Ordering::SeqCst)];
+        Street::at([127, 64 + (std::process::id() % 120) as u8, STREETS.fetch_add(1, Ordering::SeqCst)])
+    }
+
+    /// A street on these addresses.
+    pub fn at(net: [u8; 3]) -> Street {
         let free = || std::net::TcpListener::bind((Ipv4Addr::new(net[0], net[1], net[2], 255), 0)).unwrap();
         let (web, rpc) = (free(), free());
         let ports = (web.local_addr().unwrap().port(), rpc.local_addr().unwrap().port());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Street { runtime, net, web: ports.0, rpc: ports.1, houses: Mutex::default() }
+        let (web, rpc) = ports;
+        Street { runtime, net, web, rpc, houses: Mutex::default(), unlocked: Arc::default() }
+    }
+
+    /// How often somebody tried a password at a house.
+    pub fn tried(&self, house: u8) -> usize {
+        self.unlocked.lock().unwrap().iter().filter(|tried| **tried == house).count()
     }
 
     /// The address of a house, as a target's address.
@@ -79,22 +95,33 @@ impl Street {
     /// Moves somebody in; whoever lived there leaves.
     pub fn move_in(&self, house: u8, tenant: Tenant) {
         self.leave(house);
-        let port = if matches!(tenant, Tenant::Luxos) { self.rpc } else { self.web };
-        let [a, b, c] = self.net;
-        let listener = self.runtime.block_on(TcpListener::bind((Ipv4Addr::new(a, b, c, house), port))).unwrap();
-        let work = async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                let tenant = tenant.clone();
-                // Bounded by the test's own end: the runtime goes with the street.
-                tokio::spawn(async move { drop(answer(tenant, stream).await) });
-            }
+        let ports = match tenant {
+            Tenant::Luxos => vec![self.rpc],
+            Tenant::Antminer => vec![self.rpc, self.web],
+            _ => vec![self.web],
         };
-        self.houses.lock().unwrap().insert(house, self.runtime.spawn(work));
+        let [a, b, c] = self.net;
+        let mut tasks = Vec::new();
+        for port in ports {
+            let listener = self.runtime.block_on(TcpListener::bind((Ipv4Addr::new(a, b, c, house), port))).unwrap();
+            let (tenant, unlocked) = (tenant.clone(), self.unlocked.clone());
+            let work = async move {
+                loop {
+                    let Ok((stream, _)) = listener.accept().await else { return };
+                    let (tenant, unlocked) = (tenant.clone(), unlocked.clone());
+                    // Bounded by the test's own end: the runtime goes with the street.
+                    tokio::spawn(async move {
+                        drop(answer(tenant, stream, move || unlocked.lock().unwrap().push(house)).await);
+                    });
+                }
+            };
+            tasks.push(self.runtime.spawn(work));
+        }
+        self.houses.lock().unwrap().insert(house, tasks);
     }
 
     pub fn leave(&self, house: u8) {
-        if let Some(task) = self.houses.lock().unwrap().remove(&house) {
+        for task in self.houses.lock().unwrap().remove(&house).into_iter().flatten() {
             task.abort();
             // The port is free only when the task is gone.
             let _ = self.runtime.block_on(task);
@@ -113,7 +140,7 @@ impl Street {
     }
 }
 
-async fn answer(tenant: Tenant, mut stream: TcpStream) -> std::io::Result<()> {
+async fn answer(tenant: Tenant, mut stream: TcpStream, tried: impl Fn()) -> std::io::Result<()> {
     let mut first = [0; 11];
     if stream.peek(&mut first).await? == first.len() && first == *b"GET /api/ws" && matches!(tenant, Tenant::Axeos(..))
     {
@@ -131,22 +158,23 @@ async fn answer(tenant: Tenant, mut stream: TcpStream) -> std::io::Result<()> {
     let none = || page("404 Not Found", "", "nothing here");
     let text = match tenant {
         Tenant::Axeos(last, hostname) if path == "/api/system/info" => page("200 OK", "", &axeos(last, hostname)),
-        Tenant::Vnish(last) if path == "/api/v1/info" => {
-            let info = include_str!("../replies/vnish/with-info/02-info.json").replace("02:00:00:00:00:07", &mac(last));
-            page("200 OK", "", &info)
+        Tenant::Vnish(last) => vnish(last, path).map_or_else(none, |body| page("200 OK", "", &body)),
+        Tenant::Axeos(..) => none(),
+        Tenant::Locked(_) if path == "/api/v1/unlock" => {
+            tried();
+            match request.contains("hunter2") {
+                true => page("200 OK", "", "{\"token\":\"open\"}"),
+                false => page("401 Unauthorized", "", ""),
+            }
         }
-        Tenant::Vnish(_) if path == "/api/v1/summary" => {
-            page("200 OK", "", include_str!("../replies/vnish/with-info/01-summary.json"))
+        Tenant::Locked(_) if path == "/" => page("200 OK", "", "<title>AnthillOS</title>"),
+        Tenant::Locked(_) if !request.to_ascii_lowercase().contains("bearer open") => page("401 Unauthorized", "", ""),
+        Tenant::Locked(last) => vnish(last, path).map_or_else(none, |body| page("200 OK", "", &body)),
+        Tenant::Antminer if request.starts_with("GET ") => {
+            page("401 Unauthorized", "www-authenticate: Digest realm=\"antMiner Configuration\", nonce=\"1\"\r\n", "")
         }
-        Tenant::Axeos(..) | Tenant::Vnish(_) => none(),
-        Tenant::Luxos if request.contains("version") => {
-            let version = "{\"API\":\"3.7\",\"LUXminer\":\"2025.4.8\",\"Type\":\"Antminer S19k Pro\"}";
-            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":22}}],\"VERSION\":[{version}],\"id\":1}}\0")
-        }
-        Tenant::Luxos => {
-            let summary = "{\"Elapsed\":900,\"GHS 5s\":114000.0,\"Accepted\":77,\"Rejected\":1}";
-            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":11}}],\"SUMMARY\":[{summary}],\"id\":1}}\0")
-        }
+        Tenant::Antminer => rpc(&request, "{\"API\":\"3.1\",\"Type\":\"Antminer S19\",\"Miner\":\"uart_trans.1.3\"}"),
+        Tenant::Luxos => rpc(&request, "{\"API\":\"3.7\",\"LUXminer\":\"2025.4.8\",\"Type\":\"Antminer S19k Pro\"}"),
         Tenant::Router => page("200 OK", "", "<html><title>Router</title><form action=/login></form></html>"),
         Tenant::Redirect => page("302 Found", "location: http://127.0.0.1:9/user/\r\n", ""),
         Tenant::Drip => {
@@ -166,6 +194,27 @@ async fn answer(tenant: Tenant, mut stream: TcpStream) -> std::io::Result<()> {
         Tenant::Silent => return std::future::pending().await,
     };
     stream.write_all(text.as_bytes()).await
+}
+
+/// What cgminer's API answers: who it is, or that it hashes.
+fn rpc(request: &str, version: &str) -> String {
+    match request.contains("version") {
+        true => format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":22}}],\"VERSION\":[{version}],\"id\":1}}\0"),
+        false => {
+            let summary = "{\"Elapsed\":900,\"GHS 5s\":114000.0,\"Accepted\":77,\"Rejected\":1}";
+            format!("{{\"STATUS\":[{{\"STATUS\":\"S\",\"Code\":11}}],\"SUMMARY\":[{summary}],\"id\":1}}\0")
+        }
+    }
+}
+
+fn vnish(last: u8, path: &str) -> Option<String> {
+    match path {
+        "/api/v1/info" => {
+            Some(include_str!("../replies/vnish/with-info/02-info.json").replace("02:00:00:00:00:07", &mac(last)))
+        }
+        "/api/v1/summary" => Some(include_str!("../replies/vnish/with-info/01-summary.json").to_string()),
+        _ => None,
+    }
 }
 
 fn axeos(last: u8, hostname: &str) -> String {

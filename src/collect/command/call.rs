@@ -7,7 +7,7 @@ use super::{Command, CommandError, Plan};
 use crate::collect::miner::OTP;
 use crate::collect::{Collector, kind};
 use crate::model::{Target, words};
-use crate::preset::Preset;
+use crate::preset::{Able, Preset};
 use crate::secret::Secret;
 
 /// Longest name that is taken as an argument, in bytes.
@@ -29,6 +29,8 @@ pub enum Argument {
     Word(&'static [&'static str]),
     /// A name that the device knows: letters, digits, `.`, `_`, `+` and `-`.
     Name(&'static str),
+    /// The device's preset, of which it takes so much. It is not typed.
+    Preset(&'static Able),
 }
 
 /// An argument as it was given.
@@ -57,6 +59,10 @@ impl PartialEq for Settled {
 }
 
 impl Eq for Settled {}
+
+/// Commands that many kinds have. For one that a kind lacks, the nearest word would be a guess at what was not meant.
+const COMMON: &[&str] =
+    &["restart", "reboot", "pause", "resume", "power-limit", "mode", "fan", "pool", "identify", APPLY_PRESET];
 
 /// The command that sets a device as its preset has it.
 pub const APPLY_PRESET: &str = "apply-preset";
@@ -99,6 +105,7 @@ impl fmt::Display for Argument {
             Argument::Number { name, or, .. } => write!(f, "{name}|{}", or.join("|")),
             Argument::Word(words) => f.write_str(&words.join("|")),
             Argument::Name(name) => f.write_str(name),
+            Argument::Preset(_) => Ok(()),
         }
     }
 }
@@ -113,6 +120,7 @@ impl Argument {
             }
             Argument::Word(known) if known.contains(&text) => Ok(Value::Word(text.to_string())),
             Argument::Word(known) => Err(format!("{text:?} is not known; {}", words::hint(text, *known))),
+            Argument::Preset(_) => Err("the configuration says which preset it is".to_string()),
             Argument::Name(name) => {
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
                 let fits = !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(plain);
@@ -159,12 +167,12 @@ impl Call {
         let argument = argument.trim();
         let Some(command) = commands.iter().find(|command| command.name == name) else {
             let known = commands.iter().map(|command| command.name);
-            let hint = words::hint(name, known);
+            let hint = if COMMON.contains(&name) { exists(kind_name, name) } else { words::hint(name, known) };
             return Err(CommandError::Refused(format!("the kind {kind_name} has no command {name:?}; {hint}")));
         };
         let refused = |why: String| CommandError::Refused(format!("{name}: {why}; write: {}", command.usage()));
         let value = match &command.argument {
-            None if argument.is_empty() => Value::None,
+            None | Some(Argument::Preset(_)) if argument.is_empty() => Value::None,
             None => return Err(refused(format!("it takes no argument, and was given {argument:?}"))),
             Some(_) if argument.is_empty() => return Err(refused("its argument is missing".to_string())),
             Some(form) => form.read(argument).map_err(refused)?,
@@ -182,6 +190,30 @@ impl Call {
             return Err(CommandError::Refused(format!("devices of kind {} take no one-time code", target.kind)));
         }
         (self.command.plan)(target, &Value::Coded(Box::new(self.value.clone()), code.clone()))
+    }
+}
+
+/// What a kind takes of a preset; `None` where it takes none.
+pub fn able(kind_name: &str) -> Option<&'static Able> {
+    let commands = kind(kind_name).map_or(&[][..], |kind| kind.commands);
+    commands.iter().find_map(|command| match command.argument {
+        Some(Argument::Preset(able)) => Some(able),
+        _ => None,
+    })
+}
+
+/// What a kind has, where it has no command of that name.
+fn exists(kind_name: &str, name: &str) -> String {
+    let names: Vec<&str> =
+        kind(kind_name).map_or(&[][..], |kind| kind.commands).iter().map(|command| command.name).collect();
+    let close = if name == "reboot" && names.contains(&"restart") {
+        "its API cannot restart the machine, and restart starts mining anew; "
+    } else {
+        ""
+    };
+    match names.is_empty() {
+        true => "its API takes no commands".to_string(),
+        false => format!("{close}there are {}", names.join(", ")),
     }
 }
 

@@ -51,6 +51,27 @@ pub enum Goal {
         /// What it is to be.
         wanted: String,
     },
+    /// Nothing differs from a preset.
+    Preset {
+        /// Reads what does.
+        differs: Reader<Vec<String>>,
+    },
+    /// So many per cent of its fans' speed, fixed; they may be driven by the temperature instead.
+    Speed {
+        /// How fast they are told to turn now, in per cent.
+        of: Reader<f64>,
+        /// Whether they are driven by the temperature; `None` where the device does not say.
+        auto: Reader<bool>,
+        /// What it is to be.
+        wanted: f64,
+    },
+    /// A goal after which another command than its own brings back how it stood.
+    Undone {
+        /// The goal.
+        goal: Box<Goal>,
+        /// The command that brings back what is seen, if any does.
+        undo: Reader<String>,
+    },
     /// The device does not say: its word that it took the command is all there is.
     Unseen,
 }
@@ -86,24 +107,47 @@ impl Seen {
         self.reading.samples.iter().find(holds)?.labels.get("state")
     }
 
+    /// The first reply to a question, as JSON.
+    pub fn page(&self, request: &str) -> Option<serde_json::Value> {
+        let reply = self.replies.iter().find(|reply| reply.request == request)?;
+        // cgminer's API ends an answer with a NUL.
+        serde_json::from_slice(reply.body.split(|byte| *byte == 0).next()?).ok()
+    }
+
     fn uptime(&self) -> Option<f64> {
         self.figure("miner_uptime_seconds", None)
     }
 
     /// Whether it works. One that is broken or too hot neither works nor was sent to sleep.
-    fn awake(&self) -> Option<bool> {
-        match self.state()? {
-            "paused" | "sleeping" => Some(false),
-            "hashing" | "starting" | "tuning" => Some(true),
-            _ => None,
-        }
+    pub fn awake(&self) -> Option<bool> {
+        works(self.state()?)
+    }
+}
+
+/// Whether a device in this state works; `None` for one that is broken, too hot, or does not say.
+pub fn works(state: &str) -> Option<bool> {
+    match state {
+        "paused" | "sleeping" => Some(false),
+        "hashing" | "starting" | "tuning" => Some(true),
+        _ => None,
     }
 }
 
 impl Goal {
     /// Whether it is something that happens, not something that is.
     pub(super) fn is_an_event(&self) -> bool {
-        matches!(self, Goal::Restarted | Goal::Unseen)
+        match self {
+            Goal::Undone { goal, .. } => goal.is_an_event(),
+            _ => matches!(self, Goal::Restarted | Goal::Unseen),
+        }
+    }
+
+    /// Whether it is to work again after a pause.
+    pub fn wakes(&self) -> bool {
+        match self {
+            Goal::Undone { goal, .. } => goal.wakes(),
+            _ => matches!(self, Goal::Awake(true)),
+        }
     }
 
     /// How the device stands, in the words of the command's argument.
@@ -114,6 +158,17 @@ impl Goal {
             Goal::Is { of, .. } => of(seen).map(|so| if so { "yes" } else { "no" }.to_string()),
             Goal::Figure { of, .. } => of(seen).map(|figure| format!("{figure:.0}")),
             Goal::Word { of, .. } => of(seen),
+            Goal::Preset { differs } => differs(seen).map(|some| match some.is_empty() {
+                true => "as its preset".to_string(),
+                false => some.join(", "),
+            }),
+            Goal::Speed { of, auto, .. } => match (auto(seen), of(seen)) {
+                (Some(true), _) => Some("auto".to_string()),
+                (Some(false), percent) => percent.map(|percent| format!("{percent:.0}")),
+                (None, Some(percent)) => Some(format!("not known: {percent:.0} now, fixed or by the temperature")),
+                (None, None) => None,
+            },
+            Goal::Undone { goal, .. } => goal.stands(seen),
             Goal::Unseen => None,
         }
     }
@@ -124,7 +179,12 @@ impl Goal {
             Goal::Awake(false) if seen.awake() == Some(true) => Some("resume".to_string()),
             Goal::Awake(true) if seen.awake() == Some(false) => Some("pause".to_string()),
             Goal::Is { of, wanted, undo } if of(seen) == Some(!wanted) => Some(undo.clone()),
-            Goal::Figure { .. } | Goal::Word { .. } => self.stands(seen).map(|before| format!("{command} {before}")),
+            // A speed that came about by the temperature must not be fixed afterwards, and automatic is always safe.
+            Goal::Speed { auto, .. } if auto(seen) != Some(false) => Some(format!("{command} auto")),
+            Goal::Undone { undo, .. } => undo(seen),
+            Goal::Figure { .. } | Goal::Word { .. } | Goal::Speed { .. } => {
+                self.stands(seen).map(|before| format!("{command} {before}"))
+            }
             _ => None,
         }
     }
@@ -140,8 +200,15 @@ impl Goal {
             }
             Goal::Awake(wanted) => seen.awake() == Some(*wanted),
             Goal::Is { of, wanted, .. } => of(seen) == Some(*wanted),
-            Goal::Figure { of, wanted } => of(seen).is_some_and(|now| (now - wanted).abs() <= NEAR * wanted.max(1.0)),
+            Goal::Figure { of, wanted } => of(seen).is_some_and(|now| is_near(now, *wanted)),
+            // Before the command, a speed that fits by chance is not one that was fixed.
+            Goal::Speed { of, auto, wanted } => {
+                let fixed = auto(seen).map_or(since.is_some(), |auto| !auto);
+                fixed && of(seen).is_some_and(|now| is_near(now, *wanted))
+            }
+            Goal::Undone { goal, .. } => goal.is_met(seen, since),
             Goal::Word { of, wanted } => of(seen).as_ref() == Some(wanted),
+            Goal::Preset { differs } => differs(seen).is_some_and(|some| some.is_empty()),
             Goal::Unseen => false,
         }
     }
@@ -150,6 +217,7 @@ impl Goal {
     pub(super) fn shown(&self, seen: &Seen) -> String {
         let stands = self.stands(seen);
         match self {
+            Goal::Undone { goal, .. } => goal.shown(seen),
             Goal::Awake(_) => format!("its state is {}", stands.as_deref().unwrap_or("not told")),
             _ => stands.map_or_else(|| "it does not say".to_string(), |stands| format!("it says {stands}")),
         }
@@ -157,9 +225,16 @@ impl Goal {
 
     /// For what cannot be read back, what there is to say; `doubt` is why nobody knows whether the command arrived.
     pub(super) fn unseen(&self, doubt: Option<&str>) -> Option<Result<String, super::CommandError>> {
+        if let Goal::Undone { goal, .. } = self {
+            return goal.unseen(doubt);
+        }
         matches!(self, Goal::Unseen).then(|| match doubt {
             Some(why) => Err(super::CommandError::Unknown(why.to_string())),
             None => Ok("it took the command, and has no way to show it".to_string()),
         })
     }
+}
+
+fn is_near(now: f64, wanted: f64) -> bool {
+    (now - wanted).abs() <= NEAR * wanted.max(1.0)
 }

@@ -15,7 +15,8 @@ use crate::model::{FailureReason, PollFailure};
 /// A machine that is asked over HTTP.
 pub struct Site {
     base: Url,
-    tls: Option<TlsClient>,
+    /// Few machines have it; a place for it in each would cost a hundred bytes.
+    tls: Option<Box<TlsClient>>,
     keep: Keep,
     max_body: usize,
 }
@@ -100,7 +101,7 @@ impl Site {
         if !spelled && base.set_port(Some(default)).is_err() {
             return Err(OptionError::new("address", "takes no port"));
         }
-        let tls = tls.map(TlsClient::new);
+        let tls = tls.map(|tls| Box::new(TlsClient::new(tls)));
         Ok(Site { base, tls, keep, max_body })
     }
 

@@ -14,11 +14,11 @@ use super::ask::{Asker, Auth, How, Parser, Question};
 use super::device;
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
-use crate::collect::http::Digest;
-use crate::collect::{Kind, Opened, OptionDoc, OptionError, Support};
+use crate::collect::{Kind, Opened, OptionDoc, Support};
 use crate::model::Target;
 
-pub(super) use parse::{BITMAIN, HAMMER, parse_as};
+pub(super) use commands::door;
+pub(super) use parse::{BITMAIN, HAMMER, Maker, parse_as};
 
 /// The row of this kind in the table.
 pub const KIND: Kind = Kind {
@@ -68,17 +68,15 @@ fn open(target: &Target) -> Opened {
 
 /// A device that is asked as an Antminer is, and read by `parse`.
 pub(super) fn open_as(target: &Target, parse: Parser) -> Opened {
+    open_with(target, parse, PAGES, |options| options.digest(USER))
+}
+
+/// The same with another web interface.
+pub(super) fn open_with(target: &Target, parse: Parser, pages: &[Question], auth: fn(&Options) -> Auth) -> Opened {
     let options = Options::read(target, OPTIONS)?;
     let asker = Asker::rpc(target, 4028, COMMANDS, &options, parse)?;
-    let Some(password) = options.password.clone() else {
-        if options.username.is_some() || options.tls.is_some() || options.web_port.is_some() {
-            return Err(
-                OptionError::new("options.password", "is missing: without it the web interface is not asked").into()
-            );
-        }
+    if options.has_no_web()? {
         return Ok(Box::new(asker));
-    };
-    let digest = Digest::new(options.username.clone().unwrap_or_else(|| USER.to_string()), password);
-    let port = options.web_port.unwrap_or(if options.tls.is_some() { 443 } else { 80 });
-    Ok(Box::new(asker.and_web(port, Auth::Digest(digest), PAGES, &options)?))
+    }
+    Ok(Box::new(asker.and_web(options.web_port(), auth(&options), pages, &options)?))
 }

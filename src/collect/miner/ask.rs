@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 pub use codes::Codes;
-pub use login::{Flow, Login, LoginRequest};
+pub use login::{BY_STATUS, Flow, Login, LoginRequest, cookies};
 
 use super::device::Show;
 use super::options::Options;
@@ -151,8 +151,8 @@ enum Memory {
     Silence(u32),
 }
 
-/// A seldom question without an answer is asked again after so many polls: a web interface that is switched off costs
-/// time in each poll, and one with another password counts our attempts.
+/// A seldom question without an answer, and one whose answer was denied, is asked again after so many polls: a web
+/// interface that is switched off costs time in each poll, and one with another password counts our attempts.
 const PATIENCE: u32 = 12;
 
 impl Asker {
@@ -237,7 +237,7 @@ impl Asker {
             let silence = if seldom { Memory::Silence(question.every.min(PATIENCE) - 1) } else { Memory::Nothing };
             // A password that is wrong once in a poll is wrong for the rest of it.
             if refused && behind_login && !question.needed {
-                *kept = silence;
+                *kept = Memory::Silence(PATIENCE - 1);
                 continue;
             }
             // Without it the poll is still whole, so it may take half of what is left and no more.
@@ -255,6 +255,7 @@ impl Asker {
                     let (address, name) = (&self.rpc, question.how.name());
                     if behind_login && failure.reason == FailureReason::Denied {
                         refused = true;
+                        *kept = Memory::Silence(PATIENCE - 1);
                         tracing::warn!(address, question = name, %failure, "the poll does without this page");
                     } else {
                         tracing::debug!(address, question = name, %failure, "not answered");

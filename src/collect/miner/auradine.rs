@@ -1,6 +1,8 @@
 //! `auradine`: Auradine Teraflux (FluxOS) over cgminer's API, with sections of the maker's own: `PSU`, `Fan`, `Mode`,
 //! `Temperature`, `IPReport`. Numbers carry their unit ("4052.00 RPM", "58.94W"). Source: the recorded replies.
 
+mod commands;
+
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,14 +20,14 @@ use crate::model::{Reading, Target};
 /// The row of this kind in the table.
 pub const KIND: Kind = Kind {
     name: "auradine",
-    summary: "Auradine Teraflux with FluxOS (TCP API)",
+    summary: "Auradine Teraflux with FluxOS (TCP API; commands over its REST API)",
     subject: "miner",
     support: Support::Recorded,
     default_address: "host, port 4028",
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 
@@ -38,7 +40,16 @@ pub const MARK: Mark = Mark {
     bears: |clue| clue.holds(&["/VERSION/0/GCMiner"]),
 };
 
-const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC];
+const OPTIONS: &[OptionDoc] = &[
+    options::POOL_USER_DOC,
+    options::USERNAME_DOC,
+    options::PASSWORD_FOR_COMMANDS_DOC,
+    OptionDoc { name: "web_port", help: "port of the REST API that takes commands; default 8080, with tls 443" },
+    options::TLS_DOC,
+];
+
+/// The port of the REST API.
+const WEB_PORT: u16 = 8080;
 
 const COMMANDS: &[Question] = &[
     Question::needed(How::Rpc("summary")),

@@ -8,6 +8,7 @@
 
 mod commands;
 mod graphql;
+mod older;
 mod rest;
 mod rpc;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Asker, Auth, Flow, How, Login, LoginRequest, Question};
+use super::ask::{Asker, Auth, BY_STATUS, Flow, How, Login, LoginRequest, Question};
 use super::device::{self, Device};
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
@@ -42,9 +43,9 @@ pub const KIND: Kind = Kind {
 /// The row of `braiins_graphql`.
 pub const KIND_GRAPHQL: Kind = Kind {
     name: "braiins_graphql",
-    summary: "Braiins OS 21.09 to 25.05 (GraphQL, what is open without a login)",
-    options: &[options::POOL_USER_DOC, options::TLS_DOC],
-    commands: &[],
+    summary: "Braiins OS 21.09 to 25.05 (GraphQL; commands with a login)",
+    options: &[options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_FOR_COMMANDS_DOC, options::TLS_DOC],
+    commands: older::GRAPHQL_COMMANDS,
     open: open_graphql,
     ..KIND
 };
@@ -56,7 +57,7 @@ pub const KIND_RPC: Kind = Kind {
     support: Support::Documented,
     default_address: "host, port 4028",
     options: &[options::POOL_USER_DOC],
-    commands: &[],
+    commands: older::RPC_COMMANDS,
     open: open_rpc,
     ..KIND
 };
@@ -111,6 +112,7 @@ const LOGIN: Flow = Flow {
         Some(answer.get("token")?.as_str()?.to_string())
     },
     header: ("authorization", ""),
+    refuses: BY_STATUS,
 };
 
 fn open_rest(target: &Target) -> Opened {

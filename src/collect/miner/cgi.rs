@@ -1,6 +1,8 @@
 //! What the JSON pages of Antminer's newer web interface mean (`/cgi-bin/summary.cgi`, `stats.cgi`, `pools.cgi`), for the
 //! makers who kept its words. Hash rates are in the unit that `rate_unit` names.
 
+pub mod commands;
+
 use serde_json::Value;
 
 use super::cgminer::sections;
@@ -79,7 +81,7 @@ fn board(chain: Fields<'_>, unit: Option<f64>) -> Option<Board> {
 
 /// The hottest of a list. Chips are told in thousandths of a degree by some firmware, and places without a sensor are
 /// empty or 0.
-fn hottest(chain: Fields<'_>, key: &str) -> Option<f64> {
+pub fn hottest(chain: Fields<'_>, key: &str) -> Option<f64> {
     let list = chain.get(&[key]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let readings = list.iter().filter_map(number).filter(|reading| *reading > 0.0);
     readings.map(|reading| if reading >= 1000.0 { reading / 1000.0 } else { reading }).max_by(f64::total_cmp)

@@ -196,6 +196,11 @@ pub fn taken(body: &[u8]) -> Result<(), CommandError> {
     if status.refused { Err(CommandError::Refused(why())) } else { Ok(()) }
 }
 
+/// What the head of a document says: `Summary`, `Unavailable`.
+pub fn message(body: &[u8]) -> Option<String> {
+    Some(Status::of(&repair::read(body).ok()?.value).message)
+}
+
 /// Whether a reply to the combined request is a refusal that the single commands may not meet. Access that is denied
 /// to one is denied to all.
 pub fn is_refused(body: &[u8]) -> bool {

@@ -4,6 +4,8 @@
 //! number of chips and `hw_all` a hash rate, so hardware errors are told nowhere; the letters of the chips are cut short.
 //! Source: the recorded pages; `get_power.cgi` and the work modes from public clients of newer firmware.
 
+mod commands;
+
 use std::time::Duration;
 
 use super::ask::{Asker, How, Question};
@@ -26,7 +28,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(10),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 

@@ -4,13 +4,16 @@
 //! need a token on some firmware: `GET /user/login` with the password in the clear gives one. Source: the recorded
 //! replies, and for the login and `/mcb/setting` public clients.
 
+mod commands;
+mod plans;
+
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Asker, Flow, How, LoginRequest, Question};
+use super::ask::{Asker, BY_STATUS, Flow, How, LoginRequest, Question};
 use super::cgminer::sections;
-use super::device::{self, Device, Fan, Sensor, Show};
+use super::device::{self, Device, Fan, Sensor, Show, State};
 use super::documents::Sections;
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
@@ -19,6 +22,8 @@ use super::values::Fields;
 use crate::collect::http::Answer;
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Reading, Target};
+
+use plans::Plans;
 
 /// The row of this kind in the table.
 pub const KIND: Kind = Kind {
@@ -30,7 +35,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 
@@ -52,17 +57,23 @@ const COMMANDS: &[Question] = &[
     Question::useful(How::Rpc("pools")),
     Question::seldom(How::Rpc("devdetails"), 240),
 ];
-const PAGES: &[Question] =
-    &[Question::seldom(How::Get("/mcb/status"), 240), Question::seldom(How::Get("/mcb/setting"), 240)];
+const PAGES: &[Question] = &[Question::seldom(How::Get("/mcb/status"), 240), Question::seldom(How::Get(SETTING), 20)];
+
+/// The page of settings, with the power plan that is chosen.
+const SETTING: &str = "/mcb/setting";
 
 /// Fans that are read at most.
 const FANS: usize = 8;
 
 fn open(target: &Target) -> Opened {
     let options = Options::read(target, OPTIONS)?;
-    let port = options.web_port.unwrap_or(if options.tls.is_some() { 443 } else { 80 });
     let auth = options.login(LOGIN, "admin");
-    Ok(Box::new(Asker::rpc(target, 4028, COMMANDS, &options, parse)?.and_web(port, auth, PAGES, &options)?))
+    Ok(Box::new(Asker::rpc(target, 4028, COMMANDS, &options, parse)?.and_web(
+        options.web_port(),
+        auth,
+        PAGES,
+        &options,
+    )?))
 }
 
 const LOGIN: Flow = Flow {
@@ -76,6 +87,7 @@ const LOGIN: Flow = Flow {
         Some(answer.get("JWT Token")?.as_str()?.to_string())
     },
     header: ("authorization", "Bearer "),
+    refuses: BY_STATUS,
 };
 
 fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {
@@ -96,6 +108,10 @@ fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseE
     // A dump of everything in one document holds the status page as a part of it.
     for reply in commands.iter().chain(pages.iter().filter(|page| page.status == Some(200))) {
         let Ok(page) = repair::read(&reply.body) else { continue };
+        let rests = Plans::read(&page.value).is_some_and(|plans| plans.rests());
+        if rests && device.hashrate.is_none_or(|rate| rate == 0.0) {
+            device.state = State::Sleeping;
+        }
         let Some(page) = Fields::of(&page.value) else { continue };
         put_page(&mut device, page.object("status").unwrap_or(page));
     }

@@ -4,6 +4,8 @@
 //! Rates are called `MHS` and are MH/s, those of the boards as well; `}{` stands without a comma in some replies; a
 //! missing board has empty figures. Source: the recorded replies of a Hammer D10.
 
+mod commands;
+
 use std::time::Duration;
 
 use super::antminer::{self, OPTIONS};
@@ -22,7 +24,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 

@@ -1,12 +1,14 @@
 //! `iceriver`: IceRiver KS, AL and AE machines over the page of their web interface (`POST /user/userpanel`, `post=4`).
 //!
 //! Numbers carry their unit ("102.61G", "8.19 G"), the uptime is `dd:hh:mm:ss`, places without a fan say 0. The page is
-//! open on most firmware; where it asks for a login it answers with a redirect, which is a refusal. Source: the device's
+//! open on most firmware; where it asks for a login, a password gives a cookie. Source: the device's
 //! own web page and public clients of it.
+
+mod commands;
 
 use std::time::Duration;
 
-use super::ask::{Asker, Auth, How, Question};
+use super::ask::{Asker, Flow, How, LoginRequest, Question, cookies};
 use super::device::{self, Board, Clock, Device, Fan, Sensor, Show};
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
@@ -26,7 +28,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(10),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 
@@ -39,7 +41,23 @@ pub const MARK: Mark = Mark {
     bears: |clue| clue.holds(&["/data/rtpow", "/data/firmtype"]),
 };
 
-const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::TLS_DOC];
+const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_DOC, options::TLS_DOC];
+
+/// The user of every IceRiver.
+const USER: &str = "admin";
+
+/// Its web page logs in so, with everything in the query.
+const LOGIN: Flow = Flow {
+    request: |user, password| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("post", "6").append_pair("user", user).append_pair("pwd", password);
+        LoginRequest { method: "POST", path: format!("/user/loginpost?{}", query.finish()), content: "", body: None }
+    },
+    token: cookies,
+    header: ("cookie", ""),
+    // Whoever is not let in is led to the page of the login.
+    refuses: |answer| matches!(answer.status, 300..=399 | 401 | 403),
+};
 
 const QUESTIONS: &[Question] = &[Question::needed(How::Post {
     path: "/user/userpanel",
@@ -52,7 +70,7 @@ const PARTS: usize = 32;
 
 fn open(target: &Target) -> Opened {
     let options = Options::read(target, OPTIONS)?;
-    Ok(Box::new(Asker::web(target, 80, Auth::Open, QUESTIONS, &options, parse)?))
+    Ok(Box::new(Asker::web(target, 80, options.login(LOGIN, USER), QUESTIONS, &options, parse)?))
 }
 
 fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {

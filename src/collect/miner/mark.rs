@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::repair;
-use super::{antminer, auradine, avalon, axeos, braiins, cgminer, elphapex, epic, goldshell, hammer, iceriver, luxos};
-use super::{proto, sealminer, vnish, whatsminer, xmrig};
+use super::{antminer, auradine, avalon, axeos, braiins, cgminer, elphapex, epic, futurebit, goldshell, hammer};
+use super::{iceriver, innosilicon, luxos, marathon, mskminer, proto, sealminer, vnish, whatsminer, xmrig};
 use crate::collect::Reply;
 
 /// A protocol that devices wait on.
@@ -99,6 +99,13 @@ impl Clue {
         self.word("/VERSION/0/Type").starts_with(maker)
     }
 
+    /// Whether what `version` of cgminer's API and its relatives tells of the program holds `name`, in whatever case.
+    pub fn names_itself(&self, name: &str) -> bool {
+        let parts = ["/VERSION/0", "/STATUS/0"].into_iter().filter_map(|at| self.at(at)?.as_object());
+        let mut texts = parts.flat_map(|part| part.values()).filter_map(Value::as_str);
+        texts.any(|text| text.to_ascii_lowercase().contains(name))
+    }
+
     /// Whether it is HTTP that answered where another protocol was spoken.
     pub fn is_http(&self) -> bool {
         self.text.starts_with("HTTP/")
@@ -113,6 +120,8 @@ pub const MARKS: &[Mark] = &[
     braiins::MARK_RPC,
     vnish::MARK,
     luxos::MARK,
+    mskminer::MARK,
+    marathon::MARK,
     epic::MARK,
     antminer::MARK,
     whatsminer::MARK_V3,
@@ -125,6 +134,8 @@ pub const MARKS: &[Mark] = &[
     goldshell::MARK,
     proto::MARK,
     iceriver::MARK,
+    innosilicon::MARK,
+    futurebit::MARK,
     xmrig::MARK,
     cgminer::MARK,
 ];
@@ -132,7 +143,13 @@ pub const MARKS: &[Mark] = &[
 /// The kinds whose marks these answers bear, the best first, and nothing of a lower rank than the best: a device whose
 /// own kind does not answer now must not be taken for something else.
 pub fn recognise(clues: &[Clue]) -> Vec<&'static Mark> {
-    let mut fitting: Vec<&Mark> = MARKS.iter().filter(|mark| clues.iter().any(|clue| (mark.bears)(clue))).collect();
+    recognise_where(clues, |_, _| true)
+}
+
+/// [`recognise`], where `expects` says whether a kind may be recognised by an answer that came from there.
+pub fn recognise_where(clues: &[Clue], expects: impl Fn(&Mark, &Clue) -> bool) -> Vec<&'static Mark> {
+    let bears = |mark: &Mark| clues.iter().any(|clue| expects(mark, clue) && (mark.bears)(clue));
+    let mut fitting: Vec<&Mark> = MARKS.iter().filter(|mark| bears(mark)).collect();
     let best = fitting.iter().map(|mark| mark.rank).max();
     fitting.retain(|mark| Some(mark.rank) == best);
     fitting

@@ -1,6 +1,7 @@
 //! Mining hardware: one file per firmware family, all of them filling the same families.
 
 pub mod antminer;
+mod apply;
 pub mod ask;
 pub mod auradine;
 pub mod avalon;
@@ -13,11 +14,15 @@ mod documents;
 pub mod elphapex;
 pub mod epic;
 pub mod families;
+pub mod futurebit;
 pub mod goldshell;
 pub mod hammer;
 pub mod iceriver;
+pub mod innosilicon;
 pub mod luxos;
+pub mod marathon;
 pub mod mark;
+pub mod mskminer;
 mod options;
 mod place;
 mod pools;

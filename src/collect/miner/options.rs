@@ -19,6 +19,9 @@ pub const USERNAME_DOC: OptionDoc =
 /// `password`, for the option table of a kind.
 pub const PASSWORD_DOC: OptionDoc =
     OptionDoc { name: "password", help: "SECRET: its password; without it only what is open to everybody is asked" };
+/// `password` of a kind that is polled without it, for its option table.
+pub const PASSWORD_FOR_COMMANDS_DOC: OptionDoc =
+    OptionDoc { name: "password", help: "SECRET: its password, which commands need and polls do not" };
 /// `token`, for the option table of a kind.
 pub const TOKEN_DOC: OptionDoc = OptionDoc { name: "token", help: "SECRET: token of the device's API" };
 /// `otp`, for the option table of a kind that takes one-time codes; [`crate::collect::command::Call::plan`] goes by its name.
@@ -77,6 +80,23 @@ impl Options {
             })
             .collect();
         if errors.is_empty() { read_options(target) } else { Err(errors) }
+    }
+
+    /// Whether the web interface beside the API is not asked: without a password it has nothing for us.
+    ///
+    /// # Errors
+    /// [`OptionError`] where another option says that it should be.
+    pub fn has_no_web(&self) -> Result<bool, OptionError> {
+        if self.password.is_none() && (self.username.is_some() || self.tls.is_some() || self.web_port.is_some()) {
+            let why = "is missing: without it the web interface is not asked";
+            return Err(OptionError::new("options.password", why));
+        }
+        Ok(self.password.is_none())
+    }
+
+    /// Where the web interface is asked beside the API.
+    pub fn web_port(&self) -> u16 {
+        self.web_port.unwrap_or(if self.tls.is_some() { 443 } else { 80 })
     }
 
     /// HTTP Digest as `user` unless another is named; nothing without a password.

@@ -3,11 +3,13 @@
 //! Keys have hyphens, telemetry carries its units beside the values. With a password a login gives a bearer token.
 //! Source: the recorded replies of the maker's simulator; the words of states and the errors from public clients.
 
+mod commands;
+
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Asker, Flow, How, LoginRequest, Question};
+use super::ask::{Asker, BY_STATUS, Flow, How, LoginRequest, Question};
 use super::device::{self, Board, Device, Fan, PowerSource, Sensor, Show, State};
 use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
@@ -28,7 +30,7 @@ pub const KIND: Kind = Kind {
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 
@@ -77,6 +79,7 @@ const LOGIN: Flow = Flow {
         Some(answer.get("access_token")?.as_str()?.to_string())
     },
     header: ("authorization", "Bearer "),
+    refuses: BY_STATUS,
 };
 
 fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {

@@ -2,7 +2,10 @@
 //!
 //! The figures stand in one entry of `stats`, those of boards and fans under keys that begin with their number. Traps: a
 //! window longer than the uptime is filled with zeros, so it says less than is hashed; the 5 s rate of the summary is
-//! told by shares and jumps. Source: the recorded replies. The web interface wants a cookie and says nothing more.
+//! told by shares and jumps. Source: the recorded replies. The web interface wants a cookie and says nothing more,
+//! so that it is only told.
+
+mod commands;
 
 use std::time::Duration;
 
@@ -19,14 +22,14 @@ use crate::model::{Reading, Target};
 /// The row of this kind in the table.
 pub const KIND: Kind = Kind {
     name: "sealminer",
-    summary: "Bitdeer SealMiner A2 and relatives (TCP API)",
+    summary: "Bitdeer SealMiner A2 and relatives (TCP API; some commands over HTTP)",
     subject: "miner",
     support: Support::Recorded,
     default_address: "host, port 4028",
     min_interval: Duration::from_secs(5),
     families: device::FAMILIES,
     options: OPTIONS,
-    commands: &[],
+    commands: commands::COMMANDS,
     open,
 };
 
@@ -39,7 +42,13 @@ pub const MARK: Mark = Mark {
     bears: |clue| clue.holds(&["/VERSION/0/BDMiner"]),
 };
 
-const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC];
+const OPTIONS: &[OptionDoc] = &[
+    options::POOL_USER_DOC,
+    options::USERNAME_DOC,
+    options::PASSWORD_FOR_COMMANDS_DOC,
+    options::WEB_PORT_DOC,
+    options::TLS_DOC,
+];
 
 const COMMANDS: &[Question] =
     &[Question::needed(How::Rpc("stats")), Question::useful(How::Rpc("summary")), Question::useful(How::Rpc("pools"))];

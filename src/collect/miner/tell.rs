@@ -12,7 +12,7 @@ use super::options::Options;
 use super::place::Place;
 use super::values::clean;
 use crate::collect::OptionError;
-use crate::collect::command::{CommandError, Goal, Plan, Seen};
+use crate::collect::command::{Argument, CommandError, Goal, Plan, Seen, Value};
 use crate::collect::http::{Answer, Ask, Keep, Site};
 use crate::collect::tcp;
 use crate::model::Target;
@@ -138,6 +138,53 @@ pub fn rpc_place(target: &Target, default_port: u16) -> Result<String, CommandEr
     Ok(place.map_err(|error| mistake(&error))?.to_string())
 }
 
+/// The web interface of a device whose address is that of its TCP API.
+///
+/// # Errors
+/// As [`rpc_place`], and for TLS settings that are wrong.
+pub fn beside(target: &Target, options: &Options, default_port: u16) -> Result<Site, CommandError> {
+    let place = rpc_place(target, 4028)?;
+    let host = place.rsplit_once(':').map_or(&*place, |(host, _)| host);
+    let port = options.web_port.unwrap_or(if options.tls.is_some() { 443 } else { default_port });
+    let site = Site::open(&format!("{host}:{port}"), port, options.tls.clone(), Keep::Close, MAX_REPLY);
+    site.map_err(|error| mistake(&error))
+}
+
+/// Turns settings as they were read into settings as they are written.
+pub type Change = Box<dyn FnOnce(&[u8]) -> Result<serde_json::Value, CommandError> + Send>;
+
+/// Settings of a device that a page gives whole and takes whole.
+pub struct Sheet {
+    /// Where they are read.
+    pub get: &'static str,
+    /// Method and path by which they are written.
+    pub set: (&'static str, &'static str),
+    /// Turns what was read into what is written.
+    pub change: Change,
+    /// What is changed, for people.
+    pub shown: String,
+    /// What the answer says.
+    pub judge: Judge,
+}
+
+/// A plan that reads a sheet of settings and sends it back as it was, but for what is changed.
+pub fn rewrite(site: Site, auth: Auth, sheet: Sheet, goal: Goal) -> Plan {
+    let (method, path) = sheet.set;
+    let sends = vec![format!("GET {}", sheet.get), format!("{method} {path} as it is, with {}", sheet.shown)];
+    let send = move |by: Instant| {
+        let work = async move {
+            let found = auth.send(&site, Ask::get(sheet.get), by).await.and_then(|answer| answer.success());
+            // Nothing has been told yet, whatever became of the connection.
+            let found = found.map_err(|failure| CommandError::Refused(failure.to_string()))?;
+            let body = (sheet.change)(&found.body)?;
+            let answer = send_web(&site, &auth, &Web::json(method, path, &body), by).await?;
+            (sheet.judge)(&answer.body)
+        };
+        Box::pin(work) as futures_util::future::BoxFuture<'static, _>
+    };
+    Plan { sends, send: Box::new(send), goal }
+}
+
 /// A plan of requests over cgminer's API.
 ///
 /// # Errors
@@ -166,8 +213,39 @@ pub fn rpc(
 /// A request of cgminer's API with a parameter.
 pub fn request(command: &str, parameter: &str) -> String {
     match parameter {
-        "" => format!(r#"{{"command":"{command}"}}"#),
-        _ => format!(r#"{{"command":"{command}","parameter":"{parameter}"}}"#),
+        "" => serde_json::json!({ "command": command }).to_string(),
+        _ => serde_json::json!({ "command": command, "parameter": parameter }).to_string(),
+    }
+}
+
+/// Several messages that belong together: once one was taken, a refusal of a later one is no longer "nothing was done".
+#[derive(Default)]
+pub struct Steps {
+    taken: bool,
+}
+
+impl Steps {
+    /// What became of a question between them.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn asked<T>(&self, came: Result<T, CommandError>) -> Result<T, CommandError> {
+        match came {
+            Err(CommandError::Refused(why)) if self.taken => {
+                Err(CommandError::NotConfirmed(format!("it took a part of it; then {why}")))
+            }
+            other => other,
+        }
+    }
+
+    /// What became of the next message.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn told<T>(&mut self, came: Result<T, CommandError>) -> Result<T, CommandError> {
+        let came = self.asked(came);
+        self.taken |= came.is_ok();
+        came
     }
 }
 
@@ -180,6 +258,15 @@ pub const BY_SECTIONS: Judge = |body| {
 /// The power limit that a device tells, in watts.
 pub fn power_limit(wanted: u32) -> Goal {
     let of = |seen: &Seen| seen.figure(&families::POWER_LIMIT.name, None);
+    Goal::Figure { of: Box::new(of), wanted: f64::from(wanted) }
+}
+
+/// Terahashes per second, as the argument of a command.
+pub const TERAHASHES: Option<Argument> = Some(Argument::Number { name: "TERAHASHES", bounds: (1, 10_000), or: &[] });
+
+/// The hash rate that a device's tuner aims at, in terahashes per second.
+pub fn hashrate_target(wanted: u32) -> Goal {
+    let of = |seen: &Seen| seen.reading.settings.hashrate_target.map(|rate| rate / 1e12);
     Goal::Figure { of: Box::new(of), wanted: f64::from(wanted) }
 }
 
@@ -196,6 +283,14 @@ pub fn active_pool(wanted: u32) -> Goal {
     Goal::Word { of: Box::new(of), wanted: wanted.to_string() }
 }
 
+/// The speed of fans of which the device does not say whether they are driven by the temperature. That they are, once
+/// told so, cannot be seen.
+pub fn fan_speed(value: &Value) -> Goal {
+    let of = |seen: &Seen| seen.figure(&families::FAN_DUTY.name, None).map(|duty| duty * 100.0);
+    let fixed = |percent| Goal::Speed { of: Box::new(of), auto: Box::new(|_| None), wanted: f64::from(percent) };
+    value.number().map_or(Goal::Unseen, fixed)
+}
+
 /// Help that more than one family gives.
 pub const RESTART_HELP: &str = "restarts mining and waits until its uptime says so";
 /// As [`RESTART_HELP`].
@@ -206,3 +301,7 @@ pub const PAUSE_HELP: &str = "stops mining until it is resumed, and waits until 
 pub const RESUME_HELP: &str = "mines again after a pause, and waits until its state says so";
 /// As [`RESTART_HELP`].
 pub const POOL_HELP: &str = "makes a pool the first choice, and waits until it works for it";
+/// As [`RESTART_HELP`].
+pub const FAN_HELP: &str = "drives the fans at so many per cent and reads it back, or by the temperature";
+/// As [`RESTART_HELP`].
+pub const LIGHT_HELP: &str = "makes the light that shows the device blink, or not";

@@ -15,7 +15,7 @@ use super::pools::{self, Pool};
 use super::repair;
 use super::tell::{self, Web};
 use super::values::{Fields, clean, number};
-use crate::collect::command::{Command, CommandError, Goal, Plan};
+use crate::collect::command::{Command, CommandError, Goal, Plan, Sending};
 use crate::collect::http::Credential;
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Reading, Target};
@@ -71,7 +71,21 @@ fn order(target: &Target, method: &str, goal: Goal) -> Result<Plan, CommandError
         Ok(_) => Err(CommandError::Refused(format!("it refused: {}", clean(&String::from_utf8_lossy(body))))),
         Err(error) => Err(CommandError::Unknown(format!("its answer cannot be read: {error}"))),
     };
-    tell::web((target, 8080), auth(&options)?, &options, vec![message], judge, goal)
+    let plan = tell::web((target, 8080), auth(&options)?, &options, vec![message], judge, goal)?;
+    let send: Sending = Box::new(|by| Box::pin(async move { (plan.send)(by).await.map_err(unrestricted) }));
+    Ok(Plan { send, ..plan })
+}
+
+/// A right token and a refusal all the same.
+fn unrestricted(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Refused(why) if why.contains("403") => {
+            let cure =
+                "xmrig takes commands only with \"restricted\": false in the \"http\" section of its configuration";
+            CommandError::Refused(format!("{why}; {cure}"))
+        }
+        other => other,
+    }
 }
 
 /// Without a token xmrig's API is restricted to reading.

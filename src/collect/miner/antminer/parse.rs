@@ -9,7 +9,7 @@ use super::super::documents::Sections;
 use super::super::repair;
 use super::super::values::{Fields, number, rate_unit};
 use crate::collect::{ParseError, Reply};
-use crate::model::Reading;
+use crate::model::{FanSetting, Reading};
 
 /// Most boards that any model numbers.
 const BOARDS: usize = 16;
@@ -19,17 +19,19 @@ const FANS: usize = 8;
 /// How a maker of this firmware differs from the others.
 pub struct Maker {
     /// Its name, where the model does not say another.
-    name: &'static str,
+    pub name: &'static str,
     /// What its hash rates are called.
-    word: &'static str,
+    pub word: &'static str,
     /// What that word says, in hashes per second.
-    unit: f64,
+    pub unit: f64,
+    /// What it says beyond Bitmain's own, from the entry of the figures.
+    pub more: fn(&mut Device, Fields<'_>),
 }
 
 /// Bitmain itself.
-pub const BITMAIN: Maker = Maker { name: "Bitmain", word: "GHS", unit: 1e9 };
+pub const BITMAIN: Maker = Maker { name: "Bitmain", word: "GHS", unit: 1e9, more: |_, _| {} };
 /// Hammer, and VolcMiner after it.
-pub const HAMMER: Maker = Maker { name: "Hammer", word: "MHS", unit: 1e6 };
+pub const HAMMER: Maker = Maker { name: "Hammer", word: "MHS", unit: 1e6, more: |_, _| {} };
 
 /// Turns the replies of one poll into samples.
 pub fn parse_as(maker: &Maker, replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseError> {
@@ -61,6 +63,7 @@ pub fn parse_as(maker: &Maker, replies: &[Reply], address: &str, show: Show) -> 
     rescale(&mut device, unit / maker.unit);
     if let Some(figures) = figures {
         put_figures(&mut device, figures, maker.word, unit);
+        (maker.more)(&mut device, figures);
     }
     // The web interface has a summary of its own, in other words.
     if let Some(summary) =
@@ -204,8 +207,13 @@ fn put_page(device: &mut Device, reply: &Reply) {
     let found = reply.status.is_none_or(|status| status == 200);
     let Some(page) = found.then(|| repair::read(&reply.body).ok()).flatten() else { return };
     let Some(page) = Fields::of(&page.value) else { return };
+    // MSKMINER has it deeper.
+    let page = page.object("network_info").and_then(|info| info.object("result")).unwrap_or(page);
     if page.text_of(&["macaddr", "minertype"]).is_some() {
         cgi::put_system(device, page);
+    }
+    if let (Some(fixed), Some(percent)) = (page.flag("bitmain-fan-ctrl"), page.number("bitmain-fan-pwm")) {
+        device.fan_setting = Some(if fixed { FanSetting::Fixed(percent / 100.0) } else { FanSetting::Auto });
     }
     // 1 is the sleep mode; some write the number as text. Asleep it still answers, with a rate of 0.
     let asleep = page.number_of(&["miner-mode", "bitmain-work-mode"]) == Some(1.0);

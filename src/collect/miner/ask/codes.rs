@@ -80,6 +80,7 @@ impl Codes {
         }
         let codes = self.codes()?;
         for path in SESSIONS {
+            let mut refused = false;
             for code in &codes {
                 let headers =
                     [("x-totp", code.expose()), ("x-otp-session-ttl", SESSION_MILLIS), ("content-length", "0")];
@@ -91,14 +92,14 @@ impl Codes {
                         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
                         return Ok(Some(token));
                     }
-                    401 if said(&answer).contains("totp") => {}
+                    401 if said(&answer).contains("totp") => refused = true,
                     401 => return Err(denied(self.refusal(&answer))),
                     // No such path, or codes are switched off.
                     _ => break,
                 }
-                if code == codes.last().unwrap_or(code) {
-                    return Err(denied(WRONG_CODE.to_string()));
-                }
+            }
+            if refused {
+                return Err(denied(WRONG_CODE.to_string()));
             }
         }
         Ok(None)

@@ -20,6 +20,18 @@ pub struct Flow {
     pub token: fn(&Answer) -> Option<String>,
     /// The header that carries the token, and what stands in front of it (`Bearer `).
     pub header: (&'static str, &'static str),
+    /// Whether an answer says that the token is no longer good.
+    pub refuses: fn(&Answer) -> bool,
+}
+
+/// For devices that refuse with a status.
+pub const BY_STATUS: fn(&Answer) -> bool = |answer| matches!(answer.status, 401 | 403);
+
+/// The cookies that an answer sets, as they are sent back; `None` where it sets none.
+pub fn cookies(answer: &Answer) -> Option<String> {
+    let set = answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
+    let pairs: Vec<&str> = set.filter_map(|cookie| cookie.split(';').next()).collect();
+    (!pairs.is_empty()).then(|| pairs.join("; "))
 }
 
 /// A login request.
@@ -56,7 +68,7 @@ impl Login {
         let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(token) = &kept {
             let answer = self.attempt(site, ask, token, deadline).await?;
-            if !matches!(answer.status, 401 | 403) {
+            if !(self.flow.refuses)(&answer) {
                 return Ok(answer);
             }
         }
@@ -92,11 +104,12 @@ impl Login {
                 answer.status
             )));
         }
-        let answer = match answer.status {
-            300..=399 | 429 => answer.success()?,
+        let token = (self.flow.token)(&answer).filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
+        // A login form sends on to the first page, with a cookie.
+        let answer = match (&token, answer.status) {
+            (None, 300..=399 | 429) => answer.success()?,
             _ => answer,
         };
-        let token = (self.flow.token)(&answer).filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN);
         token.ok_or_else(|| {
             // Some refuse with status 200 and a reason; what is no answer of theirs at all is no refusal either.
             let answered = answer.status < 500 && serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok();

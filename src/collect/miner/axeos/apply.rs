@@ -8,15 +8,17 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::Instant;
 
+use super::super::apply;
 use super::super::ask::Auth;
 use super::super::families;
+use super::super::pools::mask_user;
 use super::super::tell::{self, Web};
 use super::super::values::{Fields, number};
 use super::commands::door;
 use crate::collect::command::{CommandError, Goal, Plan, Seen, Value};
 use crate::collect::http::Site;
 use crate::model::{FanSetting, Target};
-use crate::preset::{Drift, Preset, Setting};
+use crate::preset::{Able, Preset, Setting};
 
 /// Frequencies in MHz and core voltages in mV by chip: the least and the most that the firmware's own menu offers.
 const CHIPS: [(&str, [f64; 2], [f64; 2]); 4] = [
@@ -29,24 +31,19 @@ const CHIPS: [(&str, [f64; 2], [f64; 2]); 4] = [
 /// Prefixes of the keys of its two pools.
 const SLOTS: [&str; 2] = ["stratum", "fallbackStratum"];
 
-/// What a password is where the preset has none, as everywhere in mining.
-const NO_PASSWORD: &str = "x";
-
 /// When a device that has to restart was told to.
 type Restart = Arc<Mutex<Option<Instant>>>;
 
+/// What it takes.
+pub const ABLE: Able =
+    Able { pools: 2, exact: true, settings: &[Setting::Frequency, Setting::CoreVoltage, Setting::Fan] };
+
 /// The plan of `apply-preset`.
 pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
-    let Some(preset) = value.preset().cloned() else {
-        let why = "no preset matches it (presets: in the configuration), or it has not been polled yet";
-        return Err(CommandError::Refused(why.to_string()));
-    };
-    if preset.pools.len() > SLOTS.len() {
-        let text = format!("the preset {} has {} pools; the device has two slots", preset.name, preset.pools.len());
-        return Err(CommandError::Refused(text));
-    }
+    let preset = apply::preset(target, value)?;
     let door = door(target, value)?;
-    let whole = body(&preset, target, |_| true, |_| None);
+    let whole = body(&preset, target, &Json::Null, |_| true, |_| None).into_iter();
+    let whole: Map<String, Json> = whole.map(|(key, value)| shown(key, value)).collect();
     let sends = vec![
         format!("PATCH /api/system {} (only what differs)", Json::Object(whole)),
         "POST /api/system/restart".to_string(),
@@ -60,29 +57,24 @@ pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
     Ok(Plan { sends, send: Box::new(send), goal })
 }
 
-/// What of a preset differs from what the device says, firmware aside: that is not written.
-fn differs(preset: &Preset, target: &Target, seen: &Seen) -> Vec<Drift> {
-    let identity = seen.reading.identity.clone().unwrap_or_default();
-    let drifts = preset.drifts(target, &identity, &seen.reading.settings);
-    drifts.into_iter().filter(|drift| drift.drifted && drift.setting != Setting::Firmware).collect()
+/// A worker is shown shortened: it is a wallet.
+fn shown(key: String, value: Json) -> (String, Json) {
+    let user = value.as_str().filter(|_| key.ends_with("User")).map(|user| json!(mask_user(user)));
+    (key, user.unwrap_or(value))
 }
 
 /// The device is as its preset has it, and has restarted since if it had to.
 fn goal(target: Target, preset: Arc<Preset>, restart: Restart) -> Goal {
-    const DONE: &str = "as its preset";
-    let of = move |seen: &Seen| {
-        let differs = differs(&preset, &target, seen);
+    let differs = move |seen: &Seen| {
+        let mut differs = apply::say(&apply::differs(&preset, &target, seen));
         let told = *restart.lock().unwrap_or_else(PoisonError::into_inner);
         let old = told.zip(seen.figure(&families::UPTIME.name, None));
-        let old = old.is_some_and(|(told, uptime)| uptime > told.elapsed().as_secs_f64() + 2.0);
-        let say = |drift: &Drift| format!("{} {}", drift.setting.as_str(), drift.found);
-        Some(match differs.as_slice() {
-            [] if old => "not yet restarted".to_string(),
-            [] => DONE.to_string(),
-            some => some.iter().map(say).collect::<Vec<_>>().join(", "),
-        })
+        if differs.is_empty() && old.is_some_and(|(told, uptime)| uptime > told.elapsed().as_secs_f64() + 2.0) {
+            differs.push("not yet restarted".to_string());
+        }
+        Some(differs)
     };
-    Goal::Word { of: Box::new(of), wanted: DONE.to_string() }
+    Goal::Preset { differs: Box::new(differs) }
 }
 
 async fn send(
@@ -92,9 +84,7 @@ async fn send(
     restart: &Restart,
     by: Instant,
 ) -> Result<(), CommandError> {
-    let silent = |error| CommandError::Refused(format!("it does not answer, so nothing was sent: {error}"));
-    let seen = Seen::ask(target, by).await.map_err(silent)?;
-    let differs = differs(preset, target, &seen);
+    let (seen, differs) = apply::look(target, preset, by).await?;
     let of = |setting| differs.iter().any(|drift| drift.setting == setting);
     if of(Setting::Frequency) || of(Setting::CoreVoltage) {
         let asic = tell::send_web(site, auth, &Web::bare("GET", super::ASIC), by).await.ok();
@@ -102,21 +92,24 @@ async fn send(
         let limits = if preset.force { Some(forced(&asic)) } else { limits(&asic, &seen) };
         allowed(preset, &limits)?;
     }
-    // Secrets are read last, and only those that are needed.
-    let mut passwords = Vec::new();
-    for (slot, pool) in preset.pools.iter().enumerate() {
-        let wanted = differs.iter().any(|drift| drift.pool == Some(slot));
-        let secret = pool.password.as_ref().filter(|_| wanted).map(|secret| secret.read());
-        let secret = secret.transpose().map_err(|error| CommandError::Refused(error.to_string()))?;
-        passwords.push(secret.map_or_else(|| NO_PASSWORD.to_string(), |secret| secret.expose().to_string()));
-    }
+    // Secrets are read last.
+    let pools = apply::wanted(preset, target)?;
     let wanted = |setting, pool| differs.iter().any(|drift| drift.setting == setting && drift.pool == pool);
     let slot = |slot: usize| wanted(Setting::PoolUrl, Some(slot)) || wanted(Setting::PoolWorker, Some(slot));
     let includes = |part: Part| match part {
         Part::Pool(number) => slot(number),
         Part::Other(setting) => wanted(setting, None),
     };
-    let body = Json::Object(body(preset, target, includes, |slot| passwords.get(slot).cloned())).to_string();
+    let info = seen.replies.first().and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or_default();
+    let password = |slot: usize| pools.get(slot).map(|pool| pool.password.expose().to_string());
+    let mut body = body(preset, target, &info, includes, password);
+    // A slot that nobody names is emptied.
+    for (at, prefix) in SLOTS.into_iter().enumerate().skip(preset.pools.len()) {
+        if slot(at) {
+            body.insert(format!("{prefix}URL"), json!(""));
+        }
+    }
+    let body = Json::Object(body).to_string();
     let message = Web { body: Some(("application/json", body)), ..Web::bare("PATCH", "/api/system") };
     // Fans follow at once; pools, frequency and voltage take effect with a start. Noted before anything is sent: a device
     // that has the settings and has not restarted is not as its preset.
@@ -138,10 +131,11 @@ enum Part {
     Other(Setting),
 }
 
-/// The settings of a preset in the device's own words. Without a password none is set.
+/// The settings of a preset in the device's own words, which `info` tells. Without a password none is set.
 fn body(
     preset: &Preset,
     target: &Target,
+    info: &Json,
     includes: impl Fn(Part) -> bool,
     password: impl Fn(usize) -> Option<String>,
 ) -> Map<String, Json> {
@@ -154,7 +148,11 @@ fn body(
         body.insert(format!("{prefix}Port"), json!(pool.address.port));
         body.insert(format!("{prefix}User"), json!(worker));
         body.extend(password(slot).map(|password| (format!("{prefix}Password"), json!(password))));
-        body.extend(pool.address.tls.map(|tls| (format!("{prefix}TLS"), json!(u8::from(tls)))));
+        // A truth value to NerdQAxe and some AxeOS, a number to others; each ignores what is not its own.
+        let key = format!("{prefix}TLS");
+        let truth = info.get(&key).is_some_and(Json::is_boolean);
+        let tls = pool.address.tls.map(|tls| if truth { json!(tls) } else { json!(u8::from(tls)) });
+        body.extend(tls.map(|tls| (key, tls)));
     }
     let whole = |value: f64| json!(value.round() as u64);
     if let Some(hertz) = preset.frequency.filter(|_| includes(Part::Other(Setting::Frequency))) {
@@ -229,10 +227,9 @@ fn allowed(preset: &Preset, limits: &Limits) -> Result<(), CommandError> {
 mod tests {
     use super::*;
     use crate::collect::command::{Call, Outcome, perform};
-    use crate::collect::miner::told::{Peer, Say, Wire};
+    use crate::collect::miner::told::{Peer, Say, Wire, applied, preset_call};
     use crate::collect::{ParseError, Reply};
     use crate::model::{PollFailure, Reading};
-    use crate::preset::{PresetEntry, Presets, check};
     use futures_util::future::BoxFuture;
     use std::time::Duration;
 
@@ -244,13 +241,14 @@ mod tests {
             "ASICModel": "BM1370", "deviceModel": "Gamma", "asicCount": 1, "hashRate": 1200, "uptimeSeconds": 5000,
             "frequency": 525, "coreVoltage": 1150, "autofanspeed": 0, "fanspeed": 40,
             "stratumURL": "evil.example", "stratumPort": 1, "stratumUser": "thief", "version": "v2.9.0",
-            "fallbackStratumURL": "backup.example", "fallbackStratumPort": 3333, "fallbackStratumUser": "wallet.m1",
+            "fallbackStratumTLS": false, "fallbackStratumURL": "backup.example", "fallbackStratumPort": 3333, "fallbackStratumUser": "wallet.m1",
             "macAddr": "02:00:00:00:00:01",
         });
         Peer::start(Wire::Http, move |request| match request.split(' ').nth(1).unwrap() {
             "/api/system/info" => Say::json(&info),
             "/api/system/asic" if !old => Say::json(&json!({
                 "ASICModel": "BM1370", "asicCount": 1, "frequencyOptions": [400, 490, 525], "voltageOptions": [1000, 1150],
+                "absMaxVoltage": 1400,
             })),
             "/api/system" => {
                 let body: Json = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
@@ -266,14 +264,13 @@ mod tests {
         .await
     }
 
-    async fn apply(peer: &Peer, preset: Json) -> Result<Outcome, CommandError> {
+    fn plan_of(peer: &Peer, preset: Json) -> Plan {
         let target = peer.target("axeos", Json::Null);
-        let entries: Vec<PresetEntry> = serde_json::from_value(json!([preset])).unwrap();
-        let (presets, mistakes): (Presets, _) = check(&entries, &[], &[], &[&target]);
-        assert_eq!(mistakes, []);
-        let mut call = Call::read("axeos", "apply-preset").unwrap();
-        call.value = Value::of_preset(presets.of(&target, &Default::default()).unwrap().clone());
-        perform(target, &call, Duration::from_millis(3500)).await
+        preset_call(&target, preset).plan(&target).unwrap()
+    }
+
+    async fn apply(peer: &Peer, preset: Json) -> Result<Outcome, CommandError> {
+        applied(peer.target("axeos", Json::Null), preset).await
     }
 
     #[tokio::test]
@@ -293,8 +290,17 @@ mod tests {
         assert!(outcome.changed && outcome.detail.contains("as its preset"), "{outcome:?}");
         let body = r#"{"autofanspeed":1,"frequency":490,"stratumPassword":"hunter2","stratumPort":3333,"stratumTLS":0,"stratumURL":"pool.example","stratumUser":"wallet.m1"}"#;
         assert_eq!(peer.sent(ASKED), [format!("PATCH /api/system {body}"), "POST /api/system/restart".to_string()]);
+        let said = plan_of(&peer, preset.clone()).sends.remove(0);
+        assert!(said.contains(r#""stratumUser":"***.m1""#) && !said.contains("wallet"), "{said}");
         let outcome = apply(&peer, preset).await.unwrap();
         assert!(!outcome.changed && peer.sent(ASKED).len() == 2, "what is as it should be is left alone");
+        let other = json!({"name": "q", "pools": [
+            {"url": "stratum+tcp://pool.example:3333", "worker": "wallet.m1"},
+            {"url": "stratum+tls://other.example:3334", "worker": "wallet.m1"},
+        ]});
+        apply(&peer, other).await.unwrap();
+        let second = peer.sent(ASKED).remove(2);
+        assert!(second.contains(r#""fallbackStratumTLS":true"#), "as the device says it: {second}");
     }
 
     #[tokio::test]
@@ -308,9 +314,12 @@ mod tests {
             apply(&peer, json!({"name": "p", "frequency_mhz": 700, "force": true})).await.unwrap();
         }
         let peer = bitaxe(false, 1).await;
-        let slipped = json!({"name": "p", "core_voltage_mv": 11_500, "force": true});
-        let error = apply(&peer, slipped).await.unwrap_err();
-        assert!(matches!(&error, CommandError::Refused(text) if text.contains("not even with force")), "{error:?}");
+        for (slipped, most) in [(1_450, "1400 mV"), (11_500, "1400 mV")] {
+            let slipped = json!({"name": "p", "core_voltage_mv": slipped, "force": true});
+            let error = apply(&peer, slipped).await.unwrap_err();
+            let said = |text: &String| text.contains("not even with force") && text.contains(most);
+            assert!(matches!(&error, CommandError::Refused(text) if said(text)), "{error:?}");
+        }
         assert_eq!(peer.sent(ASKED), Vec::<String>::new());
     }
 

@@ -25,6 +25,12 @@ pub const COMMANDS: &[Command] = &[
         plan: |target, value| plan(target, value, Web::bare("POST", "/api/system/restart"), Goal::Restarted),
     },
     Command {
+        name: "reboot",
+        help: "the same as restart: there is no mining program to restart alone",
+        argument: None,
+        plan: |target, value| plan(target, value, Web::bare("POST", "/api/system/restart"), Goal::Restarted),
+    },
+    Command {
         name: "pause",
         help: tell::PAUSE_HELP,
         argument: None,
@@ -45,7 +51,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: APPLY_PRESET,
         help: "sets the device as its preset has it: what differs and nothing else, within what its model allows",
-        argument: None,
+        argument: Some(Argument::Preset(&super::apply::ABLE)),
         plan: super::apply::plan,
     },
     Command {

@@ -98,4 +98,7 @@ fn put_faults(reading: &mut Reading, device: Device<'_>) {
     if device.info.flag("overheat_mode") == Some(true) {
         reading.put(&families::FAULT, &[("code", "overheat_mode"), ("component", "temperature")], 1.0);
     }
+    if let Some(heat) = device.board_error.filter(|error| error.is_heat()) {
+        reading.put(&families::FAULT, &[("code", &heat.text()), ("component", heat.component())], 1.0);
+    }
 }

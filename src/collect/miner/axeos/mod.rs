@@ -1,10 +1,12 @@
 //! `axeos`: Bitaxe, NerdQAxe and relatives over HTTP (`GET /api/system/info`, seldom `GET /api/system/asic`).
 //!
 //! The device's web server has few sockets and dies under load, so: one request at a time, one short connection each,
-//! the second document only when the first one lacks what it says, once per start of the device, and its own record only
-//! where the options ask for it. Source: the firmware's `openapi.yaml`.
+//! the second document only when the first one lacks what it says, once per start of the device; its own record only where
+//! the options ask for it; the dashboard of a NerdQAxe only when it does not hash, because it alone says why.
+//! Sources: the firmware's `openapi.yaml`, `handler_v2_dashboard.cpp` of NerdQAxe.
 
 mod apply;
+mod board;
 mod commands;
 mod hardware;
 mod hashing;
@@ -157,6 +159,8 @@ struct Memory {
     asic: Kept,
     /// The firmware has no record to ask for.
     no_record: bool,
+    /// As `no_record`, of the dashboard.
+    no_dashboard: bool,
     uptime: f64,
 }
 
@@ -213,13 +217,13 @@ impl AxeOs {
         reply
     }
 
-    /// The device's own record, unless its firmware has none.
-    async fn record(&self, deadline: Instant) -> Option<Reply> {
-        if self.memory().no_record {
+    /// A document that is asked for in each poll, unless the firmware has none.
+    async fn unless(&self, absent: fn(&mut Memory) -> &mut bool, path: &str, deadline: Instant) -> Option<Reply> {
+        if *absent(&mut self.memory()) {
             return None;
         }
-        let reply = self.get_more(statistics::PATH, deadline).await?;
-        self.memory().no_record = reply.status.is_some_and(|status| status >= 300);
+        let reply = self.get_more(path, deadline).await?;
+        *absent(&mut self.memory()) = reply.status.is_some_and(|status| status >= 300);
         Some(reply)
     }
 }
@@ -243,7 +247,10 @@ impl Collector for AxeOs {
                 replies.extend(self.asic(deadline).await);
             }
             if self.record && glance.keeps_record {
-                replies.extend(self.record(deadline).await);
+                replies.extend(self.unless(|memory| &mut memory.no_record, statistics::PATH, deadline).await);
+            }
+            if glance.nerd_idles {
+                replies.extend(self.unless(|memory| &mut memory.no_dashboard, board::PATH, deadline).await);
             }
             Ok(replies)
         })
@@ -251,5 +258,34 @@ impl Collector for AxeOs {
 
     fn parse(&self, replies: &[Reply]) -> Result<Reading, ParseError> {
         parse::parse(replies, &self.address, self.show, self.interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::miner::told::{Peer, Say, Wire};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_nerdqaxe_that_does_not_hash_is_asked_why_if_its_firmware_can_say() {
+        for (known, state) in [(true, "overheated"), (false, "unknown")] {
+            let peer = Peer::start(Wire::Http, move |request| match request.split(' ').nth(1) {
+                Some(INFO) => Say::json(&json!({"ASICModel": "BM1370", "deviceModel": "NerdQAxe++", "asicCount": 4,
+                    "hashRate": 0, "shutdown": false, "uptimeSeconds": 9000})),
+                Some(board::PATH) if known => Say::json(&json!({"system": {"boardError": 1}})),
+                _ => Say::headed("302 Temporary Redirect", "Location: /\r\n", "Redirect to the captive portal"),
+            })
+            .await;
+            let collector = open(&peer.target("axeos", serde_json::Value::Null)).unwrap();
+            for _ in 0..2 {
+                let reading = collector.parse(&collector.fetch().await.unwrap()).unwrap();
+                let so =
+                    reading.samples.iter().find(|sample| sample.family.name == "miner_state" && sample.value == 1.0);
+                assert_eq!(so.unwrap().labels.get("state"), Some(state));
+                assert_eq!(reading.notes, Vec::<String>::new());
+            }
+            assert_eq!(peer.sent(&["/info"]).len(), if known { 2 } else { 1 }, "what is not there is not asked again");
+        }
     }
 }

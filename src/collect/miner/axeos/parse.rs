@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::super::device::Show;
 use super::super::families;
 use super::super::values::{Fields, number};
-use super::{hardware, hashing, statistics, stratum};
+use super::board::BoardError;
+use super::{board, hardware, hashing, statistics, stratum};
 use crate::collect::{ParseError, Reply};
 use crate::model::{Identity, Reading};
 
@@ -22,6 +23,8 @@ pub struct Glance {
     pub lacks_model: bool,
     /// Whether the device keeps a record of its own, as far as it says.
     pub keeps_record: bool,
+    /// It is a NerdQAxe that has started, is not shut down, and does not hash.
+    pub nerd_idles: bool,
     /// In seconds.
     pub uptime: f64,
 }
@@ -32,15 +35,22 @@ pub fn glance(info: &[u8]) -> Option<Glance> {
     #[serde(rename_all = "camelCase")]
     struct Known {
         asic_count: Option<serde::de::IgnoredAny>,
-        device_model: Option<serde::de::IgnoredAny>,
+        device_model: Option<Value>,
         uptime_seconds: Option<Value>,
         stats_frequency: Option<Value>,
+        hash_rate: Option<Value>,
+        shutdown: Option<Value>,
     }
     let known: Known = serde_json::from_slice(info).ok()?;
+    let number = |value: &Option<Value>| value.as_ref().and_then(number);
+    let uptime = number(&known.uptime_seconds).unwrap_or(0.0);
+    let nerd = known.device_model.as_ref().and_then(Value::as_str).is_some_and(is_nerd_model);
+    let idles = number(&known.hash_rate) == Some(0.0) && number(&known.shutdown).unwrap_or(0.0) == 0.0;
     Some(Glance {
         lacks_model: known.asic_count.is_none() || known.device_model.is_none(),
-        keeps_record: known.stats_frequency.as_ref().and_then(number) != Some(0.0),
-        uptime: known.uptime_seconds.as_ref().and_then(number).unwrap_or(0.0),
+        keeps_record: number(&known.stats_frequency) != Some(0.0),
+        nerd_idles: nerd && idles && uptime >= STARTING_SECONDS,
+        uptime,
     })
 }
 
@@ -51,18 +61,23 @@ pub fn is_nerd(info: &[u8]) -> bool {
 }
 
 fn names_a_nerd(info: Fields<'_>) -> bool {
-    info.text("deviceModel").is_some_and(|model| model.starts_with("Nerd"))
+    info.text("deviceModel").is_some_and(|model| is_nerd_model(&model))
+}
+
+fn is_nerd_model(model: &str) -> bool {
+    model.starts_with("Nerd")
 }
 
 /// Turns the replies of one poll into samples; polls are an `interval` apart.
 pub fn parse(replies: &[Reply], address: &str, show: Show, interval: Duration) -> Result<Reading, ParseError> {
     let mut reading = Reading::default();
-    let (mut info, mut asic, mut record) = (None, None, None);
+    let (mut info, mut asic, mut record, mut board_error) = (None, None, None, None);
     for reply in replies {
         match document(reply) {
             Ok(value) if is_info(&value) => info = Some(value),
             Ok(value) if is_asic(&value) => asic = Some(value),
             Ok(value) if info.is_some() && statistics::is_record(&value) => record = Some(value),
+            Ok(value) if info.is_some() && board::is_dashboard(&value) => board_error = BoardError::read(&value),
             // The further documents are a luxury: firmware without them answers with 404 and a page of HTML.
             _ if info.is_some() && reply.status.is_some_and(|status| status >= 300) => {}
             Ok(value) if info.is_none() => return Err(not_ours(reply, &value)),
@@ -77,7 +92,7 @@ pub fn parse(replies: &[Reply], address: &str, show: Show, interval: Duration) -
     let (info, asic) = (info.unwrap_or_default(), asic.unwrap_or_default());
     let none = serde_json::Map::new();
     let fields = |value| Fields::of(value).unwrap_or(Fields(&none));
-    let device = Device { info: fields(&info), asic: fields(&asic), address };
+    let device = Device { info: fields(&info), asic: fields(&asic), board_error, address };
     device.put_info(&mut reading);
     if info.is_object() {
         let state = device.state();
@@ -121,13 +136,15 @@ fn not_ours(reply: &Reply, value: &Value) -> ParseError {
     ParseError::Malformed { request: reply.request.clone(), reason }
 }
 
-/// Both documents of a device; the one that was not sent is empty.
+/// What a device says; a document that was not sent is empty.
 #[derive(Clone, Copy)]
 pub struct Device<'a> {
     /// `/api/system/info`
     pub info: Fields<'a>,
     /// `/api/system/asic`
     pub asic: Fields<'a>,
+    /// Why a NerdQAxe does not hash.
+    pub board_error: Option<BoardError>,
     address: &'a str,
 }
 
@@ -182,7 +199,8 @@ impl Device<'_> {
             let text = self.info.text(key).filter(|text| !matches!(text.as_str(), "0" | "false" | "none"));
             text.map(|text| (component, text))
         };
-        [of("power", "power_fault"), of("hardware", "hardware_fault")].into_iter().flatten()
+        let own = self.board_error.filter(|error| !error.is_heat()).map(|error| (error.component(), error.text()));
+        [of("power", "power_fault"), of("hardware", "hardware_fault"), own].into_iter().flatten()
     }
 
     /// The state, the most alarming first.
@@ -192,7 +210,7 @@ impl Device<'_> {
         let (uptime, hashing) = (count("uptimeSeconds"), count("hashRate") > 0.0);
         match () {
             () if self.faults().next().is_some() => "fault",
-            () if set("overheat_mode") => "overheated",
+            () if set("overheat_mode") || self.board_error.is_some_and(BoardError::is_heat) => "overheated",
             () if set("miningPaused") => "paused",
             () if set("shutdown") => "sleeping",
             () if uptime < STARTING_SECONDS && count("sharesAccepted") == 0.0 => "starting",

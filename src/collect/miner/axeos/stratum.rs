@@ -77,6 +77,7 @@ fn protocol(fields: Fields<'_>, protocol: &str, tls: &str) -> String {
 fn listed(slot: usize, pool: Fields<'_>) -> Pool {
     let milliseconds = pool.number_of(&["responseTime", "pingRtt"]).filter(|rtt| *rtt > 0.0);
     Pool {
+        priority: None,
         slot,
         url: pools::pool_url(
             &pool.text_of(&["stratumURL", "url", "host"]).unwrap_or_default(),
@@ -91,7 +92,7 @@ fn listed(slot: usize, pool: Fields<'_>) -> Pool {
             pool.number_of(&["sharesRejected", "rejected"]),
             None,
         ],
-        difficulty: pool.number_of(&["poolDifficulty", "difficulty"]),
+        difficulty: pool.number_of(&["poolDifficulty", "difficulty"]).filter(|difficulty| *difficulty > 0.0),
         rtt: milliseconds.map(|milliseconds| milliseconds / 1e3),
         last_share: None,
     }

@@ -6,6 +6,7 @@
 
 mod commands;
 mod parse;
+pub(super) mod pools;
 pub(super) mod sections;
 
 pub(super) use commands::{POOL, pool};
@@ -148,7 +149,7 @@ impl CgMiner {
                 // Without it the poll is still whole, so it may take half of what is left; the next poll asks again.
                 let left = deadline.saturating_duration_since(Instant::now());
                 let reply = self.ask("version", Instant::now() + left / 2).await.ok();
-                reply.map(|reply| (reply, VERSION_POLLS))
+                reply.map(|reply| (reply.compact(), VERSION_POLLS))
             }
         };
         replies.extend(memory.version.as_ref().map(|(reply, _)| reply.clone()));

@@ -5,14 +5,24 @@ use futures_util::future::BoxFuture;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
+use super::super::apply::{self, Hand};
+use super::super::cgminer::pools;
 use super::super::cgminer::{POOL, pool};
 use super::super::documents::{self, Sections};
-use super::super::families;
 use super::super::repair;
 use super::super::tell::{self, request};
 use super::super::values::{Fields, clean};
-use crate::collect::command::{Argument, Command, CommandError, Goal, PARTING, Plan, Seen};
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, PARTING, Plan, Seen};
 use crate::model::Target;
+use crate::preset::{Able, Setting};
+
+/// How it takes presets: pools as a cgminer does, without a session.
+static HAND: Hand = Hand {
+    able: Able { settings: &[Setting::Mode], ..pools::ABLE },
+    by: pools::BY,
+    pools: pools::pools,
+    starts: false,
+};
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[
@@ -51,16 +61,20 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "fan",
-        help: "drives the fans at so many per cent and reads it back, or by the temperature",
+        help: tell::FAN_HELP,
         argument: Some(Argument::Number { name: "PERCENT", bounds: (10, 100), or: &["auto"] }),
         plan: |target, value| {
-            let of = |seen: &Seen| seen.figure(&families::FAN_DUTY.name, None).map(|duty| duty * 100.0);
-            let goal = |percent: u32| Goal::Figure { of: Box::new(of), wanted: f64::from(percent) };
             let speed = value.number().map_or_else(|| "-1".to_string(), |percent| percent.to_string());
-            plan(target, "fanset", format!("speed={speed}"), value.number().map_or(Goal::Unseen, goal))
+            plan(target, "fanset", format!("speed={speed}"), tell::fan_speed(value))
         },
     },
     Command { name: "pool", help: tell::POOL_HELP, argument: POOL, plan: pool },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
+    },
     Command {
         name: "identify",
         help: "makes the red light blink, or not",
