@@ -15,6 +15,8 @@ mod codes;
 mod commands;
 #[path = "fleet/families.rs"]
 mod families;
+#[path = "fleet/kept.rs"]
+mod kept;
 #[path = "fleet/search.rs"]
 mod search;
 #[path = "fleet/twins.rs"]

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::collect::ParseError;
 use crate::model::{FailureReason, PollFailure, Target};
 
-pub use call::{APPLY_PRESET, Argument, Call, Value, misfit};
+pub use call::{APPLY_PRESET, Argument, Call, Value, able, misfit};
 pub use goal::{Goal, Reader, Seen, works};
 
 /// A row in the table of a kind's commands.
@@ -38,7 +38,8 @@ impl Command {
 
     /// As it is typed: `power-limit WATTS`.
     pub fn usage(&self) -> String {
-        self.argument.as_ref().map_or_else(|| self.name.to_string(), |argument| format!("{} {argument}", self.name))
+        let argument = self.argument.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{} {argument}", self.name).trim_end().to_string()
     }
 }
 
@@ -130,6 +131,16 @@ impl Ready {
     pub fn is_done(&self) -> bool {
         let seen = self.seen.as_ref();
         !self.plan.goal.is_an_event() && seen.is_some_and(|seen| self.plan.goal.is_met(seen, None))
+    }
+
+    /// What it draws, as far as it says so.
+    pub fn watts(&self) -> Option<f64> {
+        self.seen.as_ref()?.figure("miner_power_watts", None)
+    }
+
+    /// Whether it works; `None` where that cannot be told.
+    pub fn is_awake(&self) -> Option<bool> {
+        self.seen.as_ref()?.awake()
     }
 
     /// Whether the one that was asked is the one that is meant.

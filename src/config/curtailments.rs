@@ -13,7 +13,7 @@ use crate::schedule::Job;
 use crate::silence::Windows;
 
 /// Commands that have an opposite, so that they can be undone.
-const UNDONE: [&str; 6] = ["pause", "power-limit", "mode", "profile", "fan", "pool"];
+const UNDONE: [&str; 7] = ["pause", "power-limit", "hashrate-target", "mode", "profile", "fan", "pool"];
 
 /// Checks all; mistakes are reported.
 pub(super) fn check(check: &mut Check, file: &File, jobs: &[Job], windows: &Windows) -> Vec<Curtailment> {

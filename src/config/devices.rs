@@ -2,6 +2,7 @@
 
 use super::check::Check;
 use super::file::File;
+use crate::collect::command::able;
 use crate::listen::Plan;
 use crate::preset::{self, Presets};
 use crate::schedule::Job;
@@ -9,7 +10,8 @@ use crate::schedule::Job;
 /// Checks presets and what is expected; mistakes and remarks are reported.
 pub(super) fn check(check: &mut Check, file: &File, jobs: &[Job]) -> Presets {
     let targets: Vec<_> = jobs.iter().map(|job| &*job.target).collect();
-    let (presets, mistakes) = preset::check(&file.presets, &file.expected_pools, &file.expected_workers, &targets);
+    let (presets, mistakes) =
+        preset::check(&file.presets, &file.expected_pools, &file.expected_workers, &targets, &able);
     for mistake in mistakes {
         match mistake.remark {
             true => check.warn(&mistake.path, &mistake.message),

@@ -4,9 +4,13 @@
 //! What was changed is on record before the device is told, with the command that undoes it. Only what stands there is
 //! ever undone: a device that its owner had paused stays paused.
 
+mod load;
+
 use std::time::Duration;
 
 use crate::model::{Labels, Matcher};
+
+pub use load::draws_less;
 
 /// A device that refused, or did not show what it should, is left alone for so long, in milliseconds.
 const REST: i64 = 300_000;
@@ -84,7 +88,7 @@ impl Curtailment {
 }
 
 /// What was changed about a device. It is durable before the device is told.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Record {
     /// By which curtailment.
     pub curtailment: String,
@@ -94,6 +98,9 @@ pub struct Record {
     pub undo: String,
     /// How the device stood before, in the command's words.
     pub before: Option<String>,
+    /// What it drew then, as far as it says so.
+    #[serde(default)]
+    pub watts: Option<f64>,
     /// When, milliseconds since the epoch.
     pub at: i64,
     /// Whether the device has shown that it was done.
@@ -133,7 +140,7 @@ impl Desire {
 pub struct Trial {
     /// When it last refused or did not show what it should.
     pub failed_at: Option<i64>,
-    /// It was already as wanted, which is somebody else's doing, so it is left as it is until the curtailment is over.
+    /// It was already as wanted, which is somebody else's doing, or would draw more: it is left until this is over.
     pub left_alone: bool,
 }
 
@@ -169,7 +176,15 @@ mod tests {
 
     fn record(confirmed: bool) -> Record {
         let (action, undo) = ("pause".to_string(), "resume".to_string());
-        Record { curtailment: "peak".into(), action, undo, before: Some("hashing".into()), at: 1, confirmed }
+        Record {
+            curtailment: "peak".into(),
+            action,
+            undo,
+            before: Some("hashing".into()),
+            watts: None,
+            at: 1,
+            confirmed,
+        }
     }
 
     #[test]

@@ -10,13 +10,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::curtailed::{all_raised, spared};
 use super::devices::{carry_out, find, note};
 use super::eyes::Eyes;
 use super::keep::Keeper;
 use super::shared::Shared;
 use crate::act::facts::World;
 use crate::api::curtailments::{CurtailmentRow, Curtailments};
-use crate::collect::command::{Call, CommandError, Ready};
+use crate::collect::command::{CommandError, Ready};
 use crate::config::labels_of;
 use crate::curtail::{Curtailment, Desire, Mode, Move, Record, Trial, next};
 use crate::schedule::poll::unix_millis;
@@ -27,6 +28,8 @@ const PREFIX: &str = "curtail/";
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a device has to show that it has done it.
 const WITHIN: Duration = Duration::from_secs(120);
+/// How often it is looked at what curtailed devices draw.
+const METERS: Duration = Duration::from_secs(10);
 
 /// A curtailment's name and a target: what one learns of a device is nothing to another.
 type Pair = (String, String);
@@ -40,6 +43,9 @@ pub(super) struct Curtailer {
     /// What check mode has said since it was last over.
     rehearsed: BTreeSet<Pair>,
     desires: BTreeMap<String, Desire>,
+    /// Targets that draw more since they were told.
+    raised: BTreeSet<String>,
+    metered: Option<Instant>,
     /// By target: which curtailment is at work on it.
     working: BTreeMap<String, String>,
     started: BTreeMap<String, Instant>,
@@ -65,8 +71,9 @@ impl Curtailer {
     /// When the store cannot be read.
     pub(super) async fn load(shared: Arc<Shared>, keeper: Keeper) -> Result<Curtailer, StoreError> {
         let records: BTreeMap<String, Record> = keeper.read(PREFIX).await?.into_iter().collect();
-        let (trials, rehearsed, desires, working, started) = Default::default();
-        Ok(Curtailer { shared, keeper, records, trials, rehearsed, desires, working, started, work: JoinSet::new() })
+        let (trials, rehearsed, desires, raised, metered) = Default::default();
+        let (working, started, work) = Default::default();
+        Ok(Curtailer { shared, keeper, records, trials, rehearsed, desires, raised, metered, working, started, work })
     }
 
     /// Works until `stop`. What is under way then is looked at again by the next process.
@@ -89,6 +96,8 @@ impl Curtailer {
     async fn round(&mut self) {
         let config = self.shared.config.get();
         let now = unix_millis();
+        self.forget(&config);
+        self.look_at_meters().await;
         for curtailment in &config.curtailments {
             let said = self.said(curtailment, now).await;
             let name = curtailment.entry.name.clone();
@@ -98,6 +107,39 @@ impl Curtailer {
             }
         }
         self.strays(&config, now);
+    }
+
+    /// What is remembered of curtailments and targets that are gone.
+    fn forget(&mut self, config: &crate::config::Config) {
+        let named: BTreeSet<&str> = config.curtailments.iter().map(|known| &*known.entry.name).collect();
+        let known: BTreeSet<&str> = config.jobs.iter().map(|job| &*job.target.id).collect();
+        let records = &self.records;
+        // What is on record is brought back with patience, even by a curtailment that is gone.
+        let keeps = |(name, target): &Pair| {
+            known.contains(&**target) && (named.contains(&**name) || records.contains_key(target))
+        };
+        self.trials.retain(|pair, _| keeps(pair));
+        self.rehearsed.retain(|pair| keeps(pair));
+        self.raised.retain(|target| records.contains_key(target));
+        self.desires.retain(|name, _| named.contains(&**name));
+    }
+
+    /// Whether one that was told draws more since: it is brought back, and left until the curtailment is over.
+    async fn look_at_meters(&mut self) {
+        if self.metered.is_some_and(|at| at.elapsed() < METERS) {
+            return;
+        }
+        self.metered = Some(Instant::now());
+        for (target, why) in all_raised(&self.shared, &self.records).await {
+            let Some(record) = self.records.get(&target).filter(|_| !self.raised.contains(&target)) else { continue };
+            let facts = json!({ "action": record.action, "why": why });
+            let (auditor, by) = (self.keeper.auditor(), who(&record.curtailment));
+            if let Err(error) = note(&auditor, &by, "curtailment.raised", &target, facts).await {
+                tracing::error!(target, %error, "that a curtailment raised a load is not in the audit log");
+            }
+            tracing::warn!(target, curtailment = record.curtailment, action = record.action, why, "it is undone");
+            self.raised.insert(target);
+        }
     }
 
     /// Whether it should be so now; `None` without data.
@@ -131,6 +173,7 @@ impl Curtailer {
         if self.working.contains_key(target) || record.is_some_and(|record| record.curtailment != entry.name) {
             return;
         }
+        let wanted = if self.raised.contains(target) { Some(false) } else { wanted };
         let todo = next(wanted, true, record, &trial, now);
         if todo == Move::Curtail && entry.mode == Mode::Check {
             if !said {
@@ -206,6 +249,7 @@ impl Curtailer {
                 "curtailed"
             }
             Came::Restored => {
+                trial.left_alone = self.raised.remove(&target);
                 self.records.remove(&target);
                 "restored"
             }
@@ -294,11 +338,11 @@ async fn curtail(
                 return Came::LeftAlone(format!("no command could bring it back to how it stands: {before}"));
             };
             let before = ready.before();
-            if let Some(why) = spared(&call, before.as_deref()) {
+            if let Some(why) = spared(&call, before.as_deref(), &ready) {
                 return Came::LeftAlone(why);
             }
-            let (curtailment, action) = (name.to_string(), action.to_string());
-            Record { curtailment, action, undo, before, at: unix_millis(), confirmed: false }
+            let (curtailment, action, watts) = (name.to_string(), action.to_string(), ready.watts());
+            Record { curtailment, action, undo, before, watts, at: unix_millis(), confirmed: false }
         }
     };
     if let Err(error) = put(keeper, target, &record).await {
@@ -325,13 +369,6 @@ async fn curtail(
     }
 }
 
-/// Why a device is better not told: it would draw more than now. `before` is how it stands, in the command's words.
-fn spared(call: &Call, before: Option<&str>) -> Option<String> {
-    let (before, wanted) = (before?.parse::<f64>().ok()?, call.value.number()?);
-    let further = call.command.name == "power-limit" && before <= f64::from(wanted);
-    further.then(|| "it is limited further already".to_string())
-}
-
 /// Brings back what is on record.
 async fn restore(shared: &Shared, keeper: &Keeper, target: &str, record: Record) -> Came {
     let until = Instant::now() + WITHIN;
@@ -356,23 +393,5 @@ async fn restore(shared: &Shared, keeper: &Keeper, target: &str, record: Record)
 impl Curtailments for super::world::View {
     fn curtailments(&self) -> Arc<Vec<CurtailmentRow>> {
         self.shared.curtailed.get()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_draw_more_is_spared() {
-        let why = |kind: &str, action: &str, before: &str| {
-            spared(&Call::read(kind, action).unwrap(), Some(before)).unwrap_or_default()
-        };
-        assert_eq!(why("whatsminer", "power-limit 2800", "3200"), "");
-        let further = "it is limited further already";
-        assert_eq!(why("whatsminer", "power-limit 2800", "2000"), further);
-        assert_eq!(why("braiins", "power-limit 2800", "2800"), further);
-        assert_eq!(why("axeos", "fan 80", "40"), "", "only a limit says what it draws");
-        assert_eq!(why("axeos", "pause", "hashing"), "");
     }
 }

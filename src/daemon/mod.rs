@@ -9,6 +9,7 @@ mod audit;
 mod awx;
 mod control;
 mod curtail;
+mod curtailed;
 mod devices;
 mod discover;
 mod evaluate;

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::Model;
 use super::device::{Device, mix};
+use super::fault::Fault;
+use super::kept;
 use super::talk::{Answer, Request};
 
 /// What an authenticator app reads off the display of a simulated NerdQAxe: the key of its one-time codes in base32.
@@ -83,6 +85,12 @@ fn code_of(step: u64) -> String {
 }
 
 fn change(device: &Device, mut settings: Map<String, Value>) {
+    if matches!(device.fault(), Some((Fault::Stubborn, _))) {
+        return;
+    }
+    let mut kept = device.kept();
+    kept::set_axeos(&mut kept, &Value::Object(settings.clone()));
+    device.keep(kept);
     let percent = settings.remove("manualFanSpeed").and_then(|percent| percent.as_f64());
     match settings.remove("autofanspeed").map(|auto| auto != json!(0)) {
         Some(true) => device.hold_fan(None),
@@ -121,6 +129,14 @@ fn round(value: f64, digits: i32) -> f64 {
 /// What all three have in common.
 fn common(device: &Device) -> Value {
     let v = device.vitals();
+    let kept = device.kept();
+    let part = |slot: usize| {
+        let url = kept.pools.get(slot).map(|pool| pool.url.trim_start_matches("stratum+tcp://").to_string());
+        url.unwrap_or_default()
+    };
+    let host = |slot| part(slot).split(':').next().unwrap_or_default().to_string();
+    let port = |slot| part(slot).rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or_default();
+    let user = |slot: usize| kept.pools.get(slot).map(|pool| pool.user.clone()).unwrap_or_default();
     let volts = if device.model() == Model::NerdQaxe { 12.05 } else { 5.14 };
     json!({
         "power": round(v.power, 3),
@@ -129,7 +145,7 @@ fn common(device: &Device) -> Value {
         "temp": round(v.temperature, 3),
         "vrTemp": round(v.temperature - 4.0, 1),
         "hashRate": round(v.hashrate, 3),
-        "coreVoltage": 1150,
+        "coreVoltage": kept.voltage,
         "coreVoltageActual": 1140 + (v.temperature as u64) % 7,
         "ssid": "demo",
         "macAddr": device.mac(),
@@ -140,12 +156,12 @@ fn common(device: &Device) -> Value {
         "uptimeSeconds": v.uptime as u64,
         "smallCoreCount": 2040,
         "ASICModel": "BM1370",
-        "stratumURL": "pool.example.com",
-        "stratumPort": 3333,
-        "stratumUser": "bc1qdemodemodemodemodemodemodemodemode.rig",
-        "fallbackStratumURL": "fallback.example.com",
-        "fallbackStratumPort": 3333,
-        "fallbackStratumUser": "bc1qdemodemodemodemodemodemodemodemode.rig",
+        "stratumURL": host(0),
+        "stratumPort": port(0),
+        "stratumUser": user(0),
+        "fallbackStratumURL": host(1),
+        "fallbackStratumPort": port(1),
+        "fallbackStratumUser": user(1),
         "fanrpm": v.fan_rpm.round(),
         "fanspeed": v.fan_percent.round(),
         "autofanspeed": u8::from(!v.fan_held),
@@ -159,14 +175,14 @@ fn info(device: &Device) -> Value {
     let mut info = common(device);
     let more = match device.model() {
         Model::BitaxeOld => json!({
-            "version": "v2.4.0", "boardVersion": "601", "asicCount": 1, "frequency": 525,
+            "version": "v2.4.0", "boardVersion": "601", "asicCount": 1, "frequency": device.kept().frequency,
             "bestDiff": "115M", "bestSessionDiff": "4.29M",
             "isUsingFallbackStratum": 0, "overheat_mode": u8::from(v.overheated), "temptarget": 60,
         }),
         Model::NerdQaxe => nerd(device),
         _ => json!({
-            "version": "v2.12.0", "axeOSVersion": "v2.12.0", "boardVersion": "601", "frequency": 525,
-            "actualFrequency": 525, "expectedHashrate": v.expected, "temp2": -1, "fan2rpm": 0,
+            "version": "v2.12.0", "axeOSVersion": "v2.12.0", "boardVersion": "601", "frequency": device.kept().frequency,
+            "actualFrequency": device.kept().frequency, "expectedHashrate": v.expected, "temp2": -1, "fan2rpm": 0,
             "hashRate_1m": round(v.hashrate * 0.998, 3), "hashRate_10m": round(v.hashrate * 1.001, 3),
             "hashRate_1h": round(v.expected * 0.99, 3), "errorPercentage": 0.31,
             "bestDiff": 115_377_214, "bestSessionDiff": 4_290_133, "poolDifficulty": 1000, "responseTime": 31.4,
@@ -196,7 +212,7 @@ fn nerd(device: &Device) -> Value {
         "pingRtt": 16, "pingLoss": 0, "poolDiffErr": false, "bestDiff": 2_833_151_285_u64,
     }]});
     json!({
-        "version": "V1.0.37.2-LTS", "deviceModel": "NerdQAxe++", "asicCount": 4, "frequency": 600,
+        "version": "V1.0.37.2-LTS", "deviceModel": "NerdQAxe++", "asicCount": 4, "frequency": device.kept().frequency,
         "currentA": round(v.power / 12.05, 4), "maxPower": 100, "vrTempInt": round(v.temperature + 3.0, 1),
         "hashRate_1m": round(v.hashrate, 3), "hashRate_10m": round(v.hashrate, 3),
         "hashRate_1h": round(v.expected * 0.99, 3), "hashRate_1d": round(v.expected * 0.99, 3),

@@ -108,18 +108,18 @@ fn summary(device: &Device) -> Value {
 
 fn pools(device: &Device) -> Value {
     let v = device.vitals();
-    json!([
-        {
-            "POOL": 0, "URL": "stratum+tcp://pool.example.com:3333", "Status": "Alive", "Priority": 0,
-            "Accepted": v.accepted, "Rejected": v.rejected, "Stale": v.rejected / 5, "User": "demo rig.1",
-            "Last Share Time": clock() - 4, "Diff": "65.5K", "Stratum Active": true, "Best Share": 8_134_077,
-        },
-        {
-            "POOL": 1, "URL": "stratum+tcp://fallback.example.com:3333", "Status": "Alive", "Priority": 1,
-            "Accepted": 0, "Rejected": 0, "Stale": 0, "User": "demo rig.1", "Last Share Time": "0", "Diff": "",
-            "Stratum Active": false, "Best Share": 0,
-        },
-    ])
+    let kept = device.kept();
+    let pool = |(slot, pool): (usize, &super::Pool)| {
+        let first = slot == 0;
+        let share = |count: u64| if first { count } else { 0 };
+        json!({
+            "POOL": kept.numbers.get(slot).copied().unwrap_or(slot), "URL": pool.url, "Status": "Alive", "Priority": slot, "Accepted": share(v.accepted),
+            "Rejected": share(v.rejected), "Stale": share(v.rejected / 5), "User": pool.user,
+            "Last Share Time": if first { json!(clock() - 4) } else { json!("0") },
+            "Diff": if first { "65.5K" } else { "" }, "Stratum Active": first, "Best Share": share(8_134_077),
+        })
+    };
+    kept.pools.iter().enumerate().map(pool).collect()
 }
 
 fn devs(device: &Device) -> Value {

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use super::family::Wire;
 use super::fault::Fault;
+use super::kept::Kept;
+use super::profile::Profile;
 use super::{DeviceSpec, Model};
 
 /// What a device measures at one moment.
@@ -59,6 +61,7 @@ struct Control {
     /// Which challenge or token is in force.
     session: u64,
     paused: bool,
+    kept: Kept,
     /// Percent.
     fan: Option<f64>,
     /// What it was told over the network, in its own words.
@@ -107,6 +110,7 @@ impl Device {
             logins: 0,
             session: 1,
             paused: false,
+            kept: Kept::of(spec.model),
             fan: None,
             settings: Map::new(),
             spent: Vec::new(),
@@ -222,6 +226,16 @@ impl Device {
         self.changed.send_replace(());
     }
 
+    /// What it is set to.
+    pub fn kept(&self) -> Kept {
+        self.control().kept.clone()
+    }
+
+    /// Sets it so.
+    pub fn keep(&self, kept: Kept) {
+        self.control().kept = kept;
+    }
+
     /// What the buttons "restart" do: counters begin anew, and a lost hash rate comes back.
     pub fn restart(&self) {
         let mut control = self.control();
@@ -330,35 +344,6 @@ impl Device {
     /// Noise between −1 and 1 that changes each second.
     pub fn noise(&self, salt: u64, t: f64) -> f64 {
         (mix(mix(self.seed, salt), t as u64) % 2_001) as f64 / 1_000.0 - 1.0
-    }
-}
-
-/// What a model does when all is well.
-#[derive(Clone, Copy)]
-pub struct Profile {
-    expected: f64,
-    power: f64,
-    temperature: f64,
-    fan_rpm: f64,
-    shares_per_second: f64,
-}
-
-impl Profile {
-    /// GH/s, W, °C, revolutions per minute, shares per second.
-    pub const fn new(numbers: (f64, f64, f64, f64, f64)) -> Self {
-        let (expected, power, temperature, fan_rpm, shares_per_second) = numbers;
-        Profile { expected, power, temperature, fan_rpm, shares_per_second }
-    }
-
-    fn of(model: Model) -> Self {
-        match (model, model.family()) {
-            (_, Some(family)) => family.profile,
-            (Model::Bitaxe | Model::BitaxeOld, _) => Profile::new((1_071.0, 17.2, 54.0, 5_200.0, 0.21)),
-            (Model::NerdQaxe, _) => Profile::new((4_896.0, 74.0, 55.0, 2_350.0, 0.9)),
-            (Model::CgminerOld, _) => Profile::new((0.001_43, 35.0, 50.0, 1_200.0, 0.05)),
-            (Model::Bfgminer, _) => Profile::new((0.35, 9.0, 48.0, 1_500.0, 0.06)),
-            _ => Profile::new((13_500.0, 1_320.0, 62.0, 4_700.0, 0.4)),
-        }
     }
 }
 

@@ -9,8 +9,9 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Model;
-use super::device::{Device, Profile};
+use super::device::Device;
 use super::gate::Gate;
+use super::profile::Profile;
 
 /// What is spoken on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Family {
             Some((headline, word)) => headline == name && body.contains(word),
             None => *headline == name,
         })?;
-        Some(render(template.trim_end(), device))
+        Some(render(&device.kept().list(template.trim_end()), device))
     }
 }
 
@@ -167,6 +168,8 @@ fn put(text: &mut String, place: &str, device: &Device) -> bool {
             let quoted = serde_json::json!(device.hostname()).to_string();
             text.push_str(quoted.get(1..quoted.len() - 1).unwrap_or_default());
         }
+        "mode" => text.push_str(&device.kept().mode),
+        "fixed" => text.push_str(if device.kept().fan.is_some() { "true" } else { "false" }),
         "seed" => text.push_str(&format!("{:016x}", device.seed())),
         _ => return put_number(text, place, device).is_some(),
     }
@@ -199,6 +202,9 @@ fn measured(name: &str, device: &Device) -> Option<f64> {
         "rejected" => v.rejected as f64,
         "submitted" => (v.accepted + v.rejected) as f64,
         "errors" => v.errors as f64,
+        "limit" => device.kept().limit,
+        "target" => device.kept().target,
+        "pwm" => device.kept().fan.unwrap_or(100.0),
         "clock" => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs() as f64),
         _ => return None,
     })
@@ -215,7 +221,7 @@ mod tests {
             let device = Device::new(DeviceSpec::new("rig", family.model), 3);
             let sections = family.page.split("=== ").filter_map(|section| section.split_once('\n'));
             for (headline, template) in sections {
-                let text = render(template, &device);
+                let text = render(&device.kept().list(template), &device);
                 assert!(!text.contains(['<', '>']), "{} {headline}: {text}", family.kind);
             }
         }

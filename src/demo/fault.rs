@@ -13,6 +13,10 @@ pub enum Fault {
     Dead,
     /// It says the same hash rate and shares again and again, only its uptime goes on.
     Frozen,
+    /// It takes what it is told, and does not do it.
+    Stubborn,
+    /// It does what it is told, and its answer to that is lost.
+    AnswerLost,
     /// It does harm to whoever asks it.
     Hostile(Hostile),
 }

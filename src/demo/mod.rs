@@ -11,7 +11,9 @@ mod family;
 mod fault;
 mod gate;
 mod hostile;
+mod kept;
 mod obey;
+mod profile;
 mod server;
 mod talk;
 
@@ -30,6 +32,7 @@ use family::{FAMILIES, Family};
 pub use fault::{Fault, Hostile, Step};
 use gate::Gate;
 pub use gate::PASSWORD;
+pub use kept::{Kept, Pool};
 
 /// What a simulated device pretends to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -281,6 +284,8 @@ impl DeviceHandle {
         let mut options = serde_json::Map::new();
         let secret = serde_json::json!({ "file": password });
         match family.gate {
+            // Everybody may look, and only its owner may set it.
+            Gate::Open if matches!(family.kind, "avalon" | "epic") => options.insert("password".to_string(), secret),
             Gate::Open => return serde_json::Value::Null,
             Gate::Fixed => options.insert("token".to_string(), secret),
             Gate::Digest | Gate::Ticket(_) => options.insert("password".to_string(), secret),
@@ -294,6 +299,18 @@ impl DeviceHandle {
     /// What it measures now.
     pub fn vitals(&self) -> Vitals {
         self.device.vitals()
+    }
+
+    /// What it is set to.
+    pub fn kept(&self) -> Kept {
+        self.device.kept()
+    }
+
+    /// Sets it so, as somebody does who stands before it.
+    pub fn keep(&self, change: impl FnOnce(&mut Kept)) {
+        let mut kept = self.device.kept();
+        change(&mut kept);
+        self.device.keep(kept);
     }
 
     /// Whether it was told to show itself.

@@ -11,7 +11,7 @@ use super::device::{Device, Door};
 use super::family::Wire;
 use super::fault::{Fault, Hostile};
 use super::talk::{Answer, Request};
-use super::{axeos, cgminer, hostile, obey};
+use super::{axeos, cgminer, hostile, kept, obey};
 
 /// Longest exchange with one caller: an idle connection blocks the device, as it does the real ones, but not for ever.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(60);
@@ -66,6 +66,10 @@ async fn answer(device: &Device, door: Door, mut stream: TcpStream) -> std::io::
         }
         Some((Fault::Hostile(Hostile::WrongType), _)) => Answer { body: confused(&whole().body), ..whole() },
         Some((Fault::Hostile(Hostile::Unauthorized), _)) => unauthorized(wire),
+        Some((Fault::AnswerLost, _)) if request.changes() => {
+            whole();
+            return stream.shutdown().await;
+        }
         Some((Fault::Hostile(mode), _)) => return hostile::answer(mode, wire, device.seed(), stream).await,
         _ => whole(),
     };
@@ -78,14 +82,18 @@ async fn answer(device: &Device, door: Door, mut stream: TcpStream) -> std::io::
 
 fn reply(device: &Device, door: Door, request: &Request) -> Answer {
     let Some(family) = device.model().family() else {
+        if let Some(answer) = kept::told(device, request) {
+            return answer;
+        }
         return match device.wire(door) {
             Wire::Http => axeos::reply(device, request),
             _ => Answer::new(200, &cgminer::reply(device, request.body.as_bytes())),
         };
     };
     let stopped = (device.wire(door) == Wire::Http).then(|| family.gate.stops(device, request)).flatten();
+    let told = || kept::told(device, request);
     let obeyed = || obey::obey(family, device, device.wire(door), request);
-    stopped.or_else(obeyed).unwrap_or_else(|| {
+    stopped.or_else(told).or_else(obeyed).unwrap_or_else(|| {
         match (family.reply(device, &request.name(), &request.body), device.wire(door)) {
             (Some(body), _) => Answer::new(200, &body),
             (None, Wire::Http) => Answer::new(404, "<h1>404 Not Found</h1>"),

@@ -27,6 +27,15 @@ impl Request {
         if self.method.is_empty() { self.path.clone() } else { format!("{} {}", self.method, self.path) }
     }
 
+    /// Whether it is no mere question or login.
+    pub fn changes(&self) -> bool {
+        let commands = ["addpool", "switchpool", "removepool", "setpool", "ascset", "profileset"];
+        let command = self.path.split(' ').next().unwrap_or_default();
+        matches!(&*self.method, "PUT" | "PATCH")
+            || commands.contains(&command)
+            || self.method == "POST" && !["login", "unlock", "otp"].iter().any(|word| self.path.contains(word))
+    }
+
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -13,6 +13,10 @@ pub struct Settings {
     pub power_limit: Option<f64>,
     /// How its fans are driven.
     pub fan: Option<FanSetting>,
+    /// Hash rate that its tuner aims at, in hashes per second.
+    pub hashrate_target: Option<f64>,
+    /// Its work mode, power mode or profile, in its own word.
+    pub mode: Option<String>,
 }
 
 /// One pool as it is configured. Both texts are the device's own.
@@ -20,6 +24,8 @@ pub struct Settings {
 pub struct PoolSetting {
     /// Slot number.
     pub slot: usize,
+    /// How many others it takes first: 0 for the first choice. The slot, unless the device says priorities.
+    pub place: usize,
     /// Address, without user and password.
     pub url: String,
     /// User, not masked.

@@ -1,7 +1,7 @@
 //! From what stands in the configuration to presets, every mistake with its place.
 
 use super::drift::version;
-use super::{Address, Pool, PoolEntry, Preset, PresetEntry, Presets, Worker};
+use super::{Able, Address, Pool, PoolEntry, Preset, PresetEntry, Presets, Worker};
 use crate::model::{FanSetting, MatchOp, Matcher, Target};
 
 /// What is wrong, and where: a path from the top of the configuration.
@@ -22,6 +22,13 @@ const MAX_POOLS: usize = 8;
 const FREQUENCY_MHZ: (f64, f64) = (50.0, 2_000.0);
 const CORE_VOLTAGE_MV: (f64, f64) = (200.0, 25_000.0);
 const POWER_WATTS: (f64, f64) = (1.0, 50_000.0);
+const HASHRATE_TERAHASHES: (f64, f64) = (0.01, 10_000.0);
+
+/// Longest word for a mode, in bytes.
+const MAX_MODE: usize = 64;
+
+/// What kinds take; `None` where presets cannot be applied, but devices can be compared with them.
+pub type AbleOf<'a> = &'a dyn Fn(&str) -> Option<&'static Able>;
 
 /// Reads all presets for these targets.
 pub fn check(
@@ -29,6 +36,7 @@ pub fn check(
     expected_pools: &[String],
     expected_workers: &[String],
     targets: &[&Target],
+    able: AbleOf<'_>,
 ) -> (Presets, Vec<Mistake>) {
     let mut found = Found(Vec::new());
     let mut list: Vec<Preset> = Vec::new();
@@ -41,6 +49,7 @@ pub fn check(
         }
         let preset = found.preset(&path, entry);
         found.workers(&path, &preset, targets);
+        found.abilities(&path, &preset, &list, targets, able);
         list.push(preset);
     }
     let presets = Presets {
@@ -80,10 +89,15 @@ impl Found {
         if entry.pools.len() > MAX_POOLS {
             self.mistake(format!("{path}.pools"), format!("at most {MAX_POOLS} pools"));
         }
+        if entry.exact_pools && entry.pools.is_empty() {
+            self.mistake(format!("{path}.exact_pools"), "needs pools: a device without any mines for nobody");
+        }
         let pools = entry.pools.iter().enumerate();
         let pools = pools.filter_map(|(index, pool)| self.pool(&format!("{path}.pools[{index}]"), pool)).collect();
         let megahertz = self.number(path, "frequency_mhz", entry.frequency_mhz, FREQUENCY_MHZ, "MHz");
         let millivolts = self.number(path, "core_voltage_mv", entry.core_voltage_mv, CORE_VOLTAGE_MV, "mV");
+        let terahashes =
+            self.number(path, "hashrate_target_ths", entry.hashrate_target_ths, HASHRATE_TERAHASHES, "TH/s");
         let firmware = entry.firmware_at_least.as_deref().and_then(|text| {
             let numbers = version(text);
             if numbers.is_none() {
@@ -100,6 +114,9 @@ impl Found {
             core_voltage: millivolts.map(|millivolts| millivolts / 1e3),
             power_limit: self.number(path, "power_limit_watts", entry.power_limit_watts, POWER_WATTS, "W"),
             fan: self.fan(path, entry.fan.as_deref()),
+            hashrate_target: terahashes.map(|terahashes| terahashes * 1e12),
+            mode: self.mode(path, entry.mode.as_deref()),
+            exact_pools: entry.exact_pools,
             firmware,
             force: entry.force,
         }
@@ -140,6 +157,29 @@ impl Found {
             self.mistake(format!("{path}.fan"), format!("{text:?} is no way to drive a fan: write auto or 60%"));
         }
         percent.map(|percent| FanSetting::Fixed(percent / 100.0))
+    }
+
+    fn mode(&mut self, path: &str, text: Option<&str>) -> Option<String> {
+        let text = text?.trim();
+        let fits = !text.is_empty() && text.len() <= MAX_MODE && !text.chars().any(char::is_control);
+        if !fits {
+            self.mistake(format!("{path}.mode"), format!("{text:?} is no mode: write the device's word for it"));
+        }
+        fits.then(|| text.to_string())
+    }
+
+    /// What it names has to be something that its targets take, as far as they can be known before they are asked. A
+    /// target that an `earlier` preset takes for certain is not meant.
+    fn abilities(&mut self, path: &str, preset: &Preset, earlier: &[Preset], targets: &[&Target], able: AbleOf<'_>) {
+        let taken = |target: &Target| earlier.iter().any(|other| other.is_certain() && other.may_be_of(target));
+        let meant = targets.iter().filter(|target| preset.may_be_of(target) && !taken(target));
+        let lacking = meant.filter_map(|target| Some((target, able(&target.kind)?.lacks(&target.kind, preset)?)));
+        if let Some((target, (key, why))) = lacking.into_iter().next() {
+            let message = format!("the target {:?} cannot be set so: {why}", target.id);
+            // Until they are asked, devices of a kind that nobody names may be of another preset.
+            let remark = !preset.is_told_by_kind();
+            self.0.push(Mistake { path: format!("{path}.{key}"), message, remark });
+        }
     }
 
     /// Every target that a preset may be for must have the labels that its workers name.

@@ -19,6 +19,10 @@ pub enum Setting {
     PowerLimit,
     /// How fans are driven.
     Fan,
+    /// Hash rate that is aimed at.
+    HashrateTarget,
+    /// Work mode, power mode or profile.
+    Mode,
     /// Age of the firmware.
     Firmware,
 }
@@ -33,7 +37,23 @@ impl Setting {
             Setting::CoreVoltage => "core_voltage",
             Setting::PowerLimit => "power_limit",
             Setting::Fan => "fan",
+            Setting::HashrateTarget => "hashrate_target",
+            Setting::Mode => "mode",
             Setting::Firmware => "firmware",
+        }
+    }
+
+    /// The key of a preset that names it.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Setting::PoolUrl | Setting::PoolWorker => "pools",
+            Setting::Frequency => "frequency_mhz",
+            Setting::CoreVoltage => "core_voltage_mv",
+            Setting::PowerLimit => "power_limit_watts",
+            Setting::Fan => "fan",
+            Setting::HashrateTarget => "hashrate_target_ths",
+            Setting::Mode => "mode",
+            Setting::Firmware => "firmware_at_least",
         }
     }
 }
@@ -57,7 +77,7 @@ pub struct Drift {
 const FREQUENCY_TOLERANCE: f64 = 0.01;
 /// In volts: half a step of the finest regulator.
 const VOLTAGE_TOLERANCE: f64 = 0.005;
-/// Limits are often rounded to steps.
+/// Limits and targets are often rounded to steps.
 const POWER_TOLERANCE: f64 = 0.01;
 /// Shares of a fan's speed are whole percents.
 const FAN_TOLERANCE: f64 = 0.015;
@@ -70,7 +90,10 @@ pub(super) fn compare(preset: &Preset, target: &Target, identity: &Identity, fou
         // Of several boards the one that is farthest off speaks for all.
         let off = |value: &f64| (value - wanted).abs();
         let worst = found.iter().copied().max_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(*first);
-        let say = |value: f64| format!("{:.0} {}", value * unit.0, unit.1);
+        let say = |value: f64| {
+            let text = format!("{:.2}", value * unit.0);
+            format!("{} {}", text.trim_end_matches('0').trim_end_matches('.'), unit.1)
+        };
         let (wanted_text, found) = (say(wanted), say(worst));
         drifts.push(Drift { setting, pool: None, wanted: wanted_text, found, drifted: off(&worst) > tolerance });
     };
@@ -80,6 +103,13 @@ pub(super) fn compare(preset: &Preset, target: &Target, identity: &Identity, fou
     number(Setting::CoreVoltage, preset.core_voltage, &found.core_voltages, VOLTAGE_TOLERANCE, (1e3, "mV"));
     let watts = share(preset.power_limit, POWER_TOLERANCE);
     number(Setting::PowerLimit, preset.power_limit, found.power_limit.as_slice(), watts, (1.0, "W"));
+    let rate = share(preset.hashrate_target, POWER_TOLERANCE);
+    number(Setting::HashrateTarget, preset.hashrate_target, found.hashrate_target.as_slice(), rate, (1e-12, "TH/s"));
+    if let Some((wanted, found)) = preset.mode.as_ref().zip(found.mode.as_ref()) {
+        let drifted = !wanted.eq_ignore_ascii_case(found);
+        let (wanted, found) = (wanted.clone(), found.clone());
+        drifts.push(Drift { setting: Setting::Mode, pool: None, wanted, found, drifted });
+    }
     if let Some((wanted, found)) = preset.fan.zip(found.fan) {
         let drifted = match (wanted, found) {
             (FanSetting::Fixed(wanted), FanSetting::Fixed(found)) => (wanted - found).abs() > FAN_TOLERANCE,
@@ -103,18 +133,22 @@ fn pools(preset: &Preset, target: &Target, found: &Settings) -> Vec<Drift> {
     if found.pools.is_empty() {
         return drifts;
     }
-    for (slot, (pool, worker)) in preset.pools.iter().zip(preset.workers(target)).enumerate() {
-        let of_slot = found.pools.iter().find(|pool| pool.slot == slot);
-        let (url, user) = of_slot.map_or(("", ""), |pool| (&pool.url, &pool.user));
+    for (place, (pool, worker)) in preset.pools.iter().zip(preset.workers(target)).enumerate() {
+        let of_place = found.pools.iter().find(|pool| pool.place == place);
+        let (url, user) = of_place.map_or(("", ""), |pool| (&pool.url, &pool.user));
         let right = Address::read(url).is_some_and(|address| address.is(&pool.address));
         let mut push = |setting, wanted: String, found: String, drifted| {
-            drifts.push(Drift { setting, pool: Some(slot), wanted, found, drifted });
+            drifts.push(Drift { setting, pool: Some(place), wanted, found, drifted });
         };
         push(Setting::PoolUrl, pool.url.clone(), url.to_string(), !right);
         // Some firmware shows no users, or hides them.
         if !user.is_empty() && !user.contains('*') {
             push(Setting::PoolWorker, shortened(&worker), shortened(user), user != worker);
         }
+    }
+    for pool in found.pools.iter().filter(|pool| preset.exact_pools && pool.place >= preset.pools.len()) {
+        let (wanted, found) = ("no pool".to_string(), pool.url.clone());
+        drifts.push(Drift { setting: Setting::PoolUrl, pool: Some(pool.place), wanted, found, drifted: true });
     }
     drifts
 }
@@ -123,7 +157,7 @@ fn pools(preset: &Preset, target: &Target, found: &Settings) -> Vec<Drift> {
 const SHORT: usize = 12;
 
 /// A user whose account can be told from another one, and not read: `bc1q…x9f2.rig-7`.
-pub(super) fn shortened(user: &str) -> String {
+pub fn shortened(user: &str) -> String {
     let (account, worker) = match user.split_once('.') {
         Some((account, worker)) => (account, format!(".{worker}")),
         None => (user, String::new()),

@@ -12,9 +12,12 @@ pub struct PresetEntry {
     /// `firmware`. All of them must hold; the first preset that matches a device is its preset.
     #[serde(rename = "match", default)]
     pub matchers: Vec<String>,
-    /// Pools in the order of the device's slots.
+    /// Pools, first choice first.
     #[serde(default)]
     pub pools: Vec<PoolEntry>,
+    /// Whether the device is to have no pools beside these. Left out, it may keep more of them behind these.
+    #[serde(default)]
+    pub exact_pools: bool,
     /// Clock of the chips, in MHz.
     #[serde(default)]
     pub frequency_mhz: Option<f64>,
@@ -24,6 +27,12 @@ pub struct PresetEntry {
     /// Power that the device may draw, in watts.
     #[serde(default)]
     pub power_limit_watts: Option<f64>,
+    /// Hash rate that the device's tuner should aim at, in TH/s.
+    #[serde(default)]
+    pub hashrate_target_ths: Option<f64>,
+    /// Work mode, power mode or profile, in the word of the device's firmware: `eco`, `low`, `290MHz`.
+    #[serde(default)]
+    pub mode: Option<String>,
     /// `auto`, or a share of the fans' full speed: `60%`.
     #[serde(default)]
     pub fan: Option<String>,

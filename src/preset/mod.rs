@@ -3,6 +3,7 @@
 //! Pure: what a device is set to comes in with each poll ([`crate::model::Settings`]), what is to be said of it goes out.
 //! The first preset that matches a device is its preset. Only what a preset names, and the device says, is compared.
 
+mod able;
 mod address;
 mod check;
 mod drift;
@@ -15,9 +16,10 @@ use std::collections::BTreeMap;
 use crate::model::{FanSetting, Identity, Labels, Matcher, Settings, Target};
 use crate::secret::SecretRef;
 
+pub use able::Able;
 pub use address::Address;
 pub use check::{Mistake, check};
-pub use drift::{Drift, Setting};
+pub use drift::{Drift, Setting, shortened};
 pub use entry::{PoolEntry, PresetEntry};
 pub use judge::{FAMILIES, Judgement, Row, Stranger, What};
 pub use template::Worker;
@@ -37,8 +39,10 @@ pub struct Preset {
     pub name: String,
     /// All must hold for the words that a device can be chosen by.
     pub matchers: Vec<Matcher>,
-    /// Pools, by slot.
+    /// Pools, first choice first.
     pub pools: Vec<Pool>,
+    /// Whether there are to be no others.
+    pub exact_pools: bool,
     /// In hertz.
     pub frequency: Option<f64>,
     /// In volts.
@@ -47,6 +51,10 @@ pub struct Preset {
     pub power_limit: Option<f64>,
     /// How fans are to be driven.
     pub fan: Option<FanSetting>,
+    /// In hashes per second.
+    pub hashrate_target: Option<f64>,
+    /// In the firmware's word.
+    pub mode: Option<String>,
     /// Oldest firmware that is good enough, as numbers.
     pub firmware: Option<Vec<u64>>,
     /// Whether frequency and voltage may go beyond what is known to be right for the model.
@@ -83,6 +91,30 @@ impl Presets {
 }
 
 impl Preset {
+    /// Everything beside pools that it names.
+    pub fn named(&self) -> impl Iterator<Item = Setting> {
+        let all = [
+            (Setting::Frequency, self.frequency.is_some()),
+            (Setting::CoreVoltage, self.core_voltage.is_some()),
+            (Setting::PowerLimit, self.power_limit.is_some()),
+            (Setting::Fan, self.fan.is_some()),
+            (Setting::HashrateTarget, self.hashrate_target.is_some()),
+            (Setting::Mode, self.mode.is_some()),
+            (Setting::Firmware, self.firmware.is_some()),
+        ];
+        all.into_iter().filter(|(_, named)| *named).map(|(setting, _)| setting)
+    }
+
+    /// Whether its matchers say of which kinds the devices are, or need nothing but the configuration.
+    fn is_told_by_kind(&self) -> bool {
+        self.matchers.iter().any(|matcher| &*matcher.name == "kind") || self.is_certain()
+    }
+
+    /// Whether no device has to be asked to know whose preset it is.
+    fn is_certain(&self) -> bool {
+        self.matchers.iter().all(|matcher| !SAID.contains(&&*matcher.name))
+    }
+
     /// Whether it may be the preset of a target of which nothing but its configuration is known.
     fn may_be_of(&self, target: &Target) -> bool {
         let words = words(target, &Identity::default());

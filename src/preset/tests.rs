@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::*;
 use crate::model::PoolSetting;
 
@@ -30,7 +32,7 @@ fn gamma() -> Identity {
 
 fn read(presets: serde_json::Value, targets: &[&Target]) -> (Presets, Vec<String>) {
     let entries: Vec<PresetEntry> = serde_json::from_value(presets).unwrap();
-    let (presets, mistakes) = check(&entries, &[], &[], targets);
+    let (presets, mistakes) = check(&entries, &[], &[], targets, &|_| None);
     (presets, mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect())
 }
 
@@ -41,7 +43,7 @@ fn wrong(judgement: &Judgement) -> Vec<String> {
 }
 
 fn settings() -> Settings {
-    let pool = |slot, url: &str, user: &str| PoolSetting { slot, url: url.into(), user: user.into() };
+    let pool = |slot, url: &str, user: &str| PoolSetting { slot, place: slot, url: url.into(), user: user.into() };
     Settings {
         pools: vec![
             pool(0, "Pool.example:3333", "bc1qexampleexample.garage-1"),
@@ -51,6 +53,7 @@ fn settings() -> Settings {
         core_voltages: vec![1.15],
         power_limit: Some(3000.0),
         fan: Some(FanSetting::Auto),
+        ..Settings::default()
     }
 }
 
@@ -146,7 +149,7 @@ fn the_first_preset_that_matches_is_the_one() {
 fn without_presets_the_lists_alone_say_what_is_expected() {
     let target = target("garage-1", &[]);
     let lists = (["pool[.]example:3333".to_string()], ["bc1qexample.*".to_string()]);
-    let (presets, mistakes) = check(&[], &lists.0, &lists.1, &[&target]);
+    let (presets, mistakes) = check(&[], &lists.0, &lists.1, &[&target], &|_| None);
     assert!(mistakes.is_empty() && !presets.is_empty());
     let mut found = settings();
     found.pools[1].user = "3Thief".into();
@@ -187,4 +190,80 @@ fn mistakes_are_told_with_their_places() {
             "presets[2].match: matches no target",
         ]
     );
+}
+
+/// What the kinds of these tests take.
+fn able(kind: &str) -> Option<&'static Able> {
+    static FEW: Able = Able { pools: 1, exact: false, settings: &[Setting::Mode] };
+    (kind == "axeos").then_some(&FEW)
+}
+
+#[test]
+fn what_a_family_cannot_set_is_said_with_the_configuration() {
+    let target = target("garage-1", &[]);
+    let said = |presets: serde_json::Value| {
+        let entries: Vec<PresetEntry> = serde_json::from_value(presets).unwrap();
+        let (_, mistakes) = check(&entries, &[], &[], &[&target], &able);
+        let say = |mistake: Mistake| format!("{}: {}: {}", mistake.path, mistake.remark, mistake.message);
+        mistakes.into_iter().map(say).collect::<Vec<_>>()
+    };
+    let pool = json!({"url": "pool.example:1", "worker": "w"});
+    let why = |words: &str| format!("the target \"garage-1\" cannot be set so: {words}");
+    assert_eq!(
+        said(json!([{"name": "a", "core_voltage_mv": 1200, "match": ["kind=\"axeos\""]}])),
+        [format!(
+            "presets[0].core_voltage_mv: false: {}",
+            why("axeos cannot set `core_voltage_mv`; it has pools, mode")
+        )]
+    );
+    assert_eq!(
+        said(json!([{"name": "a", "pools": [pool, pool]}])),
+        [format!("presets[0].pools: false: {}", why("axeos has room for 1 pools, and these are 2"))]
+    );
+    assert_eq!(
+        said(json!([{"name": "a", "pools": [pool], "exact_pools": true}])),
+        [format!(
+            "presets[0].exact_pools: false: {}",
+            why("axeos cannot be without the pools that it has; name them all")
+        )]
+    );
+    // Of a model nobody knows yet whether it is of this kind.
+    let remarks = said(json!([{"name": "a", "power_limit_watts": 900, "match": ["model=\"M60\""]}]));
+    assert!(remarks.len() == 1 && remarks[0].starts_with("presets[0].power_limit_watts: true"), "{remarks:?}");
+    // What another preset has taken before is not meant.
+    assert_eq!(
+        said(json!([{"name": "a", "mode": "eco", "match": ["target=\"garage-1\""]}, {"name": "b", "fan": "auto"}])),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        said(json!([{"name": "a", "exact_pools": true, "mode": " ", "hashrate_target_ths": 0}])),
+        [
+            "presets[0].exact_pools: false: needs pools: a device without any mines for nobody",
+            "presets[0].hashrate_target_ths: false: 0 TH/s is impossible: 0.01 to 10000 TH/s",
+            "presets[0].mode: false: \"\" is no mode: write the device's word for it",
+            &format!(
+                "presets[0].exact_pools: false: {}",
+                why("axeos cannot be without the pools that it has; name them all")
+            ),
+        ]
+    );
+}
+
+#[test]
+fn pools_are_told_apart_by_their_places_and_an_exact_list_has_no_others() {
+    let mut found = settings();
+    found.pools.reverse();
+    found.mode = Some("Low".into());
+    found.hashrate_target = Some(120e12);
+    let (target, pools) = (target("garage-1", &[]), whole()[0]["pools"].clone());
+    let judged = |exact: bool| {
+        let one = serde_json::json!([pools[0]]);
+        let presets =
+            json!([{"name": "p", "pools": one, "exact_pools": exact, "mode": "low", "hashrate_target_ths": 100}]);
+        wrong(&read(presets, &[&target]).0.judge(&target, &gamma(), &found))
+    };
+    let (target_line, stranger) =
+        ("hashrate_target: 100 TH/s is 120 TH/s", "expected pool 1: one that is named is backup.example:3333");
+    assert_eq!(judged(false), [target_line, stranger]);
+    assert_eq!(judged(true), ["pool_url 1: no pool is backup.example:3333", target_line, stranger]);
 }

@@ -1,8 +1,9 @@
 //! Presets: a device that differs from its own, and one that mines for somebody whom nobody named.
 
-use davylamp::demo::Model;
+use davylamp::demo::{DeviceHandle, Fault, Model, PASSWORD};
 
 use crate::lamp::Lamp;
+use crate::miner::miner;
 use crate::world::{Farm, config, seconds};
 
 /// The simulated Bitaxe has 525 MHz, 1150 mV and this wallet at pool.example.com:3333.
@@ -69,5 +70,107 @@ fn drift_is_a_metric_a_page_and_a_table_and_shows_no_wallet() {
     for text in [json, status, text, page.0] {
         assert!(!text.contains(WALLET), "{text}");
     }
+    lamp.finish();
+}
+
+const RULES: &str = r#"groups:
+- name: presets
+  interval: 1s
+  rules:
+  - alert: MinerPresetDrift
+    expr: label_replace(davylamp_preset_drift{setting!="firmware"} == 1, "miner", "$1", "target", "(.+)")
+"#;
+
+/// Five families, all hijacked: two are repaired by the rule's remediation, two by a person, one does not do what it is
+/// told.
+#[test]
+fn devices_of_five_families_are_set_back() {
+    let farm = Farm::start(&[
+        ("auto-cgminer", Model::Cgminer),
+        ("auto-braiins", Model::Braiins),
+        ("hand-antminer", Model::Antminer),
+        ("hand-luxos", Model::Luxos),
+        ("stubborn", Model::Vnish),
+    ]);
+    let devices = ["auto-cgminer", "auto-braiins", "hand-antminer", "hand-luxos", "stubborn"].map(|id| farm.device(id));
+    let mut lamp = Lamp::new("");
+    lamp.write("token", "s3cret\n");
+    lamp.write("device", PASSWORD);
+    lamp.write("pool", "hunter2\n");
+    lamp.write("rules.yml", RULES);
+    lamp.write("playbooks/.keep", "");
+    let target = |device: &&DeviceHandle| {
+        let options = device.options(&lamp.path("device"));
+        let options = if options.is_null() { serde_json::json!({}) } else { options };
+        let (id, kind, address) = (device.id(), device.kind(), device.address());
+        format!("- {{id: {id}, kind: {kind}, address: \"{address}\", options: {options}}}\n")
+    };
+    let targets: String = devices.iter().map(target).collect();
+    lamp.write(
+        "davylamp.yml",
+        &format!(
+            "server: {{listen: 127.0.0.1:0, token: {{file: token}}}}
+storage: {{path: state, ballast_bytes: 0}}
+defaults: {{interval: 5s, timeout: 3s}}
+rules: {{files: [rules.yml], evaluation_interval: 1s}}
+ansible: {{startup_grace: 0s, stop_grace: 1s}}
+presets:
+- name: own
+  pools:
+  - {{url: 'stratum+tcp://mine.example.com:4444', worker: 'owner.{{{{ miner }}}}', password: {{file: pool}}}}
+  exact_pools: true
+remediations:
+- name: restore-preset
+  match: ['alertname=\"MinerPresetDrift\"', 'miner=~\"auto-.*\"']
+  target: '{{{{ $labels.miner }}}}'
+  mode: auto
+  steps: [{{device: apply-preset, timeout: 1m}}]
+targets:
+{targets}"
+        ),
+    );
+    farm.device("stubborn").set_fault(Some(Fault::Stubborn));
+    lamp.start();
+    let own = |id: &str| {
+        let pools = farm.device(id).kept().pools;
+        let right = |pool: &davylamp::demo::Pool| {
+            pool.url.ends_with("mine.example.com:4444")
+                && pool.user == format!("owner.{id}")
+                && pool.password == "hunter2"
+        };
+        pools.len() == 1 && right(&pools[0])
+    };
+    let settled = |id: &'static str| {
+        lamp.wait(&format!("{id} without drift"), seconds(90), |page| {
+            let labels = [("target", id), ("setting", "pool_url"), ("pool", "0")];
+            page.value("davylamp_preset_drift", &labels) == Some(0.0)
+        });
+        assert!(own(id), "{:?}", farm.device(id).kept());
+    };
+    // Nobody but a person touches these.
+    let say = |args: &[&str]| {
+        let output = miner(&lamp, args);
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!said.contains("hunter2"), "{said}");
+        (output.status.success(), said)
+    };
+    lamp.wait("polls", seconds(60), |page| {
+        devices.iter().all(|device| page.value("davylamp_target_up", &[("target", device.id())]) == Some(1.0))
+    });
+    for (id, by) in [("hand-antminer", "set_miner_conf.cgi"), ("hand-luxos", "addpool")] {
+        let (done, said) = say(&["apply-preset", id, "--dry-run"]);
+        assert!(done && said.contains(by) && said.contains("mine.example.com"), "{said}");
+        assert!(!own(id));
+        let (done, said) = say(&["apply-preset", id]);
+        assert!(done && said.contains("as its preset") && said.contains("before: pool_url"), "{said}");
+        settled(id);
+        assert!(say(&["apply-preset", id]).1.contains("it already is so"));
+    }
+    let (done, said) = say(&["apply-preset", "stubborn", "--timeout", "4"]);
+    assert!(!done && said.contains("it does not show it"), "{said}");
+    settled("auto-cgminer");
+    settled("auto-braiins");
+    let audit = lamp.get("/api/v1/audit").body;
+    assert!(audit.contains("apply-preset own") && !audit.contains("hunter2"), "{audit}");
     lamp.finish();
 }

@@ -7,7 +7,7 @@ use super::{Command, CommandError, Plan};
 use crate::collect::miner::OTP;
 use crate::collect::{Collector, kind};
 use crate::model::{Target, words};
-use crate::preset::Preset;
+use crate::preset::{Able, Preset};
 use crate::secret::Secret;
 
 /// Longest name that is taken as an argument, in bytes.
@@ -29,6 +29,8 @@ pub enum Argument {
     Word(&'static [&'static str]),
     /// A name that the device knows: letters, digits, `.`, `_`, `+` and `-`.
     Name(&'static str),
+    /// The device's preset, of which it takes so much. It is not typed.
+    Preset(&'static Able),
 }
 
 /// An argument as it was given.
@@ -103,6 +105,7 @@ impl fmt::Display for Argument {
             Argument::Number { name, or, .. } => write!(f, "{name}|{}", or.join("|")),
             Argument::Word(words) => f.write_str(&words.join("|")),
             Argument::Name(name) => f.write_str(name),
+            Argument::Preset(_) => Ok(()),
         }
     }
 }
@@ -117,6 +120,7 @@ impl Argument {
             }
             Argument::Word(known) if known.contains(&text) => Ok(Value::Word(text.to_string())),
             Argument::Word(known) => Err(format!("{text:?} is not known; {}", words::hint(text, *known))),
+            Argument::Preset(_) => Err("the configuration says which preset it is".to_string()),
             Argument::Name(name) => {
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
                 let fits = !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(plain);
@@ -168,7 +172,7 @@ impl Call {
         };
         let refused = |why: String| CommandError::Refused(format!("{name}: {why}; write: {}", command.usage()));
         let value = match &command.argument {
-            None if argument.is_empty() => Value::None,
+            None | Some(Argument::Preset(_)) if argument.is_empty() => Value::None,
             None => return Err(refused(format!("it takes no argument, and was given {argument:?}"))),
             Some(_) if argument.is_empty() => return Err(refused("its argument is missing".to_string())),
             Some(form) => form.read(argument).map_err(refused)?,
@@ -187,6 +191,15 @@ impl Call {
         }
         (self.command.plan)(target, &Value::Coded(Box::new(self.value.clone()), code.clone()))
     }
+}
+
+/// What a kind takes of a preset; `None` where it takes none.
+pub fn able(kind_name: &str) -> Option<&'static Able> {
+    let commands = kind(kind_name).map_or(&[][..], |kind| kind.commands);
+    commands.iter().find_map(|command| match command.argument {
+        Some(Argument::Preset(able)) => Some(able),
+        _ => None,
+    })
 }
 
 /// What a kind has, where it has no command of that name.

@@ -51,6 +51,11 @@ pub enum Goal {
         /// What it is to be.
         wanted: String,
     },
+    /// Nothing differs from a preset.
+    Preset {
+        /// Reads what does.
+        differs: Reader<Vec<String>>,
+    },
     /// So many per cent of its fans' speed, fixed; they may be driven by the temperature instead.
     Speed {
         /// How fast they are told to turn now, in per cent.
@@ -153,6 +158,10 @@ impl Goal {
             Goal::Is { of, .. } => of(seen).map(|so| if so { "yes" } else { "no" }.to_string()),
             Goal::Figure { of, .. } => of(seen).map(|figure| format!("{figure:.0}")),
             Goal::Word { of, .. } => of(seen),
+            Goal::Preset { differs } => differs(seen).map(|some| match some.is_empty() {
+                true => "as its preset".to_string(),
+                false => some.join(", "),
+            }),
             Goal::Speed { of, auto, .. } => match (auto(seen), of(seen)) {
                 (Some(true), _) => Some("auto".to_string()),
                 (Some(false), percent) => percent.map(|percent| format!("{percent:.0}")),
@@ -199,6 +208,7 @@ impl Goal {
             }
             Goal::Undone { goal, .. } => goal.is_met(seen, since),
             Goal::Word { of, wanted } => of(seen).as_ref() == Some(wanted),
+            Goal::Preset { differs } => differs(seen).is_some_and(|some| some.is_empty()),
             Goal::Unseen => false,
         }
     }

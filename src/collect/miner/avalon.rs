@@ -42,7 +42,11 @@ pub const MARK: Mark = Mark {
     },
 };
 
-const OPTIONS: &[OptionDoc] = &[options::CHIPS_DOC, options::POOL_USER_DOC];
+const OPTIONS: &[OptionDoc] =
+    &[options::CHIPS_DOC, options::POOL_USER_DOC, options::USERNAME_DOC, options::PASSWORD_DOC];
+
+/// The user of every Avalon, whose password pools are set with.
+const USER: &str = "root";
 
 const COMMANDS: &[Question] = &[
     Question::needed(How::Rpc("summary")),

@@ -7,6 +7,7 @@
 mod put;
 
 use super::pools::Pool;
+use crate::model::FanSetting;
 
 pub use put::FAMILIES;
 
@@ -107,6 +108,12 @@ pub struct Device {
     pub power: Option<(f64, PowerSource)>,
     /// What it is limited to.
     pub power_limit: Option<f64>,
+    /// Hash rate that its tuner aims at.
+    pub hashrate_target: Option<f64>,
+    /// Its work mode, power mode or profile, in its own word.
+    pub mode: Option<String>,
+    /// How its fans are told to turn.
+    pub fan_setting: Option<FanSetting>,
     /// Since the device or its mining program started.
     pub uptime: Option<f64>,
     /// Accepted, rejected, stale.

@@ -16,7 +16,7 @@ use super::mark::{Door, Mark, Rank};
 use super::options::{self, Options};
 use super::pools::{self, Pool};
 use super::repair;
-use super::values::{Fields, number};
+use super::values::{Fields, number, rate_unit};
 use crate::collect::{Kind, Opened, OptionDoc, ParseError, Reply, Support};
 use crate::model::{Reading, Target};
 
@@ -134,8 +134,16 @@ fn put_summary(device: &mut Device, page: Fields<'_>) {
     let volts = supply.and_then(|supply| supply.nonzero("Input Voltage"));
     device.voltages.extend(volts.map(|volts| ("input", volts)));
     device.power_limit = page.object("PresetInfo").and_then(|preset| preset.nonzero("Target Power"));
+    let tuners = page.object("PerpetualTune").and_then(|tuner| tuner.object("Algorithm"));
+    device.hashrate_target = tuners.and_then(|tuners| tuners.0.values().next()).and_then(aims_at);
     put_fans(device, page);
     put_pools(device, page);
+}
+
+/// What a tuner aims at, in hashes per second; others than hash rates are none.
+fn aims_at(tuner: &Value) -> Option<f64> {
+    let tuner = Fields::of(tuner)?;
+    Some(tuner.nonzero("Target")? * rate_unit(&tuner.text("Unit")?).filter(|unit| *unit > 1.0)?)
 }
 
 /// Places without a fan are null.

@@ -165,6 +165,7 @@ fn put_config(device: &mut Device, config: Fields<'_>) {
     device.mac = config.text("MACAddr").unwrap_or_default();
     device.serial = config.text("SerialNumber").unwrap_or_default();
     device.hostname = config.text("Hostname").unwrap_or_default();
+    device.mode = config.text("Profile");
     device.boards_expected = config.nonzero("ASCCount");
     let curtailed = config.text("CurtailMode").is_some_and(|mode| mode.eq_ignore_ascii_case("sleep"));
     let status = config.text("SystemStatus").unwrap_or_default().to_ascii_lowercase();

@@ -1,6 +1,7 @@
 //! Mining hardware: one file per firmware family, all of them filling the same families.
 
 pub mod antminer;
+mod apply;
 pub mod ask;
 pub mod auradine;
 pub mod avalon;

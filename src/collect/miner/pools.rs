@@ -20,6 +20,8 @@ pub struct Pool {
     pub user: String,
     /// `stratum`, `stratum_tls` or `stratum_v2`; empty when unknown.
     pub protocol: String,
+    /// Which pool is taken first, where the device says so: the lowest.
+    pub priority: Option<f64>,
     /// Whether it answers.
     pub up: Option<bool>,
     /// Whether the device works for it.
@@ -46,8 +48,12 @@ pub fn sum(pools: &[Pool]) -> [Option<f64>; 3] {
 /// that claim one slot.
 pub fn put(reading: &mut Reading, pools: &[Pool], show_user: bool) {
     let mut seen = BTreeSet::new();
+    let told = pools.iter().any(|pool| pool.priority.is_some());
+    let rank = |pool: &Pool| (pool.priority.unwrap_or(f64::INFINITY), pool.slot);
+    let before = |one: &Pool, other: &Pool| !one.url.is_empty() && rank(one) < rank(other);
     for pool in pools.iter().filter(|pool| !pool.url.is_empty() && seen.insert(pool.slot)).take(MAX_POOLS) {
-        let setting = PoolSetting { slot: pool.slot, url: pool.url.clone(), user: pool.user.clone() };
+        let place = if told { pools.iter().filter(|other| before(other, pool)).count() } else { pool.slot };
+        let setting = PoolSetting { slot: pool.slot, place, url: pool.url.clone(), user: pool.user.clone() };
         reading.settings.pools.push(setting);
         let slot = pool.slot.to_string();
         let user = if show_user { pool.user.clone() } else { mask_user(&pool.user) };

@@ -12,7 +12,7 @@ use super::options::Options;
 use super::place::Place;
 use super::values::clean;
 use crate::collect::OptionError;
-use crate::collect::command::{CommandError, Goal, Plan, Seen, Value};
+use crate::collect::command::{Argument, CommandError, Goal, Plan, Seen, Value};
 use crate::collect::http::{Answer, Ask, Keep, Site};
 use crate::collect::tcp;
 use crate::model::Target;
@@ -213,8 +213,39 @@ pub fn rpc(
 /// A request of cgminer's API with a parameter.
 pub fn request(command: &str, parameter: &str) -> String {
     match parameter {
-        "" => format!(r#"{{"command":"{command}"}}"#),
-        _ => format!(r#"{{"command":"{command}","parameter":"{parameter}"}}"#),
+        "" => serde_json::json!({ "command": command }).to_string(),
+        _ => serde_json::json!({ "command": command, "parameter": parameter }).to_string(),
+    }
+}
+
+/// Several messages that belong together: once one was taken, a refusal of a later one is no longer "nothing was done".
+#[derive(Default)]
+pub struct Steps {
+    taken: bool,
+}
+
+impl Steps {
+    /// What became of a question between them.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn asked<T>(&self, came: Result<T, CommandError>) -> Result<T, CommandError> {
+        match came {
+            Err(CommandError::Refused(why)) if self.taken => {
+                Err(CommandError::NotConfirmed(format!("it took a part of it; then {why}")))
+            }
+            other => other,
+        }
+    }
+
+    /// What became of the next message.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn told<T>(&mut self, came: Result<T, CommandError>) -> Result<T, CommandError> {
+        let came = self.asked(came);
+        self.taken |= came.is_ok();
+        came
     }
 }
 
@@ -227,6 +258,15 @@ pub const BY_SECTIONS: Judge = |body| {
 /// The power limit that a device tells, in watts.
 pub fn power_limit(wanted: u32) -> Goal {
     let of = |seen: &Seen| seen.figure(&families::POWER_LIMIT.name, None);
+    Goal::Figure { of: Box::new(of), wanted: f64::from(wanted) }
+}
+
+/// Terahashes per second, as the argument of a command.
+pub const TERAHASHES: Option<Argument> = Some(Argument::Number { name: "TERAHASHES", bounds: (1, 10_000), or: &[] });
+
+/// The hash rate that a device's tuner aims at, in terahashes per second.
+pub fn hashrate_target(wanted: u32) -> Goal {
+    let of = |seen: &Seen| seen.reading.settings.hashrate_target.map(|rate| rate / 1e12);
     Goal::Figure { of: Box::new(of), wanted: f64::from(wanted) }
 }
 

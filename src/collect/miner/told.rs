@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::collect::command::{Call, CommandError, Outcome, perform};
+use crate::collect::command::{APPLY_PRESET, Call, CommandError, Outcome, Value as CommandValue, able, perform};
 use crate::model::{Labels, Target};
+use crate::preset::{PresetEntry, check};
 
 /// What the device says to a request.
 pub enum Say {
@@ -141,6 +142,22 @@ pub fn target(kind: &str, address: &str, options: Value) -> Target {
 /// Gives a target a command, within the time that a test may take.
 pub async fn told(target: Target, text: &str) -> Result<Outcome, CommandError> {
     let call = Call::read(&target.kind, text)?;
+    perform(target, &call, Duration::from_millis(3500)).await
+}
+
+/// `apply-preset` with a preset, which is checked as the configuration checks it.
+pub fn preset_call(target: &Target, preset: Value) -> Call {
+    let entries: Vec<PresetEntry> = serde_json::from_value(serde_json::json!([preset])).unwrap();
+    let (presets, mistakes) = check(&entries, &[], &[], &[target], &able);
+    assert_eq!(mistakes, []);
+    let mut call = Call::read(&target.kind, APPLY_PRESET).unwrap();
+    call.value = CommandValue::of_preset(presets.of(target, &Default::default()).unwrap().clone());
+    call
+}
+
+/// Sets a target as a preset has it.
+pub async fn applied(target: Target, preset: Value) -> Result<Outcome, CommandError> {
+    let call = preset_call(&target, preset);
     perform(target, &call, Duration::from_millis(3500)).await
 }
 

@@ -49,8 +49,14 @@ const OPTIONS: &[OptionDoc] = &[options::POOL_USER_DOC, options::PASSWORD_DOC, o
 
 const SUMMARY: &str = "/api/v1/summary";
 const INFO: &str = "/api/v1/info";
+/// Names the preset that is in force; 1.2 and later.
+const PRESET: &str = "/api/v1/perf-summary";
 
-const QUESTIONS: &[Question] = &[Question::needed(How::Get(SUMMARY)), Question::seldom(How::Get(INFO), 240)];
+const QUESTIONS: &[Question] = &[
+    Question::needed(How::Get(SUMMARY)),
+    Question::seldom(How::Get(INFO), 240),
+    Question::seldom(How::Get(PRESET), 12),
+];
 
 /// Boards, fans and pools that are read at most.
 const PARTS: usize = 32;
@@ -94,10 +100,14 @@ fn parse(replies: &[Reply], address: &str, show: Show) -> Result<Reading, ParseE
         let page = repair::read(&reply.body).map_err(|error| malformed(error.to_string()));
         let page = match page {
             Ok(page) => page.value,
-            Err(_) if reply.request.ends_with(INFO) => continue,
+            Err(_) if reply.request.ends_with(INFO) || reply.request.ends_with(PRESET) => continue,
             Err(error) => return Err(error),
         };
         let Some(fields) = Fields::of(&page) else { continue };
+        if reply.request.ends_with(PRESET) {
+            device.mode = fields.object("current_preset").and_then(|preset| preset.text("name"));
+            continue;
+        }
         if fields.text_of(&["fw_version", "fw_name"]).is_some() {
             put_info(&mut device, fields);
             continue;
@@ -231,6 +241,7 @@ fn pool(fields: Fields<'_>, position: usize) -> Option<Pool> {
         user: fields.text("user").unwrap_or_default(),
         up: status.as_deref().map(|status| !matches!(status, "offline" | "disabled" | "rejecting" | "dead")),
         active,
+        priority: None,
         shares: ["accepted", "rejected", "stale"].map(|key| fields.number(key)),
         difficulty: fields.difficulty("diff").filter(|difficulty| *difficulty > 0.0),
         rtt: fields.nonzero("ping").map(|milliseconds| milliseconds / 1e3),

@@ -3,15 +3,28 @@
 //! Sleeping is a setting among others of one page that takes them all or none, so they are read first and sent back as
 //! they were, with one changed.
 
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
+use tokio::time::Instant;
 
+use super::super::apply::{self, Hand, Job};
 use super::super::ask::Auth;
 use super::super::cgi::commands as cgi;
 use super::super::options::Options;
 use super::super::tell::{self, BY_STATUS, Sheet, Web};
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan};
+use super::super::values::number;
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen, Value};
 use crate::collect::http::Site;
 use crate::model::Target;
+use crate::preset::{Able, Setting};
+
+/// How it takes presets.
+static HAND: Hand = Hand {
+    able: Able { pools: 3, exact: true, settings: &[Setting::Fan] },
+    by: "POST /cgi-bin/set_miner_conf.cgi",
+    pools,
+    starts: false,
+};
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[
@@ -27,6 +40,18 @@ pub const COMMANDS: &[Command] = &[
     },
     Command { name: "pause", help: SLEEP_HELP, argument: None, plan: |target, _| sleep(target, true) },
     Command { name: "resume", help: tell::RESUME_HELP, argument: None, plan: |target, _| sleep(target, false) },
+    Command {
+        name: "fan",
+        help: "drives the fans at so many per cent, or by the temperature, and reads it back",
+        argument: Some(Argument::Number { name: "PERCENT", bounds: (10, 100), or: &["auto"] }),
+        plan: fan,
+    },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
+    },
     Command {
         name: "identify",
         help: "makes the lights of the device blink, or not",
@@ -51,19 +76,66 @@ pub fn door(target: &Target) -> Result<(Site, Auth), CommandError> {
 }
 
 fn sleep(target: &Target, asleep: bool) -> Result<Plan, CommandError> {
+    let mode = json!(u8::from(asleep));
+    let shown = format!("\"miner-mode\":{mode}");
+    change(target, shown, Goal::Awake(!asleep), move |form| {
+        form.insert("miner-mode".to_string(), mode);
+    })
+}
+
+/// `bitmain-fan-ctrl` says whether the fans turn as `bitmain-fan-pwm` says.
+fn fan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
+    let percent = value.number();
+    let shown =
+        percent.map_or_else(|| "the fans by temperature".to_string(), |percent| format!("the fans at {percent} %"));
+    let wanted = percent.map_or_else(|| "auto".to_string(), |percent| percent.to_string());
+    let of = |seen: &Seen| seen.reading.settings.fan.map(|fan| fan.to_string().trim_end_matches('%').to_string());
+    change(target, shown, Goal::Word { of: Box::new(of), wanted }, move |form| {
+        form.insert("bitmain-fan-ctrl".to_string(), json!(percent.is_some()));
+        form.extend(percent.map(|percent| ("bitmain-fan-pwm".to_string(), json!(percent.to_string()))));
+    })
+}
+
+/// Writes the pools; those that the preset does not name stay as the device has them, password and all.
+fn pools(job: Job, by: Instant) -> BoxFuture<'static, Result<(), CommandError>> {
+    Box::pin(async move {
+        let pool = |pool: &apply::Wanted| json!({ "url": pool.url, "user": pool.user, "pass": pool.password.expose() });
+        let mut pools: Vec<Json> = job.pools.iter().map(pool).collect();
+        let write = move |form: &mut Map<String, Json>| {
+            let others = form.get("pools").and_then(Json::as_array).into_iter().flatten().skip(pools.len());
+            // The page sends every slot, the empty ones too.
+            let empty = json!({ "url": "", "user": "", "pass": "" });
+            pools.extend(others.map(|other| if job.exact { empty.clone() } else { other.clone() }));
+            form.insert("pools".to_string(), Json::Array(pools));
+        };
+        (change(&job.target, "other pools".to_string(), Goal::Unseen, write)?.send)(by).await
+    })
+}
+
+/// A plan that changes some of the settings and sends the others back as they are.
+fn change(
+    target: &Target,
+    shown: String,
+    goal: Goal,
+    write: impl FnOnce(&mut Map<String, Json>) + Send + 'static,
+) -> Result<Plan, CommandError> {
     let (site, auth) = door(target)?;
     let sheet = Sheet {
         get: GET,
         set: ("POST", SET),
-        change: Box::new(move |page| settings(page, asleep)),
-        shown: format!("\"miner-mode\":{}", u8::from(asleep)),
+        change: Box::new(move |page| {
+            let mut form = settings(page)?;
+            write(&mut form);
+            Ok(Json::Object(form))
+        }),
+        shown,
         judge: cgi::TAKEN,
     };
-    Ok(tell::rewrite(site, auth, sheet, Goal::Awake(!asleep)))
+    Ok(tell::rewrite(site, auth, sheet, goal))
 }
 
 /// The page's own form: some keys are read under one name and written under another.
-fn settings(page: &[u8], asleep: bool) -> Result<Json, CommandError> {
+fn settings(page: &[u8]) -> Result<Map<String, Json>, CommandError> {
     let unreadable = || CommandError::Refused("its settings cannot be read, so nothing was sent".to_string());
     let page: Map<String, Json> = serde_json::from_slice(page).map_err(|_| unreadable())?;
     let mut form = Map::new();
@@ -81,8 +153,10 @@ fn settings(page: &[u8], asleep: bool) -> Result<Json, CommandError> {
     if !form.get("pools").is_some_and(Json::is_array) {
         return Err(unreadable());
     }
-    form.insert("miner-mode".to_string(), json!(u8::from(asleep)));
-    Ok(Json::Object(form))
+    // A number in what is written, a text in what is read.
+    let mode = number(page.get("miner-mode").unwrap_or(&Json::Null)).unwrap_or_default();
+    form.insert("miner-mode".to_string(), json!(u8::from(mode == 1.0)));
+    Ok(form)
 }
 
 #[cfg(test)]
@@ -149,7 +223,7 @@ mod tests {
 
     #[test]
     fn settings_that_name_no_pools_are_not_sent_back() {
-        assert!(settings(br#"{"miner-mode":"0"}"#, true).is_err());
-        assert!(settings(b"<html>", true).is_err());
+        assert!(settings(br#"{"miner-mode":"0"}"#).is_err());
+        assert!(settings(b"<html>").is_err());
     }
 }

@@ -9,7 +9,7 @@ use super::super::documents::Sections;
 use super::super::repair;
 use super::super::values::{Fields, number, rate_unit};
 use crate::collect::{ParseError, Reply};
-use crate::model::Reading;
+use crate::model::{FanSetting, Reading};
 
 /// Most boards that any model numbers.
 const BOARDS: usize = 16;
@@ -211,6 +211,9 @@ fn put_page(device: &mut Device, reply: &Reply) {
     let page = page.object("network_info").and_then(|info| info.object("result")).unwrap_or(page);
     if page.text_of(&["macaddr", "minertype"]).is_some() {
         cgi::put_system(device, page);
+    }
+    if let (Some(fixed), Some(percent)) = (page.flag("bitmain-fan-ctrl"), page.number("bitmain-fan-pwm")) {
+        device.fan_setting = Some(if fixed { FanSetting::Fixed(percent / 100.0) } else { FanSetting::Auto });
     }
     // 1 is the sleep mode; some write the number as text. Asleep it still answers, with a rate of 0.
     let asleep = page.number_of(&["miner-mode", "bitmain-work-mode"]) == Some(1.0);

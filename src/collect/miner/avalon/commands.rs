@@ -5,13 +5,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::super::apply::{self, Hand, Job};
 use super::super::cgminer::{POOL, pool};
-use super::super::tell::{self, BY_SECTIONS, request};
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen};
+use super::super::options::Options;
+use super::super::tell::{self, BY_SECTIONS, Steps, request};
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen};
 use crate::model::Target;
+use crate::preset::{Able, Setting};
+
+/// How it takes presets: three slots, of which none can be emptied.
+static HAND: Hand = Hand {
+    able: Able { pools: 3, exact: false, settings: &[Setting::Mode] },
+    by: "setpool, then a reboot",
+    pools,
+    starts: true,
+};
 
 /// Modes in the order of their numbers.
-const MODES: &[&str] = &["eco", "normal", "high"];
+pub(super) const MODES: &[&str] = &["eco", "normal", "high"];
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[
@@ -39,7 +50,8 @@ pub const COMMANDS: &[Command] = &[
         argument: Some(Argument::Word(MODES)),
         plan: |target, value| {
             let number = MODES.iter().position(|mode| *mode == value.word()).unwrap_or_default();
-            let goal = Goal::Word { of: Box::new(mode), wanted: value.word().to_string() };
+            let of = |seen: &Seen| seen.reading.settings.mode.clone();
+            let goal = Goal::Word { of: Box::new(of), wanted: value.word().to_string() };
             set(target, &format!("workmode,set,{number}"), goal)
         },
     },
@@ -53,6 +65,12 @@ pub const COMMANDS: &[Command] = &[
         },
     },
     Command { name: "pool", help: tell::POOL_HELP, argument: POOL, plan: pool },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
+    },
     Command {
         name: "identify",
         help: "switches the light that shows the device on or off",
@@ -79,14 +97,32 @@ fn switch(target: &Target, word: &'static str, goal: Goal) -> Result<Plan, Comma
     Ok(Plan { sends, send: Box::new(send), goal })
 }
 
-/// `WORKMODE[n]` of the device's own figures.
-fn mode(seen: &Seen) -> Option<String> {
-    let number = seen.replies.iter().find_map(|reply| {
-        let text = String::from_utf8_lossy(&reply.body);
-        let (_, after) = text.split_once("WORKMODE[")?;
-        after.split(']').next()?.trim().parse::<usize>().ok()
-    })?;
-    MODES.get(number).map(ToString::to_string)
+/// Writes the slots that differ, as its owner; they count from the next start on.
+fn pools(job: Job, by: Instant) -> BoxFuture<'static, Result<(), CommandError>> {
+    Box::pin(async move {
+        let options = Options::read(&job.target, super::OPTIONS).map_err(tell::mistakes)?;
+        let password = options.password.clone().ok_or_else(|| tell::needs("password"))?;
+        let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
+        let user = options.username.unwrap_or_else(|| super::USER.to_string());
+        let address = tell::rpc_place(&job.target, 4028)?;
+        let mut steps = Steps::default();
+        for (slot, pool) in job.pools.iter().enumerate() {
+            let number = slot.to_string();
+            let words = [&*user, password.expose(), &number, &pool.url, &pool.user, pool.password.expose()];
+            if words.iter().any(|word| word.contains(',')) {
+                let text = "a comma in a pool's address, user or password, or in its own, cannot be told to it";
+                return Err(CommandError::Refused(text.to_string()));
+            }
+            let found = job.seen.reading.settings.pools.iter().find(|found| found.place == slot);
+            if found.is_some_and(|found| pool.is_at(found)) {
+                continue;
+            }
+            let answer = tell::send_rpc(&address, &request("setpool", &words.join(",")), by).await;
+            steps.told(answer.and_then(|answer| BY_SECTIONS(&answer)))?;
+        }
+        let answer = tell::send_rpc(&address, &request("ascset", "0,reboot,0"), by).await;
+        steps.told(answer.and_then(|answer| BY_SECTIONS(&answer)))
+    })
 }
 
 #[cfg(test)]

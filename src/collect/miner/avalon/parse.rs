@@ -8,6 +8,7 @@ use super::super::cgminer::sections;
 use super::super::device::{Board, Chip, Clock, Device, Fan, PowerSource, Sensor, Show, State};
 use super::super::documents::Sections;
 use super::super::values::{Fields, clean};
+use super::commands::MODES;
 use crate::collect::{ParseError, Reply};
 use crate::model::Reading;
 
@@ -126,6 +127,8 @@ fn put_units(device: &mut Device, units: &[Words<'_>]) {
     device.power = sum(units.iter().map(watts).collect()).map(|watts| (watts, PowerSource::Measured));
     let Some(first) = units.first() else { return };
     device.uptime = single(first, "Elapsed").or(device.uptime);
+    let mode = first.get("WORKMODE").and_then(|number| MODES.get(number.parse::<usize>().ok()?));
+    device.mode = mode.map(ToString::to_string);
     device.frequency.actual = single(first, "Freq").filter(|mhz| *mhz > 0.0).map(|mhz| mhz * 1e6);
     device.chip = first.get("Core").map(|core| clean(core)).unwrap_or_default();
     device.wifi_rssi = single(first, "RSSI");

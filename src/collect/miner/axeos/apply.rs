@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::Instant;
 
+use super::super::apply;
 use super::super::ask::Auth;
 use super::super::families;
 use super::super::pools::mask_user;
@@ -17,7 +18,7 @@ use super::commands::door;
 use crate::collect::command::{CommandError, Goal, Plan, Seen, Value};
 use crate::collect::http::Site;
 use crate::model::{FanSetting, Target};
-use crate::preset::{Drift, Preset, Setting};
+use crate::preset::{Able, Preset, Setting};
 
 /// Frequencies in MHz and core voltages in mV by chip: the least and the most that the firmware's own menu offers.
 const CHIPS: [(&str, [f64; 2], [f64; 2]); 4] = [
@@ -30,22 +31,16 @@ const CHIPS: [(&str, [f64; 2], [f64; 2]); 4] = [
 /// Prefixes of the keys of its two pools.
 const SLOTS: [&str; 2] = ["stratum", "fallbackStratum"];
 
-/// What a password is where the preset has none, as everywhere in mining.
-const NO_PASSWORD: &str = "x";
-
 /// When a device that has to restart was told to.
 type Restart = Arc<Mutex<Option<Instant>>>;
 
+/// What it takes.
+pub const ABLE: Able =
+    Able { pools: 2, exact: true, settings: &[Setting::Frequency, Setting::CoreVoltage, Setting::Fan] };
+
 /// The plan of `apply-preset`.
 pub fn plan(target: &Target, value: &Value) -> Result<Plan, CommandError> {
-    let Some(preset) = value.preset().cloned() else {
-        let why = "no preset matches it (presets: in the configuration), or it has not been polled yet";
-        return Err(CommandError::Refused(why.to_string()));
-    };
-    if preset.pools.len() > SLOTS.len() {
-        let text = format!("the preset {} has {} pools; the device has two slots", preset.name, preset.pools.len());
-        return Err(CommandError::Refused(text));
-    }
+    let preset = apply::preset(target, value)?;
     let door = door(target, value)?;
     let whole = body(&preset, target, &Json::Null, |_| true, |_| None).into_iter();
     let whole: Map<String, Json> = whole.map(|(key, value)| shown(key, value)).collect();
@@ -68,29 +63,18 @@ fn shown(key: String, value: Json) -> (String, Json) {
     (key, user.unwrap_or(value))
 }
 
-/// What of a preset differs from what the device says, firmware aside: that is not written.
-fn differs(preset: &Preset, target: &Target, seen: &Seen) -> Vec<Drift> {
-    let identity = seen.reading.identity.clone().unwrap_or_default();
-    let drifts = preset.drifts(target, &identity, &seen.reading.settings);
-    drifts.into_iter().filter(|drift| drift.drifted && drift.setting != Setting::Firmware).collect()
-}
-
 /// The device is as its preset has it, and has restarted since if it had to.
 fn goal(target: Target, preset: Arc<Preset>, restart: Restart) -> Goal {
-    const DONE: &str = "as its preset";
-    let of = move |seen: &Seen| {
-        let differs = differs(&preset, &target, seen);
+    let differs = move |seen: &Seen| {
+        let mut differs = apply::say(&apply::differs(&preset, &target, seen));
         let told = *restart.lock().unwrap_or_else(PoisonError::into_inner);
         let old = told.zip(seen.figure(&families::UPTIME.name, None));
-        let old = old.is_some_and(|(told, uptime)| uptime > told.elapsed().as_secs_f64() + 2.0);
-        let say = |drift: &Drift| format!("{} {}", drift.setting.as_str(), drift.found);
-        Some(match differs.as_slice() {
-            [] if old => "not yet restarted".to_string(),
-            [] => DONE.to_string(),
-            some => some.iter().map(say).collect::<Vec<_>>().join(", "),
-        })
+        if differs.is_empty() && old.is_some_and(|(told, uptime)| uptime > told.elapsed().as_secs_f64() + 2.0) {
+            differs.push("not yet restarted".to_string());
+        }
+        Some(differs)
     };
-    Goal::Word { of: Box::new(of), wanted: DONE.to_string() }
+    Goal::Preset { differs: Box::new(differs) }
 }
 
 async fn send(
@@ -100,9 +84,7 @@ async fn send(
     restart: &Restart,
     by: Instant,
 ) -> Result<(), CommandError> {
-    let silent = |error| CommandError::Refused(format!("it does not answer, so nothing was sent: {error}"));
-    let seen = Seen::ask(target, by).await.map_err(silent)?;
-    let differs = differs(preset, target, &seen);
+    let (seen, differs) = apply::look(target, preset, by).await?;
     let of = |setting| differs.iter().any(|drift| drift.setting == setting);
     if of(Setting::Frequency) || of(Setting::CoreVoltage) {
         let asic = tell::send_web(site, auth, &Web::bare("GET", super::ASIC), by).await.ok();
@@ -110,14 +92,8 @@ async fn send(
         let limits = if preset.force { Some(forced(&asic)) } else { limits(&asic, &seen) };
         allowed(preset, &limits)?;
     }
-    // Secrets are read last, and only those that are needed.
-    let mut passwords = Vec::new();
-    for (slot, pool) in preset.pools.iter().enumerate() {
-        let wanted = differs.iter().any(|drift| drift.pool == Some(slot));
-        let secret = pool.password.as_ref().filter(|_| wanted).map(|secret| secret.read());
-        let secret = secret.transpose().map_err(|error| CommandError::Refused(error.to_string()))?;
-        passwords.push(secret.map_or_else(|| NO_PASSWORD.to_string(), |secret| secret.expose().to_string()));
-    }
+    // Secrets are read last.
+    let pools = apply::wanted(preset, target)?;
     let wanted = |setting, pool| differs.iter().any(|drift| drift.setting == setting && drift.pool == pool);
     let slot = |slot: usize| wanted(Setting::PoolUrl, Some(slot)) || wanted(Setting::PoolWorker, Some(slot));
     let includes = |part: Part| match part {
@@ -125,7 +101,14 @@ async fn send(
         Part::Other(setting) => wanted(setting, None),
     };
     let info = seen.replies.first().and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or_default();
-    let body = body(preset, target, &info, includes, |slot| passwords.get(slot).cloned());
+    let password = |slot: usize| pools.get(slot).map(|pool| pool.password.expose().to_string());
+    let mut body = body(preset, target, &info, includes, password);
+    // A slot that nobody names is emptied.
+    for (at, prefix) in SLOTS.into_iter().enumerate().skip(preset.pools.len()) {
+        if slot(at) {
+            body.insert(format!("{prefix}URL"), json!(""));
+        }
+    }
     let body = Json::Object(body).to_string();
     let message = Web { body: Some(("application/json", body)), ..Web::bare("PATCH", "/api/system") };
     // Fans follow at once; pools, frequency and voltage take effect with a start. Noted before anything is sent: a device
@@ -244,10 +227,9 @@ fn allowed(preset: &Preset, limits: &Limits) -> Result<(), CommandError> {
 mod tests {
     use super::*;
     use crate::collect::command::{Call, Outcome, perform};
-    use crate::collect::miner::told::{Peer, Say, Wire};
+    use crate::collect::miner::told::{Peer, Say, Wire, applied, preset_call};
     use crate::collect::{ParseError, Reply};
     use crate::model::{PollFailure, Reading};
-    use crate::preset::{PresetEntry, Presets, check};
     use futures_util::future::BoxFuture;
     use std::time::Duration;
 
@@ -282,24 +264,13 @@ mod tests {
         .await
     }
 
-    fn call_of(target: &Target, preset: Json) -> Call {
-        let entries: Vec<PresetEntry> = serde_json::from_value(json!([preset])).unwrap();
-        let (presets, mistakes): (Presets, _) = check(&entries, &[], &[], &[target]);
-        assert_eq!(mistakes, []);
-        let mut call = Call::read("axeos", "apply-preset").unwrap();
-        call.value = Value::of_preset(presets.of(target, &Default::default()).unwrap().clone());
-        call
-    }
-
     fn plan_of(peer: &Peer, preset: Json) -> Plan {
         let target = peer.target("axeos", Json::Null);
-        call_of(&target, preset).plan(&target).unwrap()
+        preset_call(&target, preset).plan(&target).unwrap()
     }
 
     async fn apply(peer: &Peer, preset: Json) -> Result<Outcome, CommandError> {
-        let target = peer.target("axeos", Json::Null);
-        let call = call_of(&target, preset);
-        perform(target, &call, Duration::from_millis(3500)).await
+        applied(peer.target("axeos", Json::Null), preset).await
     }
 
     #[tokio::test]

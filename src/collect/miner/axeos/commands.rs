@@ -51,7 +51,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: APPLY_PRESET,
         help: "sets the device as its preset has it: what differs and nothing else, within what its model allows",
-        argument: None,
+        argument: Some(Argument::Preset(&super::apply::ABLE)),
         plan: super::apply::plan,
     },
     Command {

@@ -77,6 +77,7 @@ fn protocol(fields: Fields<'_>, protocol: &str, tls: &str) -> String {
 fn listed(slot: usize, pool: Fields<'_>) -> Pool {
     let milliseconds = pool.number_of(&["responseTime", "pingRtt"]).filter(|rtt| *rtt > 0.0);
     Pool {
+        priority: None,
         slot,
         url: pools::pool_url(
             &pool.text_of(&["stratumURL", "url", "host"]).unwrap_or_default(),

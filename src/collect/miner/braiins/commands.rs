@@ -1,12 +1,26 @@
 //! What Braiins OS can be told to do over REST. Source: the maker's public API definition (`bos-plus-api`), actions and
 //! performance services.
 
-use serde_json::json;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value as Json, json};
+use tokio::time::Instant;
 
+use super::super::apply::{self, Hand, Job, Wanted};
+use super::super::ask::MAX_REPLY;
 use super::super::options::Options;
 use super::super::tell::{self, BY_STATUS, Web};
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan};
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen};
+use crate::collect::http::{Keep, Site};
 use crate::model::Target;
+use crate::preset::{Able, Setting};
+
+/// How it takes presets.
+static HAND: Hand = Hand {
+    able: Able { pools: 8, exact: true, settings: &[Setting::PowerLimit, Setting::HashrateTarget] },
+    by: "PUT /api/v1/pools/batch",
+    pools,
+    starts: false,
+};
 
 /// The commands of kind `braiins`.
 pub const COMMANDS: &[Command] = &[
@@ -44,12 +58,62 @@ pub const COMMANDS: &[Command] = &[
             plan(target, message, tell::power_limit(watts))
         },
     },
+    Command {
+        name: "hashrate-target",
+        help: "sets the hash rate target of the tuner and reads it back",
+        argument: tell::TERAHASHES,
+        plan: |target, value| {
+            let rate = value.number().unwrap_or_default();
+            let body = json!({ "terahash_per_second": rate });
+            let message = Web::json("PUT", "/api/v1/performance/hashrate-target", &body);
+            plan(target, message, tell::hashrate_target(rate))
+        },
+    },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
+    },
 ];
 
 fn plan(target: &Target, message: Web, goal: Goal) -> Result<Plan, CommandError> {
     let options = Options::read(target, super::KIND.options).map_err(tell::mistakes)?;
     let auth = super::login(&options).map_err(|error| tell::mistake(&error))?;
     tell::web((target, 80), auth, &options, vec![message], BY_STATUS, goal)
+}
+
+/// Writes the one group of pools under its own name and strategy. Of several, nobody knows which is meant.
+fn pools(job: Job, by: Instant) -> BoxFuture<'static, Result<(), CommandError>> {
+    Box::pin(async move {
+        job.is_whole()?;
+        let options = Options::read(&job.target, super::KIND.options).map_err(tell::mistakes)?;
+        let auth = super::login(&options).map_err(|error| tell::mistake(&error))?;
+        let site = Site::open(&job.target.address, 80, options.tls, Keep::Close, MAX_REPLY);
+        let site = site.map_err(|error| tell::mistake(&error))?;
+        let body = Json::Array(vec![group(&job.seen, &job.pools, job.exact)?]);
+        tell::send_web(&site, &auth, &Web::json("PUT", "/api/v1/pools/batch", &body), by).await?;
+        Ok(())
+    })
+}
+
+fn group(seen: &Seen, pools: &[Wanted], exact: bool) -> Result<Json, CommandError> {
+    let page = seen.replies.iter().find(|reply| reply.request == "GET /api/v1/pools");
+    let groups: Vec<Map<String, Json>> =
+        page.and_then(|page| serde_json::from_slice(&page.body).ok()).unwrap_or_default();
+    if groups.len() > 1 && !exact {
+        let text = "nothing was sent: it has several groups of pools, and a preset knows one; say exact_pools: true";
+        return Err(CommandError::Refused(text.to_string()));
+    }
+    let first = groups.into_iter().next().unwrap_or_default();
+    let pool = |pool: &Wanted| json!({ "url": pool.url, "user": pool.user, "password": pool.password.expose(), "enabled": true });
+    let pools: Vec<Json> = pools.iter().map(pool).collect();
+    let mut group = Map::new();
+    group.insert("name".to_string(), first.get("name").cloned().unwrap_or_else(|| json!("davylamp")));
+    group.insert("pools".to_string(), Json::Array(pools));
+    let strategy = first.get("strategy").filter(|strategy| strategy.is_object()).cloned();
+    group.extend(strategy.map(|strategy| ("load_balance_strategy".to_string(), strategy)));
+    Ok(Json::Object(group))
 }
 
 #[cfg(test)]

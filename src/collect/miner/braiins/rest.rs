@@ -66,6 +66,8 @@ fn put_page(device: &mut Device, page: Fields<'_>) -> bool {
         // Which of the modes it is stands in the key.
         let mode = page.object("mode_state").and_then(|modes| modes.object("powertargetmodestate"));
         device.power_limit = mode.and_then(|mode| unit(mode, "current_target", "watt"));
+        let mode = page.object("mode_state").and_then(|modes| modes.object("hashratetargetmodestate"));
+        device.hashrate_target = mode.and_then(|mode| rate(mode, "current_target"));
     } else {
         return false;
     }

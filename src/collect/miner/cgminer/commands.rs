@@ -1,10 +1,12 @@
 //! What a cgminer and its relatives can be told to do, where `--api-allow` grants us privileged access (`W:`).
 //! Source: `API-README` of cgminer.
 
+use super::super::apply;
 use super::super::documents::Sections;
 use super::super::tell::{self, BY_SECTIONS, request};
 use super::super::values::Fields;
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen, Value};
+use super::pools::HAND;
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen, Value};
 use crate::model::Target;
 
 /// A pool as the label `pool` names it.
@@ -30,6 +32,12 @@ pub const COMMANDS: &[Command] = &[
         help: "keeps a pool from being used; the last one that is on is refused",
         argument: POOL,
         plan: |target, value| switch(target, value, false),
+    },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
     },
 ];
 

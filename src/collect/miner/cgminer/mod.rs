@@ -6,6 +6,7 @@
 
 mod commands;
 mod parse;
+pub(super) mod pools;
 pub(super) mod sections;
 
 pub(super) use commands::{POOL, pool};

@@ -92,6 +92,7 @@ fn pool(fields: Fields<'_>, position: usize, when: Option<f64>) -> Pool {
         protocol: pools::protocol(&url).to_string(),
         url: pools::pool_url(&url, None),
         user: fields.text("User").unwrap_or_default(),
+        priority: fields.number("Priority"),
         up: fields.text("Status").map(|status| status == "Alive"),
         active: fields.flag("Stratum Active"),
         shares: ["Accepted", "Rejected", "Stale"].map(|key| fields.number(key)),

@@ -131,7 +131,9 @@ impl Device {
             reading.put(&families::POWER, &[("source", source)], watts);
         }
         reading.put_opt(&families::POWER_LIMIT, &[], self.power_limit);
-        reading.settings.power_limit = self.power_limit;
+        let settings = &mut reading.settings;
+        (settings.power_limit, settings.hashrate_target) = (self.power_limit, self.hashrate_target);
+        (settings.mode, settings.fan) = (self.mode.clone(), self.fan_setting);
         // Only while it hashes: a device that stands still has no efficiency, and a division by its last trace of
         // hash rate would alarm for nothing.
         let rate = self.hashrate.filter(|rate| *rate > 0.0 && matches!(self.state, State::Hashing | State::Tuning));

@@ -5,13 +5,24 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
+use super::super::apply::{self, Hand, Job, Wanted};
 use super::super::ask::{Auth, MAX_REPLY};
 use super::super::families;
 use super::super::options::Options;
 use super::super::tell::{self, Web};
-use crate::collect::command::{Argument, Command, CommandError, Goal, Plan, Seen};
-use crate::collect::http::{Keep, Site};
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, Plan, Seen, Value};
+use crate::collect::http::{Ask, Keep, Site};
 use crate::model::Target;
+use crate::preset::{Able, Setting};
+use crate::secret::SecretRef;
+
+/// How it takes presets.
+static HAND: Hand = Hand {
+    able: Able { pools: 3, exact: true, settings: &[Setting::HashrateTarget] },
+    by: "POST /coin",
+    pools,
+    starts: false,
+};
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[
@@ -51,6 +62,18 @@ pub const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "hashrate-target",
+        help: "sets what the board's tuner (PerpetualTune) aims at, and reads it back",
+        argument: tell::TERAHASHES,
+        plan: hashrate_target,
+    },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
+    },
+    Command {
         name: "identify",
         help: "switches the light that shows the board on or off",
         argument: Some(Argument::Word(&["on", "off"])),
@@ -66,26 +89,80 @@ fn automatic(seen: &Seen) -> Option<bool> {
 }
 
 fn plan(target: &Target, path: &'static str, param: Json, goal: Goal) -> Result<Plan, CommandError> {
+    let (site, password) = door(target)?;
+    let sends = vec![format!("POST {path} {}", json!({ "param": param }))];
+    let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
+        Box::pin(async move { post(&site, &password, (path, &param), by).await })
+    };
+    Ok(Plan { sends, send: Box::new(send), goal })
+}
+
+fn door(target: &Target) -> Result<(Site, SecretRef), CommandError> {
     let options = Options::read(target, super::OPTIONS).map_err(tell::mistakes)?;
     let password = options.password.clone().ok_or_else(|| tell::needs("password"))?;
     let site = Site::open(&target.address, 4028, options.tls.clone(), Keep::Close, MAX_REPLY);
-    let site = site.map_err(|error| tell::mistake(&error))?;
-    let sends = vec![format!("POST {path} {}", json!({ "param": param }))];
+    Ok((site.map_err(|error| tell::mistake(&error))?, password))
+}
+
+async fn post(
+    site: &Site,
+    password: &SecretRef,
+    (path, param): (&'static str, &Json),
+    by: Instant,
+) -> Result<(), CommandError> {
+    let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
+    let body = json!({ "param": param, "password": password.expose() });
+    let answer = tell::send_web(site, &Auth::Open, &Web::json("POST", path, &body), by).await?;
+    let unclear = |error| CommandError::Unknown(format!("its answer cannot be read: {error}"));
+    let said: Json = serde_json::from_slice(&answer.body).map_err(unclear)?;
+    if said["result"] == true {
+        return Ok(());
+    }
+    let why = said["error"].as_str().unwrap_or("it does not say why").to_string();
+    Err(CommandError::Refused(format!("the board refused: {}", super::super::values::clean(&why))))
+}
+
+/// The tuner keeps its algorithm and its throttle; only what it aims at changes.
+fn hashrate_target(target: &Target, value: &Value) -> Result<Plan, CommandError> {
+    const TUNE: &str = "/perpetualtune/algo";
+    let (site, password) = door(target)?;
+    let rate = value.number().unwrap_or_default();
+    let sends = vec!["GET /summary".to_string(), format!("POST {TUNE} with {}", json!({ "target": rate }))];
     let send = move |by: Instant| -> BoxFuture<'static, Result<(), CommandError>> {
         Box::pin(async move {
-            let password = password.read().map_err(|error| CommandError::Refused(error.to_string()))?;
-            let body = json!({ "param": param, "password": password.expose() });
-            let answer = tell::send_web(&site, &Auth::Open, &Web::json("POST", path, &body), by).await?;
-            let unclear = |error| CommandError::Unknown(format!("its answer cannot be read: {error}"));
-            let said: Json = serde_json::from_slice(&answer.body).map_err(unclear)?;
-            if said["result"] == true {
-                return Ok(());
-            }
-            let why = said["error"].as_str().unwrap_or("it does not say why").to_string();
-            Err(CommandError::Refused(format!("the board refused: {}", super::super::values::clean(&why))))
+            let page = site.send(Ask::get("/summary"), by).await.and_then(|answer| answer.success());
+            // Nothing has been told yet, whatever became of the connection.
+            let page = page.map_err(|failure| CommandError::Refused(failure.to_string()))?;
+            let page: Json = serde_json::from_slice(&page.body).unwrap_or_default();
+            let tuner = page["PerpetualTune"]["Algorithm"].as_object().and_then(|tuners| tuners.iter().next());
+            let none = || CommandError::Refused("its tuner is not running; nothing was sent".to_string());
+            let (name, tuner) = tuner.filter(|(_, tuner)| super::aims_at(tuner).is_some()).ok_or_else(none)?;
+            let param = json!({ "algo": name, "target": rate, "min_throttle": tuner["Min Throttle Target"],
+                "throttle_step": tuner["Throttle Step"] });
+            post(&site, &password, (TUNE, &param), by).await
         })
     };
-    Ok(Plan { sends, send: Box::new(send), goal })
+    Ok(Plan { sends, send: Box::new(send), goal: tell::hashrate_target(rate) })
+}
+
+/// Writes the pools; those that the preset does not name stay as the board has them, password and all.
+fn pools(job: Job, by: Instant) -> BoxFuture<'static, Result<(), CommandError>> {
+    Box::pin(async move {
+        let (site, password) = door(&job.target)?;
+        let page = job.seen.replies.iter().find(|reply| reply.request == "GET /summary");
+        let page: Json = page.and_then(|page| serde_json::from_slice(&page.body).ok()).unwrap_or_default();
+        let Some(coin) = page["Mining"]["Coin"].as_str() else {
+            return Err(CommandError::Refused("it does not say what it mines; nothing was sent".to_string()));
+        };
+        let pool = |pool: &Wanted| json!({ "pool": pool.url, "login": pool.user, "password": pool.password.expose() });
+        let mut pools: Vec<Json> = job.pools.iter().map(pool).collect();
+        let found = page["StratumConfigs"].as_array().into_iter().flatten();
+        let others = found.skip(if job.exact { usize::MAX } else { pools.len() });
+        pools.extend(others.take(HAND.able.pools).cloned());
+        let unique = page["Stratum"]["Worker Unique Id"].as_bool().unwrap_or_default();
+        let param = json!({ "coin": coin, "stratum_configs": pools, "unique_id": unique });
+        post(&site, &password, ("/coin", &param), by).await
+    })
 }
 
 #[cfg(test)]

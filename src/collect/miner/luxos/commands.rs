@@ -5,13 +5,24 @@ use futures_util::future::BoxFuture;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
+use super::super::apply::{self, Hand};
+use super::super::cgminer::pools;
 use super::super::cgminer::{POOL, pool};
 use super::super::documents::{self, Sections};
 use super::super::repair;
 use super::super::tell::{self, request};
 use super::super::values::{Fields, clean};
-use crate::collect::command::{Argument, Command, CommandError, Goal, PARTING, Plan, Seen};
+use crate::collect::command::{APPLY_PRESET, Argument, Command, CommandError, Goal, PARTING, Plan, Seen};
 use crate::model::Target;
+use crate::preset::{Able, Setting};
+
+/// How it takes presets: pools as a cgminer does, without a session.
+static HAND: Hand = Hand {
+    able: Able { settings: &[Setting::Mode], ..pools::ABLE },
+    by: pools::BY,
+    pools: pools::pools,
+    starts: false,
+};
 
 /// The commands of this kind.
 pub const COMMANDS: &[Command] = &[
@@ -58,6 +69,12 @@ pub const COMMANDS: &[Command] = &[
         },
     },
     Command { name: "pool", help: tell::POOL_HELP, argument: POOL, plan: pool },
+    Command {
+        name: APPLY_PRESET,
+        help: apply::HELP,
+        argument: Some(Argument::Preset(&HAND.able)),
+        plan: |target, value| apply::plan(target, value, &HAND),
+    },
     Command {
         name: "identify",
         help: "makes the red light blink, or not",

@@ -66,6 +66,13 @@ pub fn encrypt(text: &str, secret: &str) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Text with the padding of PKCS #7 behind it, which API 3 wants.
+pub fn padded(text: &str) -> String {
+    let count = 16 - text.len() % 16;
+    let letter = char::from(u8::try_from(count).unwrap_or_default());
+    text.chars().chain(std::iter::repeat_n(letter, count)).collect()
+}
+
 /// What [`encrypt`] hid; `None` when it is no text.
 pub fn decrypt(sealed: &str, secret: &str) -> Option<String> {
     let cipher = Aes256::new(&Sha256::digest(secret.as_bytes()));

@@ -82,6 +82,7 @@ fn put_summary(device: &mut Device, summary: Fields<'_>) {
         device.expected.or(summary.number("Factory GHS").filter(|rate| *rate > 0.0).map(|rate| rate * 1e9));
     device.power = summary.nonzero("Power").map(|watts| (watts, PowerSource::Measured));
     device.power_limit = summary.nonzero("Power Limit").or(device.power_limit);
+    device.mode = summary.text("Power Mode");
     device.mac = summary.text("MAC").unwrap_or_else(|| std::mem::take(&mut device.mac));
     if let Some(version) = summary.text("Firmware Version") {
         device.firmware_version = version.trim_matches('\'').to_string();
