@@ -121,7 +121,8 @@ fn now() -> u128 {
 /// How the whole behaves, of one of those that are compared.
 struct Figures {
     start: Duration,
-    memory: usize,
+    /// Resident, and what of it is anonymous: the rest are files in the page cache, which the kernel may drop.
+    memory: (usize, usize),
     threads: usize,
     /// Sorted.
     latency: Vec<Duration>,
@@ -130,6 +131,10 @@ struct Figures {
 
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
+}
+
+fn memory(process: Process) -> (usize, usize) {
+    (process.resident(), process.anonymous())
 }
 
 fn threads(process: Process) -> usize {
@@ -243,7 +248,7 @@ fn ours(events: usize, ansible: Option<&Path>) -> (Figures, Duration) {
     let own = own(&scene);
     davylamp(&mut scene, &stand_in, events + 1);
     std::thread::sleep(Duration::from_secs(5));
-    let (memory, threads) = (scene.process().resident(), threads(scene.process()));
+    let (memory, threads) = (memory(scene.process()), threads(scene.process()));
     let latency = latencies(&scene, events, |event| fire(&scene, event..event + 1));
     let burst = ansible.map(|ansible| {
         let mut scene = Scene::new();
@@ -320,7 +325,7 @@ fn peer(program: &Path, events: usize, ansible: Option<&Path>) -> Figures {
     let stand_in = scene.path("stand-in/ansible-playbook");
     let start = rulebook(&mut scene, program, &stand_in);
     std::thread::sleep(Duration::from_secs(5));
-    let (memory, threads) = (scene.process().resident(), threads(scene.process()));
+    let (memory, threads) = (memory(scene.process()), threads(scene.process()));
     let send = |scene: &Scene, event: usize| scene.post("/endpoint", &format!("{{\"miner\": \"m{event}\"}}"));
     let latency = latencies(&scene, events, |event| send(&scene, event));
     scene.stop();
@@ -335,12 +340,16 @@ fn peer(program: &Path, events: usize, ansible: Option<&Path>) -> Figures {
     Figures { start, memory, threads, latency, burst }
 }
 
+fn mebibytes(bytes: usize) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 fn row(name: &str, figures: &Figures) -> Vec<String> {
     let seconds = |time: &Duration| format!("{:.1} s", time.as_secs_f64());
     vec![
         name.into(),
         millis(figures.start),
-        format!("{:.1} MiB", figures.memory as f64 / f64::from(1 << 20)),
+        format!("{} / {}", mebibytes(figures.memory.0), mebibytes(figures.memory.1)),
         figures.threads.to_string(),
         format!("{} / {}", millis(percentile(&figures.latency, 50)), millis(percentile(&figures.latency, 99))),
         figures.burst.as_ref().map_or("–".into(), seconds),
@@ -374,7 +383,8 @@ fn main() {
                 .to_vec(),
         );
     }
-    let head = ["", "start", "memory at rest", "threads", "event to exec, p50 / p99", "burst of 20"];
+    let head =
+        ["", "start", "memory at rest, resident / anonymous", "threads", "event to exec, p50 / p99", "burst of 20"];
     table("From an alert to a play", &head, &rows);
     println!(
         "\nOf event to exec the stand-in for ansible-playbook takes {} itself, until it has read the clock.",

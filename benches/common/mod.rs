@@ -45,6 +45,11 @@ impl Process {
         self.status("VmRSS:")
     }
 
+    /// What of the resident memory is no file, in bytes.
+    pub fn anonymous(self) -> usize {
+        self.status("RssAnon:")
+    }
+
     /// Highest resident memory in bytes, since the start or since [`forget_peak`].
     pub fn peak(self) -> usize {
         self.status("VmHWM:")

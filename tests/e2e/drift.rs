@@ -81,19 +81,18 @@ const RULES: &str = r#"groups:
     expr: label_replace(davylamp_preset_drift{setting!="firmware"} == 1, "miner", "$1", "target", "(.+)")
 "#;
 
-/// Five families, all hijacked: two are repaired by the rule's remediation, two by a person, one does not do what it is
-/// told.
-#[test]
-fn devices_of_five_families_are_set_back() {
-    let farm = Farm::start(&[
-        ("auto-cgminer", Model::Cgminer),
-        ("auto-braiins", Model::Braiins),
-        ("hand-antminer", Model::Antminer),
-        ("hand-luxos", Model::Luxos),
-        ("stubborn", Model::Vnish),
-    ]);
-    let devices = ["auto-cgminer", "auto-braiins", "hand-antminer", "hand-luxos", "stubborn"].map(|id| farm.device(id));
-    let mut lamp = Lamp::new("");
+/// Two are repaired by the rule's remediation, two by a person, and one does not do what it is told.
+const HIJACKED: [(&str, Model); 5] = [
+    ("auto-cgminer", Model::Cgminer),
+    ("auto-braiins", Model::Braiins),
+    ("hand-antminer", Model::Antminer),
+    ("hand-luxos", Model::Luxos),
+    ("stubborn", Model::Vnish),
+];
+
+/// A daemon with a preset for all of them.
+fn keeper(farm: &Farm) -> Lamp {
+    let lamp = Lamp::new("");
     lamp.write("token", "s3cret\n");
     lamp.write("device", PASSWORD);
     lamp.write("pool", "hunter2\n");
@@ -105,7 +104,7 @@ fn devices_of_five_families_are_set_back() {
         let (id, kind, address) = (device.id(), device.kind(), device.address());
         format!("- {{id: {id}, kind: {kind}, address: \"{address}\", options: {options}}}\n")
     };
-    let targets: String = devices.iter().map(target).collect();
+    let targets: String = HIJACKED.iter().map(|(id, _)| target(&farm.device(id))).collect();
     lamp.write(
         "davylamp.yml",
         &format!(
@@ -129,6 +128,13 @@ targets:
 {targets}"
         ),
     );
+    lamp
+}
+
+#[test]
+fn devices_of_five_families_are_set_back() {
+    let farm = Farm::start(&HIJACKED);
+    let mut lamp = keeper(&farm);
     farm.device("stubborn").set_fault(Some(Fault::Stubborn));
     lamp.start();
     let own = |id: &str| {
@@ -155,7 +161,7 @@ targets:
         (output.status.success(), said)
     };
     lamp.wait("polls", seconds(60), |page| {
-        devices.iter().all(|device| page.value("davylamp_target_up", &[("target", device.id())]) == Some(1.0))
+        HIJACKED.iter().all(|(id, _)| page.value("davylamp_target_up", &[("target", id)]) == Some(1.0))
     });
     for (id, by) in [("hand-antminer", "set_miner_conf.cgi"), ("hand-luxos", "addpool")] {
         let (done, said) = say(&["apply-preset", id, "--dry-run"]);
