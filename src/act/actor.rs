@@ -143,7 +143,10 @@ impl Actor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // In this order, so that the same case goes the same way every time, in a test of remediations too. What ended
+            // makes room first; ticks are too rare to keep anything waiting; no order waits behind a storm of alerts.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {
                     // A resolve is told once; what fires is told again after the next start, and nothing begins now.
                     while let Ok(transition) = transitions.try_recv() {
@@ -160,16 +163,16 @@ impl Actor {
                     }
                     self.look_around().await;
                 }
-                Some(order) = self.orders.recv() => self.obey(order).await,
                 Some(answer) = self.inventories.join_next() => {
                     self.learn_inventory(answer);
                     self.look_around().await;
                 }
+                _ = tick.tick() => self.tick().await,
+                Some(order) = self.orders.recv() => self.obey(order).await,
                 transition = transitions.recv() => match transition {
                     Some(transition) => self.hear(transition).await,
                     None => break,
                 },
-                _ = tick.tick() => self.tick().await,
             }
         }
         self.stop().await;
@@ -273,7 +276,13 @@ impl Actor {
         let keys: BTreeSet<String> = round.firing.iter().map(alert_key).collect();
         self.driver.book.keep_held(|_, alert| keys.contains(alert));
         self.verify(&round).await;
+        let mut seen = self.queue.len();
         for alert in &round.firing {
+            // Full is a queue of those that cannot start, not of those that nobody has tried to start yet.
+            if self.queue.len() >= self.limits.queue && self.queue.len() > seen {
+                self.dispatch(&round).await;
+                seen = self.queue.len();
+            }
             self.consider(alert, false, &round).await;
         }
         self.continue_episodes(&round).await;

@@ -157,6 +157,7 @@ impl Player {
         loop {
             let (next, end) = self.next();
             let woken = tokio::select! {
+                biased;
                 () = self.stage.woken.notified() => true,
                 () = tokio::time::sleep_until(self.stage.lock().instant(next)) => false,
             };

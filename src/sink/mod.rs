@@ -11,7 +11,7 @@ mod settings;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -23,7 +23,7 @@ pub use settings::{Authorization, BasicAuth, MetadataConfig, Mistake, QueueConfi
 
 use crate::model::relabel::relabel;
 use crate::model::{FamilyRef, FloatHistogram, Labels, Point, Starts};
-use crate::telemetry::{RemoteWriteOut, SelfLabels, Telemetry};
+use crate::telemetry::{Gauges, RemoteWriteOut, SelfLabels, Telemetry};
 use crate::wire::{Message, SeriesOut, compress, write};
 use send::Sender;
 
@@ -101,6 +101,9 @@ struct Destination {
     filled: Notify,
     telemetry: RemoteWriteOut,
     labels: SelfLabels,
+    /// Whether its depth is shown. Held while it is written: who still works for a receiver that is gone must not bring
+    /// its gauges back.
+    shown: Mutex<bool>,
 }
 
 impl Destination {
@@ -112,10 +115,28 @@ impl Destination {
         }
     }
 
+    fn gauges(&self) -> [&Gauges; 2] {
+        [&self.telemetry.pending, &self.telemetry.pending_bytes]
+    }
+
+    /// It is sent to no more.
+    fn retire(&self) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = false;
+        for gauge in self.gauges() {
+            gauge.remove(&self.labels);
+        }
+    }
+
     fn show_depth(&self) {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*shown {
+            return;
+        }
         let depth = self.queue.depth();
-        self.telemetry.pending.get_or_create(&self.labels).set(depth.samples as f64);
-        self.telemetry.pending_bytes.get_or_create(&self.labels).set(depth.bytes as f64);
+        let [samples, bytes] = self.gauges().map(|gauge| gauge.get_or_create(&self.labels));
+        samples.set(depth.samples as f64);
+        bytes.set(depth.bytes as f64);
     }
 }
 
@@ -169,7 +190,8 @@ impl Valve {
             };
             let labels = vec![("remote_name", receiver.name.clone())];
             let telemetry = self.telemetry.clone();
-            Ok(Arc::new(Destination { receiver, queue, filled: Notify::new(), telemetry, labels }))
+            let shown = Mutex::new(true);
+            Ok(Arc::new(Destination { receiver, queue, filled: Notify::new(), telemetry, labels, shown }))
         };
         Ok(Prepared(Arc::new(receivers.into_iter().map(open).collect::<Result<_, _>>()?)))
     }
@@ -177,11 +199,7 @@ impl Valve {
     /// From now on samples go to these receivers. A request that is under way is given up, and sent once more with the
     /// same records if its receiver stays.
     pub fn switch(&self, prepared: Prepared) {
-        for gone in self.rounds.borrow().iter() {
-            for gauge in [&self.telemetry.pending, &self.telemetry.pending_bytes] {
-                gauge.remove(&gone.labels);
-            }
-        }
+        self.rounds.borrow().iter().for_each(|gone| gone.retire());
         for destination in prepared.0.iter() {
             destination.queue.limit(destination.receiver.settings.queue_config.max_bytes);
             for counter in [&self.telemetry.samples, &self.telemetry.failed, &self.telemetry.retried] {
