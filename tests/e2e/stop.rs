@@ -15,11 +15,9 @@ fn stops_within_seconds_although_a_device_hangs() {
     lamp.write("rules.yml", "groups: []");
     // Each device is asked at a second of the minute of its own.
     lamp.start();
-    lamp.until("requests under way", seconds(90), || {
-        let asked = |id| farm.device(id).requests() > 0;
-        (asked("silent") && asked("good")).then_some(())
+    let page = lamp.wait("a poll that ended and one that hangs", seconds(90), |page| {
+        farm.device("silent").requests() > 0 && page.value("davylamp_target_up", &[("target", "good")]) == Some(1.0)
     });
-    let page = lamp.metrics();
     assert_eq!(page.value("davylamp_polls_total", &[("target", "silent")]).unwrap_or(0.0), 0.0, "its poll hangs");
     let (status, took) = lamp.stop();
     assert!(status.success(), "{status}\n{}", lamp.log());
